@@ -1,0 +1,39 @@
+# make course   run the four notebooks on this machine's recipe, then print what they found
+# make test     unit tests, then the notebooks against their stored outputs
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt
+
+.PHONY: course test notebooks adapters recording lint
+.DELETE_ON_ERROR:
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $$($(PYTHON) --version) is here; the course needs Python 3.10 to 3.13: run make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian and Ubuntu run: apt install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV) (once) ..."
+	@start=$$(date +%s); \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt -r requirements-dev.txt -c constraints.txt && \
+	  echo "Installed in $$(( $$(date +%s) - start )) s" && touch $@
+
+course: $(VENV)/installed
+	@$(BIN)/python course.py run
+
+test: $(VENV)/installed
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest --nbval
+
+notebooks: $(VENV)/installed
+	@$(BIN)/python course.py store
+
+adapters: $(VENV)/installed
+	@$(BIN)/python course.py adapters
+
+recording: $(VENV)/installed
+	@$(BIN)/python data/recorded/build.py
+
+lint: $(VENV)/installed
+	@$(BIN)/ruff check .

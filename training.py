@@ -1,0 +1,470 @@
+"""Train: supervised fine-tuning and direct preference optimisation, on TRL's trainers with one faster loss.
+
+    python training.py sft --train_dataset my.jsonl --output_dir outputs/my_sft
+    python training.py dpo --train_dataset pairs.jsonl --sft outputs/my_sft --output_dir outputs/my_dpo
+
+Cost of import: the standard library; torch, transformers, trl and peft come with the first stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import formats
+import models
+from progress import bar
+from prompts import render
+from recipes import Recipe, choose
+from utils import OUTPUTS, CourseError, relative, seed_everything
+
+LN_2 = math.log(2)
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tokenised rows ready for a trainer, and the ids of those left out because they are too long."""
+
+    rows: list[dict]
+    too_long: list[str]
+
+
+def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+    """Render SFT records to {"input_ids", "labels"}; labels are -100 outside the completion.
+
+    A row over `max_length` is left out and named, never cut: cutting takes the end token away.
+    """
+    rows, too_long = [], []
+    for record in records:
+        ids, mask = render(tokenizer, record["prompt"], record["completion"])
+        if len(ids) > max_length:
+            too_long.append(record["id"])
+            continue
+        labels = [token if counted else -100 for token, counted in zip(ids, mask, strict=True)]
+        rows.append({"input_ids": ids, "labels": labels})
+    return _checked(rows, too_long, max_length)
+
+
+def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+    """Render preference records to {"prompt_ids", "chosen_ids", "rejected_ids"}; over-long pairs are named."""
+    rows, too_long = [], []
+    for record in records:
+        prompt_ids = render(tokenizer, record["prompt"]).ids
+        chosen = render(tokenizer, record["prompt"], record["chosen"]).ids
+        rejected = render(tokenizer, record["prompt"], record["rejected"]).ids
+        if max(len(chosen), len(rejected)) > max_length:
+            too_long.append(record["id"])
+            continue
+        start = len(prompt_ids)
+        rows.append(
+            {"prompt_ids": prompt_ids, "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]}
+        )
+    return _checked(rows, too_long, max_length)
+
+
+def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
+    if not rows:
+        raise CourseError(f"All {len(too_long)} rows are longer than {max_length} tokens; raise max_length or shorten them.")
+    return Encoded(rows, too_long)
+
+
+# --- trainers --------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _trainers():
+    """Build the two trainer classes; a function, so that importing this module does not import TRL."""
+    import torch
+    import torch.nn.functional as F
+    from transformers import TrainerCallback
+    from trl import DPOTrainer, SFTTrainer
+
+    from losses import completion_logprobs, sum_by_row
+
+    class CompletionSFTTrainer(SFTTrainer):
+        """SFTTrainer whose loss passes completion positions alone through the head."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            mode = "train" if self.model.training else "eval"
+            logprobs, _ = completion_logprobs(
+                model, inputs["input_ids"], inputs["attention_mask"], inputs["labels"]
+            )
+            count = len(logprobs) if num_items_in_batch is None else num_items_in_batch
+            if mode == "train":
+                self._total_train_tokens += len(logprobs)
+            self._metrics[mode]["completion_tokens"] = [self._total_train_tokens]
+            return -logprobs.sum() / count
+
+    class CompletionDPOTrainer(DPOTrainer):
+        """DPOTrainer on rendered rows that carry their reference log-probabilities."""
+
+        def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+            return dataset  # already rendered by prompts.render, as every other surface is
+
+        def _compute_loss(self, model, inputs, return_outputs):
+            mode = "train" if self.model.training else "eval"
+            logprobs = sequence_logprobs(model, inputs)
+            chosen, rejected = logprobs.chunk(2)  # the batch is [chosen, rejected], (pairs,) each
+            chosen_reward = self.beta * (chosen - inputs["ref_chosen_logps"])
+            rejected_reward = self.beta * (rejected - inputs["ref_rejected_logps"])
+            margin = chosen_reward - rejected_reward
+            figures = {
+                "rewards/chosen": chosen_reward,
+                "rewards/rejected": rejected_reward,
+                "rewards/margins": margin,
+                "rewards/accuracies": (margin > 0).float(),
+                "logps/chosen": chosen,
+                "logps/rejected": rejected,
+            }
+            for name, values in figures.items():
+                self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
+            return -F.logsigmoid(margin).mean()  # eq. 7 of Rafailov et al. 2023, arXiv 2305.18290
+
+    def sequence_logprobs(model, inputs):
+        """Return log p(completion | prompt), summed over its tokens: (batch,)."""
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        logprobs, rows = completion_logprobs(model, inputs["input_ids"], inputs["attention_mask"], labels)
+        return sum_by_row(logprobs, rows, len(labels))
+
+    class Bar(TrainerCallback):
+        """One progress bar over the steps, with the loss; gone when training ends."""
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.shown = bar(state.max_steps, "training", "step")
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.shown.update(1)
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                self.shown.set_postfix(loss=f"{logs['loss']:.3f}")
+                if not math.isfinite(logs["loss"]):
+                    self.shown.close()
+                    raise CourseError(
+                        f"The loss is {logs['loss']} at step {state.global_step}; lower the learning rate, "
+                        "or use bfloat16 or float32 (Gemma overflows in float16)."
+                    )
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.shown.close()
+
+    return CompletionSFTTrainer, CompletionDPOTrainer, sequence_logprobs, Bar, torch
+
+
+def _arguments(recipe: Recipe, output_dir: Path, batch_size: int, learning_rate: float, epochs: float) -> dict:
+    """Return the training arguments that both stages share."""
+    return {
+        "output_dir": str(output_dir / "checkpoints"),
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": batch_size,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "num_train_epochs": epochs,
+        "learning_rate": learning_rate,
+        "lr_scheduler_type": recipe.scheduler,
+        "warmup_steps": recipe.warmup_share,  # below 1 it is a share
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": recipe.optimizer,
+        "bf16": recipe.dtype == "bfloat16",
+        "use_cpu": recipe.device == "cpu",
+        "activation_checkpointing": recipe.device != "cpu",
+        "dataloader_pin_memory": recipe.device != "cpu",
+        "logging_steps": 1,
+        "logging_first_step": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": recipe.seed,
+        "max_length": None,  # over-long rows were left out and named; nothing is cut here
+    }
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a stage leaves: the adapter's folder, one log row a step, and the figures of the run card."""
+
+    adapter: Path
+    log: list[dict]
+    figures: dict
+
+
+def _train(trainer, recipe: Recipe) -> tuple[list[dict], float]:
+    """Train silently but for the bar; return one log row a step, and the minutes."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    seed_everything(recipe.seed)
+    start = time.perf_counter()
+    try:
+        trainer.train()
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            raise CourseError(
+                f"Memory ran out ({str(error).splitlines()[0]}); use a smaller batch_size or max_length in the recipe."
+            ) from None
+        raise
+    minutes = (time.perf_counter() - start) / 60
+    return [row for row in trainer.state.log_history if "loss" in row], minutes
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("torch", "transformers", "trl", "peft")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _data_hash(records: Sequence[dict]) -> str:
+    return hashlib.sha256(json.dumps(list(records), ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def _peak_memory_gib(recipe: Recipe) -> float:
+    if recipe.device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # bytes there, KiB elsewhere
+
+
+def _card(stage: str, recipe: Recipe, records: Sequence[dict], figures: dict, parent: str | None) -> dict:
+    return {
+        "stage": stage,
+        "base": recipe.model,
+        "parent_sha256": parent,
+        "recipe": asdict(recipe),
+        "data_rows": len(records),
+        "data_sha256": _data_hash(records),
+        "figures": figures,
+        "versions": _versions(),
+        "processor": platform.machine(),
+    }
+
+
+# --- stages ----------------------------------------------------------------------------------
+
+
+def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the mean negative log-likelihood of a completion token over held-out records, in nats."""
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from losses import completion_logprobs
+
+    encoded = encode_supervised(records, tokenizer, recipe.max_length)
+    collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+    total = tokens = 0
+    with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
+        for start in range(0, len(encoded.rows), recipe.batch_size):
+            batch = collate(encoded.rows[start : start + recipe.batch_size])
+            batch = {name: values.to(recipe.device) for name, values in batch.items()}
+            logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+            total, tokens = total - logprobs.sum().item(), tokens + len(logprobs)
+            shown.update(len(batch["labels"]))
+    return total / tokens
+
+
+def sft(
+    recipe: Recipe,
+    records: Sequence[dict],
+    model,
+    tokenizer,
+    output_dir: str | Path = OUTPUTS / "sft",
+) -> TrainingResult:
+    """Train a LoRA adapter on the completions of supervised records and save it with its run card.
+
+    `model` is the base from `models.load_model`; its weights stay as they are.
+
+    Raises:
+        CourseError: no row fits `max_length`, memory runs out, or the loss is no number.
+    """
+    from datasets import Dataset
+    from trl import SFTConfig
+
+    trainer_class, _, _, bar_callback, _ = _trainers()
+    encoded = encode_supervised(records, tokenizer, recipe.max_length)
+    _report_left_out(encoded, recipe)
+    seed_everything(recipe.seed)  # LoRA's A is drawn at random
+    adapted = models.add_adapter(model, recipe)
+    arguments = _arguments(recipe, Path(output_dir), recipe.batch_size, recipe.learning_rate, recipe.epochs)
+    trainer = trainer_class(
+        model=adapted,
+        args=SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_list(encoded.rows),
+        processing_class=tokenizer,
+        callbacks=[bar_callback()],
+    )
+    log, minutes = _train(trainer, recipe)
+    figures = {
+        "steps": len(log),
+        "first_loss": log[0]["loss"],
+        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
+        "too_long": len(encoded.too_long),
+        "minutes": round(minutes, 2),
+        "completion_tokens_per_s": round(trainer._total_train_tokens / minutes / 60, 1),
+        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
+    }
+    adapter = models.save_adapter(adapted, Path(output_dir), _card("sft", recipe, records, figures, None))
+    adapted.unload()
+    return TrainingResult(adapter, log, figures)
+
+
+def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
+    """Return the preference rows with the policy's own log-probabilities before training: the reference."""
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    _, _, sequence_logprobs, _, torch = _trainers()
+    collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
+    complete = []
+    with torch.no_grad(), bar(len(rows), "reference", "pair") as shown:
+        for start in range(0, len(rows), recipe.dpo_batch_size):
+            part = rows[start : start + recipe.dpo_batch_size]
+            batch = {name: values.to(recipe.device) for name, values in collate(part).items()}
+            chosen, rejected = sequence_logprobs(model, batch).chunk(2)
+            complete += [
+                {**row, "ref_chosen_logps": c, "ref_rejected_logps": r}
+                for row, c, r in zip(part, chosen.tolist(), rejected.tolist(), strict=True)
+            ]
+            shown.update(len(part))
+    return complete
+
+
+def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
+    """Return the DPO loss, mean margin and accuracy of the model over rows from `reference_logprobs`."""
+    now = reference_logprobs(model, rows, tokenizer, recipe)
+    margins = [
+        recipe.dpo_beta
+        * (
+            (new["ref_chosen_logps"] - old["ref_chosen_logps"])
+            - (new["ref_rejected_logps"] - old["ref_rejected_logps"])
+        )
+        for new, old in zip(now, rows, strict=True)
+    ]
+    return {
+        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / len(margins),
+        "margin": sum(margins) / len(margins),
+        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
+    }
+
+
+def dpo(
+    recipe: Recipe,
+    records: Sequence[dict],
+    model,
+    tokenizer,
+    parent: str | Path,
+    output_dir: str | Path = OUTPUTS / "dpo",
+) -> TrainingResult:
+    """Train a LoRA adapter on preference pairs with DPO, starting from a merged SFT model.
+
+    `model` has the SFT adapter `parent` merged in; the reference is that same model before the first step, so
+    step 0 has loss ln 2 and margin 0, which is checked.
+
+    Raises:
+        CourseError: the reference is not the starting policy, or as for `sft`.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig
+
+    _, trainer_class, _, bar_callback, _ = _trainers()
+    encoded = encode_preference(records, tokenizer, recipe.max_length)
+    _report_left_out(encoded, recipe)
+    seed_everything(recipe.seed)
+    adapted = models.add_adapter(model, recipe)
+    rows = reference_logprobs(model, encoded.rows, tokenizer, recipe)
+    arguments = _arguments(
+        recipe, Path(output_dir), recipe.dpo_batch_size, recipe.dpo_learning_rate, recipe.dpo_epochs
+    )
+    trainer = trainer_class(
+        model=adapted,
+        args=DPOConfig(**arguments, beta=recipe.dpo_beta, remove_unused_columns=True),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[bar_callback()],
+    )
+    log, minutes = _train(trainer, recipe)
+    if abs(log[0]["loss"] - LN_2) > 0.02:
+        raise CourseError(
+            f"The DPO loss at step 0 is {log[0]['loss']:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
+            "that training starts from; merge the SFT adapter first and pass that model."
+        )
+    figures = {
+        "steps": len(log),
+        "first_loss": log[0]["loss"],
+        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
+        "last_margin": sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:]),
+        "too_long": len(encoded.too_long),
+        "minutes": round(minutes, 2),
+        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
+    }
+    card = _card("dpo", recipe, records, figures, models.adapter_hash(parent))
+    adapter = models.save_adapter(adapted, Path(output_dir), card)
+    adapted.unload()
+    return TrainingResult(adapter, log, figures)
+
+
+def _report_left_out(encoded: Encoded, recipe: Recipe) -> None:
+    if encoded.too_long:
+        print(
+            f"{len(encoded.too_long)} rows are longer than {recipe.max_length} tokens and are left out: "
+            f"{', '.join(encoded.too_long[:5])}{' ...' if len(encoded.too_long) > 5 else ''}"
+        )
+
+
+# --- command line ----------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage from the command line on a JSONL file or a registered data set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    stages = parser.add_subparsers(dest="stage", required=True)
+    for stage, what in (("sft", "supervised fine-tuning"), ("dpo", "direct preference optimisation")):
+        options = stages.add_parser(stage, help=what)
+        options.add_argument("--train_dataset", required=True, help="a JSONL file, or a name in data/dataset_info.json")
+        options.add_argument("--output_dir", type=Path, default=OUTPUTS / stage, help="the adapter goes here")
+        options.add_argument("--num_train_epochs", type=float, help="overrides the recipe")
+        options.add_argument("--max_seq_length", type=int, help="overrides the recipe")
+        if stage == "dpo":
+            options.add_argument("--sft", type=Path, default=OUTPUTS / "sft", help="the SFT adapter to start from")
+    chosen = parser.parse_args(arguments)
+    records = formats.load(chosen.train_dataset)
+    wanted = "chosen" if chosen.stage == "dpo" else "completion"
+    if wanted not in records[0]:
+        raise CourseError(
+            f"{chosen.train_dataset} has no field for {chosen.stage}; sft needs question and answer (or the like), "
+            "dpo needs prompt, chosen and rejected."
+        )
+    choice = choose()
+    recipe = choice.recipe
+    if chosen.max_seq_length:
+        recipe = replace(recipe, max_length=chosen.max_seq_length)
+    if chosen.num_train_epochs:
+        recipe = replace(recipe, epochs=chosen.num_train_epochs, dpo_epochs=chosen.num_train_epochs)
+    print(f"{recipe.name}: {choice.reason}")
+    model, tokenizer = models.load_model(recipe), models.load_tokenizer(recipe.model)
+    if chosen.stage == "sft":
+        result = sft(recipe, records, model, tokenizer, chosen.output_dir)
+    else:
+        model = models.merge_adapter(model, chosen.sft)
+        result = dpo(recipe, records, model, tokenizer, chosen.sft, chosen.output_dir)
+    print(f"{relative(result.adapter)}: {json.dumps(result.figures)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CourseError as error:
+        sys.exit(f"error: {error}")
