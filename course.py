@@ -2,7 +2,7 @@
 
     python course.py run        execute them in order into outputs/notebooks/ and print what they found
     python course.py store      execute them in place, so that their stored outputs are those of one clean run
-    python course.py adapters   train the small adapters in assets/, from which each notebook can start alone
+    python course.py adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
 
 NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
-QUIET = {  # kernels inherit these; this process has imported tqdm before they are set
+QUIET = {  # kernels inherit these
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -33,6 +33,7 @@ def execute(notebook: str, target: Path) -> float:
         CourseError: a cell failed; the target holds the outputs up to it.
     """
     import papermill
+    import tqdm.auto  # noqa: F401  reads TQDM_DISABLE now, before it is set for the kernels: our own bar stays
     from papermill.exceptions import PapermillExecutionError
 
     os.environ.update(QUIET)
@@ -40,7 +41,12 @@ def execute(notebook: str, target: Path) -> float:
     start = time.perf_counter()
     try:
         papermill.execute_notebook(
-            str(ROOT / notebook), str(target), cwd=str(ROOT), kernel_name="python3", progress_bar={"desc": notebook}
+            str(ROOT / notebook),
+            str(target),
+            cwd=str(ROOT),
+            kernel_name="python3",
+            progress_bar={"desc": notebook},
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
         raise CourseError(

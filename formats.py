@@ -43,7 +43,7 @@ def locate(name_or_path: str | Path) -> Path:
 
 
 def course_data(part: str) -> Path:
-    """Return the course's `train` or `validation` pairs: those of `preprocess.ipynb` if it was run, else the shipped."""
+    """Return the file of the course's `train` or `validation` pairs: the learner's own, else the shipped one."""
     own = OUTPUTS / "data" / f"{part}.jsonl"
     return own if own.exists() else locate(f"real_estate_{part}")
 

@@ -188,20 +188,27 @@ def merge_adapter(model, adapter: str | Path):
     Raises:
         CourseError: the folder holds no adapter, or one for another model.
     """
+    import torch
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_config.json").exists():
         raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
     dtype = model.dtype
     try:
-        adapted = PeftModel.from_pretrained(model.float(), adapter)
+        adapted = PeftModel.from_pretrained(_cast_parameters(model, torch.float32), adapter)
     except RuntimeError as error:  # shapes that do not fit
         raise CourseError(
             f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
             "load the model that it was trained on."
         ) from None
-    merged = adapted.merge_and_unload(safe_merge=True).to(dtype).eval()
-    return merged
+    return _cast_parameters(adapted.merge_and_unload(safe_merge=True), dtype).eval()
+
+
+def _cast_parameters(model, dtype):
+    """Cast the parameters alone: `model.to(dtype)` would also round the rotary frequencies, which stay in float32."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def save_adapter(model, folder: Path, card: dict) -> Path:

@@ -30,7 +30,7 @@ class Recipe:
     lora_dropout: float = 0.0
     target_modules: tuple[str, ...] = LINEAR_LAYERS
     # supervised fine-tuning
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     scheduler: str = "cosine"
     warmup_share: float = 0.05
     max_grad_norm: float = 1.0

@@ -156,7 +156,7 @@ def find_overlap(
 def _tokens_or_error(text: str, unit: str, place: str) -> list[str]:
     tokens = tokenize(text, unit)
     if not tokens:
-        raise CourseError(f"{place} ({text[:30]!r}) has no {unit} token, so it can be neither kept nor compared; drop it first.")
+        raise CourseError(f"{place} ({text[:30]!r}) has no {unit} token and cannot be compared; drop it first.")
     return tokens
 
 

@@ -132,31 +132,40 @@ def _ask_one(client, model, messages, schema) -> tuple[Reply, bool]:
             completion = client.chat.completions.parse(
                 model=model, messages=list(messages), response_format=schema
             )
-    except openai.AuthenticationError:
-        return Reply(None, None, "the endpoint refused the key (401): check OPENAI_API_KEY or remove it"), True
-    except openai.NotFoundError as error:
-        if error.code == "not_recorded":
-            return Reply(None, None, NOT_RECORDED), False
-        return Reply(None, None, f"the endpoint does not know the model {model!r} (404): set TEACHER_MODEL"), True
-    except openai.RateLimitError as error:
-        spent = error.code == "insufficient_quota"
-        what = "no credit is left on this key: top it up" if spent else "the rate limit held through every retry"
-        return Reply(None, None, what), spent
-    except openai.APIConnectionError:
-        return Reply(None, None, "the endpoint cannot be reached: check OPENAI_BASE_URL and the network"), True
-    except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as error:
-        reason = "was cut at its length limit" if "Length" in type(error).__name__ else "was withheld by a filter"
-        return Reply(None, None, f"the reply {reason}: nothing was used of it"), False
-    except openai.APIStatusError as error:
-        return Reply(None, None, f"the endpoint answered with status {error.status_code}"), False
-    except ValueError as error:  # pydantic's: not JSON, or not this schema
-        return Reply(None, None, f"the reply does not fit its schema: {str(error).splitlines()[0]}"), False
+    except (openai.OpenAIError, ValueError) as error:
+        sentence, stop = _explain(error, model)
+        return Reply(None, None, sentence), stop
     message = completion.choices[0].message
     if message.refusal:
         return Reply(None, None, f"the teacher refused: {message.refusal}"), False
     if not message.content:
         return Reply(None, None, "the reply was empty"), False
     return Reply(message.content, getattr(message, "parsed", None), None), False
+
+
+def _explain(error: Exception, model: str) -> tuple[str, bool]:
+    """Return what went wrong in words, with what to do, and whether all further requests would meet it too."""
+    import openai
+
+    code = getattr(error, "code", None)
+    if code == "not_recorded":
+        return NOT_RECORDED, False
+    if code == "insufficient_quota":  # comes as a 429, but waiting does not help
+        return "no credit is left on this key: top it up", True
+    explanations = {
+        openai.AuthenticationError: ("the endpoint refused the key (401): check OPENAI_API_KEY or remove it", True),
+        openai.NotFoundError: (f"the endpoint does not know the model {model!r} (404): set TEACHER_MODEL", True),
+        openai.RateLimitError: ("the rate limit held through every retry: lower the concurrency", False),
+        openai.APIConnectionError: ("the endpoint cannot be reached: check OPENAI_BASE_URL and the network", True),
+        # these two are no APIErrors, and carry no reply that could be used
+        openai.LengthFinishReasonError: ("the reply was cut at its length limit: nothing was used of it", False),
+        openai.ContentFilterFinishReasonError: ("the reply was withheld by a content filter", False),
+        ValueError: (f"the reply does not fit its schema: {str(error).splitlines()[0]}", False),
+    }
+    for kind, explained in explanations.items():
+        if isinstance(error, kind):
+            return explained
+    return f"the endpoint answered with status {getattr(error, 'status_code', 'unknown')}", False
 
 
 def connect(model: str | None = None, concurrency: int = 8, recording: str | Path = RECORDING) -> Teacher:

@@ -76,7 +76,9 @@ def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> En
 
 def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
     if not rows:
-        raise CourseError(f"All {len(too_long)} rows are longer than {max_length} tokens; raise max_length or shorten them.")
+        raise CourseError(
+            f"All {len(too_long)} rows are longer than {max_length} tokens; raise max_length or shorten them."
+        )
     return Encoded(rows, too_long)
 
 
@@ -365,6 +367,7 @@ def dpo(
     records: Sequence[dict],
     model,
     tokenizer,
+    *,
     parent: str | Path,
     output_dir: str | Path = OUTPUTS / "dpo",
 ) -> TrainingResult:
@@ -459,7 +462,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = sft(recipe, records, model, tokenizer, chosen.output_dir)
     else:
         model = models.merge_adapter(model, chosen.sft)
-        result = dpo(recipe, records, model, tokenizer, chosen.sft, chosen.output_dir)
+        result = dpo(recipe, records, model, tokenizer, parent=chosen.sft, output_dir=chosen.output_dir)
     print(f"{relative(result.adapter)}: {json.dumps(result.figures)}")
 
 

@@ -1,0 +1,59 @@
+"""Protects: the summary of `make course` prints what the notebooks saved, and a failed cell is named."""
+
+import json
+
+import nbformat
+import pytest
+
+import course
+from utils import CourseError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "OUTPUTS", tmp_path / "outputs")
+    return tmp_path
+
+
+def write_notebook(path, *cells):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+def test_the_summary_prints_the_saved_figures(here):
+    training = {"peak_memory_gib": 3.25}
+    figures = {
+        "sft": {
+            "held_out_loss": {"before": 3.5, "after": 2.25},
+            "ended_by_itself": {"before": 0, "after": 7, "of": 8},
+            "training": training,
+        },
+        "dpo": {"first_loss": 0.6931, "held_out": {"loss": 0.5, "accuracy": 0.75}, "training": training},
+    }
+    for stage, values in figures.items():
+        (here / "outputs" / stage).mkdir(parents=True)
+        (here / "outputs" / stage / "figures.json").write_text(json.dumps(values))
+    report = {"SFT against base": {"interval": [0.6, 0.9], "win_rate": 0.8, "n_judged": 40, "judge": "reference"}}
+    (here / "outputs" / "eval").mkdir()
+    (here / "outputs" / "eval" / "report.json").write_text(json.dumps(report))
+    text = "\n".join(course.summary({"train.ipynb": 3.0, "dpo.ipynb": 1.5}))
+    for words in ("4.5", "3.50 -> 2.25", "0 -> 7 of 8", "accuracy 0.75", "0.80", "0.60 to 0.90", "n = 40", "3.2 GiB"):
+        assert words in text
+
+
+def test_a_cell_that_fails_is_named_with_its_error(here):
+    write_notebook(here / "bad.ipynb", "print('fine')", "raise ValueError('the reason')")
+    with pytest.raises(CourseError, match=r"bad\.ipynb, cell 2, failed with ValueError: the reason"):
+        course.execute("bad.ipynb", here / "outputs" / "bad.ipynb")
+
+
+def test_a_stored_notebook_keeps_no_trace_of_the_machine(here):
+    write_notebook(here / "good.ipynb", "x = 1 + 1\nx")
+    assert course.execute("good.ipynb", here / "outputs" / "good.ipynb") > 0
+    course.tidy(here / "outputs" / "good.ipynb")
+    stored = json.loads((here / "outputs" / "good.ipynb").read_text())
+    assert set(stored["metadata"]) == {"kernelspec", "language_info"}
+    assert stored["cells"][0]["metadata"] == {}
+    assert stored["cells"][0]["outputs"][0]["data"]["text/plain"] in ("2", ["2"])

@@ -1,0 +1,42 @@
+"""Protects: light modules stay light, and imports point one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# top to bottom: a module imports only those above it
+ORDER = [
+    "utils", "progress", "prompts", "formats", "similarity", "teacher", "generation",
+    "recipes", "models", "losses", "training", "inference", "judging", "plots", "course",
+]  # fmt: skip
+LIGHT = ["utils", "progress", "prompts", "formats", "similarity", "teacher", "generation", "recipes", "models",
+         "training", "inference", "judging"]  # fmt: skip
+
+
+def test_every_module_has_its_place():
+    assert {path.stem for path in ROOT.glob("*.py")} - {"conftest"} == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_those_above_it(module):
+    tree = ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.split(".")[0])
+    below = set(ORDER[ORDER.index(module) :])
+    assert not imported & below
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_brings_no_heavy_library(module):
+    heavy = "'torch', 'transformers', 'trl', 'peft', 'datasets', 'openai', 'kiwipiepy', 'matplotlib', 'pandas'"
+    code = f"import sys, {module}; print([m for m in ({heavy}) if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

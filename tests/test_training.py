@@ -1,0 +1,136 @@
+"""Protects: what is trained on, that the fast loss is TRL's, and that DPO starts from its own reference."""
+
+import math
+
+import pytest
+import torch
+from datasets import Dataset
+
+import models
+import training
+from prompts import END_OF_TURN
+from utils import CourseError
+
+
+def test_labels_are_the_answer_and_its_end(tokenizer, records):
+    encoded = training.encode_supervised(records, tokenizer, 128)
+    for row, record in zip(encoded.rows, records, strict=True):
+        learnt = tokenizer.decode([label for label in row["labels"] if label != -100])
+        assert learnt == record["completion"][0]["content"] + END_OF_TURN
+
+
+def test_a_row_that_is_too_long_is_named_and_not_cut(tokenizer, records, capsys):
+    records[1]["completion"] = [{"role": "assistant", "content": "아주 긴 답변입니다. " * 40}]
+    encoded = training.encode_supervised(records, tokenizer, 64)
+    assert encoded.too_long == ["r1"]
+    assert len(encoded.rows) == 3
+    with pytest.raises(CourseError, match="longer than 3 tokens"):
+        training.encode_supervised(records, tokenizer, 3)
+
+
+def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
+    supervised = training.encode_supervised(records, tokenizer, 128).rows
+    preference = training.encode_preference(pairs, tokenizer, 128).rows
+    for sft_row, dpo_row, record in zip(supervised, preference, records, strict=True):
+        prompt = tokenizer.apply_chat_template(record["prompt"], add_generation_prompt=True, return_dict=False)
+        assert dpo_row["prompt_ids"] == prompt
+        assert dpo_row["prompt_ids"] + dpo_row["chosen_ids"] == sft_row["input_ids"]
+
+
+def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    from trl import SFTConfig, SFTTrainer
+
+    rows = Dataset.from_list(training.encode_supervised(records, tokenizer, 128).rows)
+    arguments = training._arguments(tiny_recipe, tmp_path, 4, 1e-3, 1.0)
+    arguments["lr_scheduler_type"] = "constant"
+    arguments["max_steps"] = 4
+    figures = {}
+    for name, trainer_class in (("ours", training._trainers()[0]), ("trl", SFTTrainer)):
+        torch.manual_seed(0)
+        model = models.add_adapter(tiny_model, tiny_recipe)
+        trainer = trainer_class(
+            model=model, args=SFTConfig(**arguments), train_dataset=rows, processing_class=tokenizer
+        )
+        trainer.train()
+        figures[name] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        tiny_model = model.unload()
+    assert figures["ours"] == pytest.approx(figures["trl"], rel=1e-3)
+    assert figures["ours"][-1] < figures["ours"][0]
+
+
+def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    from dataclasses import replace
+
+    recipe = replace(tiny_recipe, epochs=30.0, learning_rate=3e-2, lora_r=16)
+    before = training.held_out_loss(tiny_model, tokenizer, records, recipe)
+    result = training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
+    assert training.held_out_loss(tiny_model, tokenizer, records, recipe) == pytest.approx(before)  # base untouched
+    merged = models.merge_adapter(tiny_model, result.adapter)
+    after = training.held_out_loss(merged, tokenizer, records, recipe)
+    assert after < before - 0.2  # the narrow model's random head is frozen, which leaves it little room
+    assert result.log[-1]["loss"] == pytest.approx(after, rel=0.1)
+    card = models._card(result.adapter)
+    assert card["stage"] == "sft"
+    assert card["data_rows"] == 4
+    assert card["adapter_sha256"] == models.adapter_hash(result.adapter)
+
+
+def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
+    from dataclasses import replace
+
+    recipe = replace(tiny_recipe, dpo_epochs=20.0)
+    parent = training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
+    model = models.merge_adapter(tiny_model, parent)
+    rows = training.encode_preference(pairs, tokenizer, 128).rows
+    reference = training.reference_logprobs(model, rows, tokenizer, recipe)
+    assert training.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
+    result = training.dpo(recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
+    assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert result.log[0]["rewards/margins"] == pytest.approx(0, abs=1e-3)
+    tuned = models.merge_adapter(model, result.adapter)
+    now = training.preference_loss(tuned, reference, tokenizer, recipe)
+    assert now["loss"] < math.log(2)
+    assert now["accuracy"] == 1
+    assert models._card(result.adapter)["parent_sha256"] == models.adapter_hash(parent)
+
+
+def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
+    from trl import DPOConfig, DPOTrainer
+
+    arguments = training._arguments(tiny_recipe, tmp_path, 4, 1e-2, 1.0)
+    arguments.update(lr_scheduler_type="constant", max_steps=4)
+    rows = training.encode_preference(pairs, tokenizer, 128).rows
+    rows = Dataset.from_list(training.reference_logprobs(tiny_model, rows, tokenizer, tiny_recipe))
+    text = Dataset.from_list([{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs])
+    figures = {}
+    for name, trainer_class, data in (("ours", training._trainers()[1], rows), ("trl", DPOTrainer, text)):
+        torch.manual_seed(0)
+        model = models.add_adapter(tiny_model, tiny_recipe)
+        trainer = trainer_class(
+            model=model, args=DPOConfig(**arguments), train_dataset=data, processing_class=tokenizer
+        )
+        trainer.train()
+        figures[name] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        tiny_model = model.unload()
+    # TRL also trains on the newline that the template writes after the end of the turn
+    assert figures["ours"] == pytest.approx(figures["trl"], rel=2e-2)
+    assert figures["ours"][-1] < figures["ours"][0]
+
+
+def test_a_wrong_reference_is_refused(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path, monkeypatch):
+    parent = training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
+    right = training.reference_logprobs
+    monkeypatch.setattr(
+        training,
+        "reference_logprobs",
+        lambda *arguments: [{**row, "ref_chosen_logps": row["ref_chosen_logps"] - 9} for row in right(*arguments)],
+    )
+    with pytest.raises(CourseError, match="merge the SFT adapter first"):
+        training.dpo(tiny_recipe, pairs, tiny_model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
+
+
+def test_the_command_line_refuses_data_of_another_stage():
+    with pytest.raises(CourseError, match="no field for sft"):
+        training.main(["sft", "--train_dataset", "real_estate_preference"])
+    with pytest.raises(CourseError, match="neither a file nor a registered data set"):
+        training.main(["dpo", "--train_dataset", "nowhere.jsonl"])

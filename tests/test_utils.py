@@ -1,0 +1,64 @@
+"""Protects: files are written whole, errors name file and line, and secrets come from where they should."""
+
+import json
+
+import pytest
+
+import utils
+from utils import CourseError
+
+
+def test_jsonl_round_trip_keeps_korean_as_it_is(tmp_path):
+    rows = [{"질문": "전세란?", "n": 1}, {"질문": "줄\n바꿈 \u2028 포함", "n": 2}]
+    path = utils.write_jsonl(tmp_path / "a.jsonl", rows)
+    assert utils.read_jsonl(path) == rows
+    assert "전세란?" in path.read_text(encoding="utf-8")
+
+
+def test_a_byte_order_mark_and_crlf_are_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('\ufeff{"a": 1}\r\n\r\n{"a": 2}\r\n'.encode())
+    assert utils.read_jsonl(path) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"a": 1}\n{"a": "tr', ["line 2", "truncated"]),
+        (b'{"a": 1}\n[1, 2]\n', ["line 2", "list"]),
+        (b"\n\n", ["no rows"]),
+        ("전세".encode("cp949"), ["not UTF-8"]),
+    ],
+)
+def test_a_bad_file_gives_one_sentence_with_its_place(tmp_path, content, words):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(CourseError) as error:
+        utils.read_jsonl(path)
+    for word in ["bad.jsonl", *words]:
+        assert word in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CourseError, match=r"nothing\.jsonl does not exist"):
+        utils.read_jsonl(tmp_path / "nothing.jsonl")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = utils.write_json(tmp_path / "a.json", {"old": True})
+    with pytest.raises(TypeError):
+        utils.write_json(path, {"new": object()})
+    with pytest.raises(UnicodeEncodeError):
+        utils.write_atomic(path, "half \udc80")
+    assert json.loads(path.read_text()) == {"old": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_settings_come_from_the_environment_before_the_env_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils, "ROOT", tmp_path)
+    (tmp_path / ".env").write_text("COURSE_TEST_SETTING=from_file\n")
+    assert utils.setting("COURSE_TEST_SETTING") == "from_file"
+    monkeypatch.setenv("COURSE_TEST_SETTING", "from_environment")
+    assert utils.setting("COURSE_TEST_SETTING") == "from_environment"
+    monkeypatch.setenv("COURSE_TEST_SETTING", "")
+    assert utils.setting("COURSE_TEST_SETTING") is None
