@@ -330,8 +330,10 @@ def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -
 
     _, _, sequence_logprobs, _, torch = _trainers()
     collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
+    # the trainer's own precision, so that policy and reference round alike
+    precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
     complete = []
-    with torch.no_grad(), bar(len(rows), "reference", "pair") as shown:
+    with torch.no_grad(), precision, bar(len(rows), "reference", "pair") as shown:
         for start in range(0, len(rows), recipe.dpo_batch_size):
             part = rows[start : start + recipe.dpo_batch_size]
             batch = {name: values.to(recipe.device) for name, values in collate(part).items()}
