@@ -22,6 +22,10 @@ OUTPUTS = ROOT / "outputs"
 class CourseError(Exception):
     """A mistake that the user can mend; its one sentence says what is wrong, where, and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what Jupyter shows: the sentence alone, without thirty lines of traceback above it."""
+        return [f"CourseError: {self}"]
+
 
 def relative(path: str | Path) -> str:
     """Return a path as the course prints it: relative to the repository where it lies inside."""

@@ -62,3 +62,10 @@ def test_settings_come_from_the_environment_before_the_env_file(tmp_path, monkey
     assert utils.setting("COURSE_TEST_SETTING") == "from_environment"
     monkeypatch.setenv("COURSE_TEST_SETTING", "")
     assert utils.setting("COURSE_TEST_SETTING") is None
+
+
+def test_jupyter_shows_the_sentence_alone(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    InteractiveShell().run_cell("import utils; raise utils.CourseError('do this')")
+    assert capsys.readouterr().out.strip() == "CourseError: do this"
