@@ -1,12 +1,13 @@
 # make course   run the four notebooks on this machine's recipe, then print what they found
 # make test     unit tests, then the notebooks against their stored outputs
+# make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt
 
-.PHONY: course test notebooks adapters recording lint
+.PHONY: course test bench notebooks adapters recording lint
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
@@ -25,6 +26,9 @@ course: $(VENV)/installed
 test: $(VENV)/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest --nbval
+
+bench: $(VENV)/installed
+	@$(BIN)/python bench/similarity.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

@@ -56,6 +56,17 @@ def nearest_scores(scores: Sequence[float], threshold: float) -> None:
     _finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", "ROUGE-L F1 (eojeol)", "questions")
 
 
+def kept_shares(thresholds: Sequence[float], shares: dict[str, Sequence[float]], chosen: float) -> None:
+    """Share of texts kept by deduplication against the threshold, one line a unit."""
+    _, axes = plt.subplots()
+    for unit, colour in zip(shares, (BLUE, GREEN, ORANGE, "#6b46c1"), strict=False):
+        axes.plot(thresholds, shares[unit], color=colour, label=unit)
+    axes.axvline(chosen, color=GREY, linestyle="--")
+    axes.set_ylim(0, 1.03)
+    axes.legend()
+    _finish(axes, "단위와 기준값에 따라 남는 질문의 비율", "ROUGE-L F1 threshold", "share kept")
+
+
 def answer_lengths(lengths: Sequence[int]) -> None:
     """Histogram of answer lengths in characters."""
     _, axes = plt.subplots()
