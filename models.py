@@ -20,9 +20,14 @@ from prompts import prepare_tokenizer, stop_ids
 from recipes import LOCAL_GEMMA, Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
 
+# oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
+# unlimited (1,024) these add a gigabyte over one training run. Read at the first product, so set on import.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 CACHE_VERSION = 2  # raised when what `convert_gemma` writes changes
-MEMORY_NEEDED_GIB = 4.0  # peak of training the CPU default, measured at 3.0, with some room
+MEMORY_NEEDED_GIB = 4.5  # peak of a process that trains the CPU default, with some room
+MODEL_GIB = 1.0  # what one more model of that size takes in a process that trains already
 
 
 def cache_dir() -> Path:
@@ -32,9 +37,11 @@ def cache_dir() -> Path:
 
 
 def require_memory(needed_gib: float = MEMORY_NEEDED_GIB) -> None:
-    """Raise a CourseError if less memory is free than a run needs."""
+    """Raise a CourseError if less memory is free than a run needs beyond what this process already holds."""
     import psutil
 
+    held_gib = psutil.Process().memory_info().rss / 2**30
+    needed_gib = max(MODEL_GIB, needed_gib - held_gib)
     free_gib = psutil.virtual_memory().available / 2**30
     if free_gib < needed_gib:
         raise CourseError(
@@ -224,6 +231,7 @@ def save_adapter(model, folder: Path, card: dict) -> Path:
     (folder / "README.md").unlink(missing_ok=True)  # peft's card names machine paths
     config = read_json(folder / "adapter_config.json")
     config["base_model_name_or_path"] = card["base"]
+    config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in any order
     write_json(folder / "adapter_config.json", config)
     write_json(folder / "run.json", {**card, "adapter_sha256": adapter_hash(folder)})
     return folder

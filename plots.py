@@ -47,13 +47,13 @@ def _finish(axes, title: str, x: str, y: str) -> None:
     plt.show()
 
 
-def nearest_scores(scores: Sequence[float], threshold: float) -> None:
+def nearest_scores(scores: Sequence[float], threshold: float, unit: str) -> None:
     """Histogram of each question's ROUGE-L F1 with its nearest earlier question."""
     _, axes = plt.subplots()
     axes.hist(scores, bins=40, range=(0, 1), color=BLUE)
     axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"threshold {threshold}")
     axes.legend()
-    _finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", "ROUGE-L F1 (eojeol)", "questions")
+    _finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", f"ROUGE-L F1 ({unit})", "questions")
 
 
 def kept_shares(thresholds: Sequence[float], shares: dict[str, Sequence[float]], chosen: float) -> None:
@@ -88,8 +88,12 @@ def reward_margins(log: Sequence[dict]) -> None:
     """Implicit rewards of chosen and rejected answers, and their margin, by step."""
     _, axes = plt.subplots()
     steps = range(1, len(log) + 1)
-    for name, colour in (("chosen", GREEN), ("rejected", ORANGE), ("margins", BLUE)):
-        axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=name)
+    for name, korean, colour in (
+        ("chosen", "선택 보상 (chosen)", GREEN),
+        ("rejected", "거절 보상 (rejected)", ORANGE),
+        ("margins", "마진 (margin)", BLUE),
+    ):
+        axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=korean)
     axes.legend()
     _finish(axes, "DPO 보상과 마진", "optimiser step", "β × log-probability ratio (nats)")
 
