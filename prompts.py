@@ -187,7 +187,7 @@ def prepare_tokenizer(tokenizer):
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
     """Move a leading system text to the start of the first user turn."""
-    if not messages or messages[0]["role"] != "system":
+    if len(messages) < 2 or messages[0]["role"] != "system":
         return list(messages)
     system, first, *rest = messages
     return [{**first, "content": f"{system['content'].strip()}\n\n{first['content'].strip()}"}, *rest]
@@ -197,15 +197,14 @@ def _template_ids(tokenizer, messages: Sequence[Message], add_generation_prompt:
     from jinja2.exceptions import TemplateError
 
     arguments = {"add_generation_prompt": add_generation_prompt, "tokenize": True, "return_dict": False}
-    try:
-        return list(tokenizer.apply_chat_template(list(messages), **arguments))
-    except TemplateError as error:
-        folded = fold_system(messages)
-        if folded == list(messages):
-            roles = " -> ".join(message["role"] for message in messages)
-            raise CourseError(f"The conversation {roles} cannot be rendered: {error}.") from None
-        # gemma-2b-it refuses a system role; the text then opens the first user turn
-        return list(tokenizer.apply_chat_template(folded, **arguments))
+    # gemma-2b-it refuses a system role; the text then opens the first user turn
+    for attempt in (list(messages), fold_system(messages)):
+        try:
+            return list(tokenizer.apply_chat_template(attempt, **arguments))
+        except TemplateError as error:
+            reason = error
+    roles = " -> ".join(message["role"] for message in messages)
+    raise CourseError(f"The conversation {roles} cannot be rendered: {reason}.")
 
 
 def end_of_turn_id(tokenizer) -> int:
@@ -241,6 +240,8 @@ def render(
     for place, message in enumerate([*prompt, *(completion or [])]):
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             raise CourseError(f"Message {place} ({message.get('role')}) has no text; fill it in or drop the record.")
+    if not any(message["role"] == "user" for message in prompt):
+        raise CourseError("The prompt has no user turn; a model answers a user.")
     prompt_ids = _template_ids(tokenizer, prompt, add_generation_prompt=True)
     if completion is None:
         ids, mask = prompt_ids, [0] * len(prompt_ids)

@@ -44,7 +44,7 @@ class Recipe:
     dpo_beta: float = 0.1
     dpo_batch_size: int = 4
     dpo_epochs: float = 1.0
-    dpo_pairs: int | None = None  # how many pairs to train on; None = all
+    dpo_pairs: int | None = None  # how many pairs dpo.ipynb trains on; None = all
     # generation
     generation_batch: int = 20
     max_new_tokens: int = 96

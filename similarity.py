@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import html
 import logging
+import numbers
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -32,9 +34,9 @@ UNITS = ("eojeol", "morpheme", "syllable", "jamo", "ascii")
 CONTENT_TAGS = ("NN", "NR", "VV", "VA", "MM", "MAG", "XR", "SL", "SN", "SH")  # words that carry meaning
 DEFAULT_EMBEDDING = "intfloat/multilingual-e5-small"
 
-# A number with its separators is one word ("3.5%" is not "35"); an emoji or symbol is a word of its own.
+# A number with its separators is one word ("약3.5%" holds 약3.5, not 3 and 5); an emoji or symbol is a word of its own.
 _SYMBOLS = "\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\u3200-\u33ff\U0001f000-\U0001faff"
-_WORD = re.compile(rf"\d+(?:[.,:]\d+)+\w*|\w+|[{_SYMBOLS}]")
+_WORD = re.compile(rf"[^\W\d_]*\d+(?:[.,:]\d+)+[^\W_]*|[^\W_]+|[{_SYMBOLS}]")
 _LONGEST_FOR_KIWI = 1_000  # characters of one word; the analyser's time grows with its length
 
 
@@ -101,19 +103,25 @@ class Ranked(NamedTuple):
 # --- units -----------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _kiwi():
+@lru_cache(maxsize=2)
+def _kiwi_of(process: int):
     from kiwipiepy import Kiwi
 
     return Kiwi(num_workers=-1)  # -1: a batch is analysed on all cores
 
 
+def _kiwi():
+    # one a process: in a forked worker the parent's analyser has no threads left and waits for them for ever
+    return _kiwi_of(os.getpid())
+
+
 def tokenize(text: str, unit: str = "morpheme") -> list[str]:
     """Split a text into the units that ROUGE-L compares.
 
-    eojeol: words between spaces, punctuation off. morpheme: kiwipiepy's, particles and endings apart. syllable:
-    characters. jamo: consonants and vowels, the finest. ascii: what `rouge_score` 0.1.2 keeps without stemming, for
-    comparison with published figures. NFC first, so that the same word typed on macOS matches; case is ignored.
+    eojeol: words between spaces and punctuation. morpheme: kiwipiepy's, particles and endings apart. syllable:
+    characters. jamo: consonants and vowels, the finest. NFC first, so that the same word typed on macOS matches; case
+    is ignored. ascii: what `rouge_score` 0.1.2 keeps without stemming, score for score, for comparison with published
+    figures.
 
     Raises:
         CourseError: an unknown unit, or a text that is no string.
@@ -123,16 +131,13 @@ def tokenize(text: str, unit: str = "morpheme") -> list[str]:
 
 def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]:
     """Tokenise many texts; `name[i]` opens the message about a text that is no string."""
-    if unit not in UNITS:
-        raise CourseError(f"Unknown unit {unit!r}; choose one of {', '.join(UNITS)}.")
-    if isinstance(texts, str):
-        raise CourseError(f"{name} is one string; pass a list of strings.")
+    _check_unit(unit)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise CourseError(f"{name}[{i}] is {type(text).__name__}, not a string; convert or drop it first.")
-    normal = [unicodedata.normalize("NFC", text).lower() for text in texts]
     if unit == "ascii":
-        return [re.findall(r"[a-z0-9]+", text) for text in normal]
+        return [re.findall(r"[a-z0-9]+", text.lower()) for text in texts]
+    normal = [unicodedata.normalize("NFC", text).lower() for text in texts]
     words = [_WORD.findall(text) for text in normal]
     if unit == "eojeol":
         return words
@@ -141,6 +146,21 @@ def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]
     if unit == "syllable":
         return [list("".join(part)) for part in words]
     return [list(unicodedata.normalize("NFD", "".join(part))) for part in words]
+
+
+def _check_unit(unit: str) -> None:
+    if unit not in UNITS:
+        raise CourseError(f"Unknown unit {unit!r}; choose one of {', '.join(UNITS)}.")
+
+
+def _as_list(texts: Sequence[str], name: str) -> list[str]:
+    """Return texts as a list: whatever can be iterated, but no single string and not nothing."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise CourseError(f"{name} is {type(texts).__name__}; pass a list of strings.")
+    listed = list(texts)
+    if not listed:
+        raise CourseError(f"{name} is empty; pass at least one text.")
+    return listed
 
 
 def _analyse(words: Sequence[list[str]]) -> Iterable[list]:
@@ -365,7 +385,7 @@ class _Index:
 
 
 def _check_threshold(threshold: float) -> None:
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 < threshold <= 1:
         raise CourseError(f"The threshold is {threshold!r}; it must be a number above 0 and at most 1.")
 
 
@@ -384,12 +404,15 @@ def deduplicate(
 
     Makes exactly the decisions of the sequential Alpaca loop (Taori et al. 2023), for every unit and threshold. Two
     matching texts must share a rare token (prefix filter) and most bits of a signature; only such pairs reach the LCS.
-    Holds about 1 KB a text in memory: beyond some ten million texts, use `deduplicate_dataset`.
+    Takes about 7 KB of memory a text of 12 words (bench/similarity.py: 0.7 to 0.8 GB at 100,000), so beyond a million
+    texts use `deduplicate_dataset`.
 
     Raises:
-        CourseError: the threshold is outside (0, 1], the unit is unknown, or a text is no string or has no token.
+        CourseError: the threshold is outside (0, 1], the unit is unknown, there is no text, or a text is no string or
+            has no token.
     """
     _check_threshold(threshold)
+    texts, against = _as_list(texts, "texts"), _as_list(against, "against") if len(against) else []
     tokens = _tokens_of(against, unit, "against") + _tokens_of(texts, unit, "texts")
     encoded = _encode(tokens, threshold)
     index = _Index(encoded, threshold)
@@ -421,6 +444,7 @@ def find_overlap(
         CourseError: as `deduplicate`.
     """
     _check_threshold(threshold)
+    train, evaluation = _as_list(train, "train"), _as_list(evaluation, "evaluation")
     tokens = _tokens_of(evaluation, unit, "evaluation") + _tokens_of(train, unit, "train")
     encoded = _encode(tokens, threshold)
     index = _Index(encoded, threshold)
@@ -435,7 +459,7 @@ def nearest_earlier(texts: Sequence[str], unit: str = "eojeol") -> list[float]:
 
     Compares all pairs: a second for 1,000 texts of a sentence each.
     """
-    tokens = _tokens_of(texts, unit, "texts")
+    tokens = _tokens_of(_as_list(texts, "texts"), unit, "texts")
     encoded = _encode(tokens, 0.5)
     nearest = []
     for number in range(1, len(tokens)):
@@ -470,10 +494,11 @@ def deduplicate_dataset(
     from datasets import Dataset
 
     _check_threshold(threshold)
+    _check_unit(unit)
     if column not in dataset.column_names:
         raise CourseError(f"The data set has no column {column!r}; it has {', '.join(dataset.column_names)}.")
     if not len(dataset):
-        return Deduplication([], [])
+        raise CourseError("The data set is empty; pass at least one row.")
     dataset = dataset.select_columns([column])
     digests = dataset.map(
         _digests,
@@ -574,12 +599,13 @@ def rank(
     Raises:
         CourseError: there is no document, a text is no string, or the embedding model cannot be loaded.
     """
-    if not documents:
-        raise CourseError("There is no document to rank; pass at least one.")
+    documents = _as_list(documents, "documents")
+    if top_k is not None and top_k < 1:
+        raise CourseError(f"top_k is {top_k}; it must be at least 1, or None for all.")
     for name, text in chain([("query", query)], ((f"documents[{i}]", d) for i, d in enumerate(documents))):
         if not isinstance(text, str):
             raise CourseError(f"{name} is {type(text).__name__}, not a string; convert or drop it first.")
-    if method == "bm25":
+    if method.lower() == "bm25":
         scores = _bm25_scores(query, tuple(documents))
     else:
         scores = _cosine_scores(query, tuple(documents), DEFAULT_EMBEDDING if method == "embedding" else method)
@@ -599,13 +625,18 @@ def _bm25_index(documents: tuple[str, ...]):
     import bm25s
 
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each step as soon as any handler listens
+    words = _content_words(documents)
+    if not any(words):
+        return None
     index = bm25s.BM25()
-    index.index(_content_words(documents), show_progress=False)
+    index.index(words, show_progress=False)
     return index
 
 
 def _bm25_scores(query: str, documents: tuple[str, ...]) -> Sequence[float]:
     index = _bm25_index(documents)
+    if index is None:
+        return [0.0] * len(documents)
     words = [word for word in _content_words([query])[0] if word in index.vocab_dict]
     return index.get_scores(words) if words else [0.0] * len(documents)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from pydantic import BaseModel
 
 from progress import track
 from prompts import Message
-from utils import DATA, CourseError, read_jsonl, setting, write_atomic
+from utils import DATA, CourseError, read_jsonl, setting, write_jsonl
 
 RECORDING = DATA / "recorded" / "replies.jsonl"
 DEFAULT_MODEL = "gpt-4o-mini"
@@ -135,6 +136,8 @@ def _ask_one(client, model, messages, schema) -> tuple[Reply, bool]:
     except (openai.OpenAIError, ValueError) as error:
         sentence, stop = _explain(error, model)
         return Reply(None, None, sentence), stop
+    if not completion.choices:
+        return Reply(None, None, "the reply has no choices: the endpoint is not quite OpenAI-compatible"), False
     message = completion.choices[0].message
     if message.refusal:
         return Reply(None, None, f"the teacher refused: {message.refusal}"), False
@@ -154,8 +157,14 @@ def _explain(error: Exception, model: str) -> tuple[str, bool]:
         return "no credit is left on this key: top it up", True
     explanations = {
         openai.AuthenticationError: ("the endpoint refused the key (401): check OPENAI_API_KEY or remove it", True),
-        openai.NotFoundError: (f"the endpoint does not know the model {model!r} (404): set TEACHER_MODEL", True),
+        openai.NotFoundError: (
+            f"the endpoint does not know the model {model!r} (404): set TEACHER_MODEL, or end OPENAI_BASE_URL in /v1",
+            True,
+        ),
+        openai.PermissionDeniedError: ("this key may not use this model or endpoint (403): ask for access", True),
         openai.RateLimitError: ("the rate limit held through every retry: lower the concurrency", False),
+        # a time-out is a connection error too, but one that the next request need not meet
+        openai.APITimeoutError: (f"no reply came within {TIMEOUT_S:.0f} s, in any of the retries", False),
         openai.APIConnectionError: ("the endpoint cannot be reached: check OPENAI_BASE_URL and the network", True),
         # these two are no APIErrors, and carry no reply that could be used
         openai.LengthFinishReasonError: ("the reply was cut at its length limit: nothing was used of it", False),
@@ -165,7 +174,8 @@ def _explain(error: Exception, model: str) -> tuple[str, bool]:
     for kind, explained in explanations.items():
         if isinstance(error, kind):
             return explained
-    return f"the endpoint answered with status {getattr(error, 'status_code', 'unknown')}", False
+    said = re.sub(r"sk-[\w-]+", "sk-...", str(getattr(error, "message", "")))[:200]
+    return f"the endpoint answered with status {getattr(error, 'status_code', 'unknown')} ({said})", False
 
 
 def connect(model: str | None = None, concurrency: int = 8, recording: str | Path = RECORDING) -> Teacher:
@@ -205,8 +215,7 @@ def answered(replies: Sequence[Reply]) -> list[Reply]:
 
 def write_recording(rows: Sequence[dict], path: str | Path = RECORDING) -> Path:
     """Write recorded replies, one a line and sorted by key: {"key", "about", "content"}."""
-    ordered = sorted(rows, key=lambda row: row["key"])
-    return write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ordered))
+    return write_jsonl(path, sorted(rows, key=lambda row: row["key"]))
 
 
 def has_real_teacher() -> bool:

@@ -3,7 +3,7 @@
     python training.py sft --train_dataset my.jsonl --output_dir outputs/my_sft
     python training.py dpo --train_dataset pairs.jsonl --sft outputs/my_sft --output_dir outputs/my_dpo
 
-Cost of import: the standard library; torch, transformers, trl and peft come with the first stage.
+Cost of import: pydantic (through prompts); torch, transformers, trl and peft come with the first stage.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def _arguments(recipe: Recipe, output_dir: Path, batch_size: int, learning_rate:
         "logging_first_step": True,
         "save_strategy": "no",
         "report_to": "none",
+        "logging_nan_inf_filter": False,  # its default logs a NaN as 0.0, and the run looks fine
         "disable_tqdm": True,
         "seed": recipe.seed,
         "max_length": None,  # over-long rows were left out and named; nothing is cut here
@@ -267,6 +268,7 @@ def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> 
     from losses import completion_logprobs
 
     encoded = encode_supervised(records, tokenizer, recipe.max_length)
+    _report_left_out(encoded, recipe)
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
     total = tokens = 0
     with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
@@ -291,11 +293,13 @@ def sft(
     `model` is the base from `models.load_model`; its weights stay as they are.
 
     Raises:
-        CourseError: no row fits `max_length`, memory runs out, or the loss is no number.
+        CourseError: no row fits `max_length`, memory runs out, the loss is no number, or the output folder holds
+            something else.
     """
     from datasets import Dataset
     from trl import SFTConfig
 
+    models.require_replaceable(output_dir)
     trainer_class, _, _, bar_callback, _ = _trainers()
     encoded = encode_supervised(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
@@ -384,6 +388,7 @@ def dpo(
     from datasets import Dataset
     from trl import DPOConfig
 
+    models.require_replaceable(output_dir, parent)
     _, trainer_class, _, bar_callback, _ = _trainers()
     encoded = encode_preference(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
@@ -447,11 +452,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     records = formats.load(chosen.train_dataset)
     wanted = "chosen" if chosen.stage == "dpo" else "completion"
-    if wanted not in records[0]:
+    wrong = next((record["id"] for record in records if wanted not in record), None)
+    if wrong is not None:
         raise CourseError(
-            f"{chosen.train_dataset} has no field for {chosen.stage}; sft needs question and answer (or the like), "
-            "dpo needs prompt, chosen and rejected."
+            f"{chosen.train_dataset}, row {wrong}, has no field for {chosen.stage}; sft needs question and answer (or "
+            "the like), dpo needs prompt, chosen and rejected."
         )
+    models.require_replaceable(chosen.output_dir, chosen.sft if chosen.stage == "dpo" else None)
     choice = choose()
     recipe = choice.recipe
     if chosen.max_seq_length:

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
 ASSETS = ROOT / "assets"
-OUTPUTS = ROOT / "outputs"
+OUTPUTS = Path(os.environ.get("COURSE_OUTPUTS") or ROOT / "outputs")  # tests and `make notebooks` set another
 
 
 class CourseError(Exception):

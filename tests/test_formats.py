@@ -38,6 +38,13 @@ def test_an_input_follows_its_instruction(tmp_path):
     assert record["prompt"][0]["content"] == "요약하세요.\n\n긴 글"
 
 
+def test_a_missing_id_is_made_and_a_system_text_is_kept(tmp_path):
+    rows = [{"id": None, "instruction": QUESTION, "system": "공손히.", "output": ANSWER}] * 2
+    one, other = load(tmp_path, *rows)
+    assert (one["id"], other["id"]) == ("my-00001", "my-00002")
+    assert [turn["role"] for turn in one["prompt"]] == ["system", "user"]
+
+
 def test_preference_pairs_of_texts_or_messages(tmp_path):
     text = {"prompt": QUESTION, "chosen": ANSWER, "rejected": "몰라요."}
     messages = {
@@ -58,6 +65,16 @@ def test_preference_pairs_of_texts_or_messages(tmp_path):
         ({"prompt": QUESTION, "chosen": ANSWER, "rejected": ANSWER}, "same text"),
         ({"messages": [{"role": "user", "content": QUESTION}]}, "last turn"),
         ({"messages": [{"role": "robot", "content": QUESTION}]}, "field messages"),
+        ({"prompt": QUESTION, "completion": [{"role": "user", "content": ANSWER}]}, "one assistant turn"),
+        ({"prompt": [{"role": "system", "content": "공손히"}], "completion": ANSWER}, "the roles are system"),
+        (
+            {
+                "prompt": QUESTION,
+                "chosen": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}],
+                "rejected": "몰라요.",
+            },
+            "field chosen",
+        ),
         ({"id": "a", "question": QUESTION, "answer": ANSWER}, "was used by row 1"),
     ],
 )

@@ -86,6 +86,14 @@ def test_the_interval_covers_the_truth_about_95_times_in_100():
     assert 0.91 <= covered / 300 <= 0.98
 
 
+def test_an_llm_judge_that_cannot_be_asked_says_why(endpoint):
+    from utils import CourseError
+
+    endpoint(lambda body: (401, {"error": {"message": "no"}}))
+    with pytest.raises(CourseError, match="refused the key"):
+        compare(judging.LLMJudge(teacher.connect()), QUESTIONS, GOOD, BAD)
+
+
 def test_an_llm_judge_reads_each_order_through_the_schema(endpoint):
     def answer(body):
         text = body["messages"][1]["content"]

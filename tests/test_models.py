@@ -54,6 +54,16 @@ def test_a_saved_merged_model_comes_back_whole(tiny_model, tiny_recipe, tokenize
     assert render(again_tokenizer, messages) == render(tokenizer, messages)
 
 
+def test_only_an_earlier_run_is_replaced(adapter, tmp_path):
+    models.require_replaceable(tmp_path / "new")
+    models.require_replaceable(adapter)
+    with pytest.raises(CourseError, match="starts from"):
+        models.require_replaceable(adapter, parent=adapter)
+    with pytest.raises(CourseError, match="no earlier run"):
+        models.require_replaceable(adapter.parent)  # holds the adapter's folder, which must not be deleted
+    assert adapter.exists()
+
+
 def test_an_adapter_folder_names_no_path_of_this_machine(adapter):
     text = "".join(p.read_text() for p in adapter.glob("*.json"))
     assert str(adapter.parent) not in text

@@ -81,9 +81,11 @@ def test_earlier_turns_are_context_and_only_the_last_answer_is_trained(tokenizer
     ("prompt", "words"),
     [
         ([{"role": "user", "content": " "}], "has no text"),
-        ([{"role": "assistant", "content": "가"}], "cannot be rendered"),
+        ([{"role": "assistant", "content": "가"}], "no user turn"),
         ([{"role": "user", "content": "가"}, {"role": "user", "content": "나"}], "user -> user"),
         ([{"role": "user", "content": "<bos>가"}], "two <bos>"),
+        ([{"role": "system", "content": "공손히"}], "no user turn"),
+        ([{"role": "system", "content": "공손히"}, *[{"role": "user", "content": "가"}] * 2], "user -> user"),
     ],
 )
 def test_a_conversation_that_cannot_be_rendered_says_why(tokenizer, prompt, words):

@@ -68,9 +68,14 @@ def test_googles_tokens_make_every_korean_pair_zero_or_wrong():
 @given(a=st.text(max_size=80), b=st.text(max_size=80))
 @settings(max_examples=200, deadline=None)
 def test_ascii_reproduces_rouge_score(a, b):
-    a, b = unicodedata.normalize("NFC", a), unicodedata.normalize("NFC", b)
     expected = rouge_scorer.RougeScorer(["rougeL"]).score(b, a)["rougeL"]
     assert scoring.Score(*similarity.rouge_l(a, b, "ascii")) == expected
+
+
+def test_ascii_leaves_accents_as_rouge_score_does():
+    decomposed = unicodedata.normalize("NFD", "café menu")
+    expected = rouge_scorer.RougeScorer(["rougeL"]).score("cafe menu", decomposed)["rougeL"]
+    assert scoring.Score(*similarity.rouge_l(decomposed, "cafe menu", "ascii")) == expected
 
 
 @pytest.mark.parametrize("unit", ["eojeol", "morpheme", "syllable", "jamo"])
@@ -95,6 +100,7 @@ def test_finer_units_see_more_in_common():
         ("傳貰 계약 Contract", ["傳貰", "계약", "contract"]),
         ("집 🏠 좋아요 👍", ["집", "🏠", "좋아요", "👍"]),
         ("85㎡", ["85", "㎡"]),
+        ("약3.5% 제3.5조 a_b ___", ["약3.5", "제3.5조", "a", "b"]),
         ("“전세”, 월세?!", ["전세", "월세"]),
     ],
 )
@@ -108,7 +114,7 @@ def test_mixed_text_yields_the_words_that_a_reader_sees(text, words):
 
 
 @pytest.mark.parametrize("unit", ["eojeol", "syllable", "jamo", "morpheme"])
-@given(texts=st.lists(SENTENCE, max_size=14), against=st.lists(SENTENCE, max_size=4), threshold=THRESHOLD)
+@given(texts=st.lists(SENTENCE, min_size=1, max_size=14), against=st.lists(SENTENCE, max_size=4), threshold=THRESHOLD)
 @settings(max_examples=80, deadline=None)
 def test_deduplication_is_the_alpaca_loop(unit, texts, against, threshold):
     tokens = [similarity.tokenize(text, unit) for text in texts]
@@ -119,7 +125,7 @@ def test_deduplication_is_the_alpaca_loop(unit, texts, against, threshold):
     assert [(d.index, d.twin, d.f1) for d in result.dropped] == dropped
 
 
-@given(texts=st.lists(st.text("ab 01", min_size=1).filter(lambda t: t.strip()), max_size=12), threshold=THRESHOLD)
+@given(texts=st.lists(st.text("ab 01", min_size=1).filter(str.strip), min_size=1, max_size=12), threshold=THRESHOLD)
 @settings(max_examples=80, deadline=None)
 def test_the_ascii_unit_too(texts, threshold):
     kept, _ = brute_force([similarity.tokenize(text, "ascii") for text in texts], threshold)
@@ -200,6 +206,26 @@ def test_sharded_deduplication_gives_the_same_result(seed, shard_rows, num_proc)
     assert expected.dropped
 
 
+def test_workers_forked_after_the_analyser_was_used_do_not_hang():
+    from datasets import Dataset
+
+    texts = random_texts(40, seed=5)
+    expected = similarity.deduplicate(texts, unit="morpheme")  # starts the analyser's threads in this process
+    result = similarity.deduplicate_dataset(
+        Dataset.from_dict({"q": texts}), "q", unit="morpheme", num_proc=2, shard_rows=15
+    )
+    assert (result.kept, result.dropped) == (expected.kept, expected.dropped)
+
+
+def test_a_filtered_series_is_read_by_position():
+    import numpy as np
+    import pandas as pd
+
+    series = pd.Series(["가 나 다", "전세 계약 언제", "전세 계약 언제!"])[1:]
+    result = similarity.deduplicate(series, np.float32(0.7))
+    assert result.to_frame()["twin_text"].tolist() == ["전세 계약 언제"]
+
+
 # --- highlighting ---
 
 
@@ -217,6 +243,7 @@ def test_ranking_finds_the_passage_whatever_the_particle():
     assert similarity.rank("대항력은 언제 생기나요?", documents)[0].index == 1
     assert [r.index for r in similarity.rank("xyz", documents)] == [0, 1, 2]  # ties keep the input order
     assert [r.index for r in similarity.rank("대항력", documents, threshold=0.01)] == [1]
+    assert [r.score for r in similarity.rank("전세", ["!!!", "..."])] == [0, 0]
 
 
 def test_equal_documents_keep_their_order_and_scores_stay_with_their_index():
@@ -276,14 +303,22 @@ def test_an_embedding_model_that_is_not_there_is_named(tmp_path):
         (lambda: similarity.deduplicate(["가"], threshold=float("nan")), "threshold is nan"),
         (lambda: similarity.deduplicate(["가", None]), r"texts\[1\] is NoneType"),
         (lambda: similarity.deduplicate(["가", 3.0]), r"texts\[1\] is float"),
-        (lambda: similarity.deduplicate("가나"), "one string"),
+        (lambda: similarity.deduplicate("가나"), "texts is str"),
+        (lambda: similarity.deduplicate(None), "texts is NoneType"),
+        (lambda: similarity.deduplicate([]), "texts is empty"),
+        (lambda: similarity.deduplicate(["가"], against="나"), "against is str"),
+        (lambda: similarity.find_overlap([], ["가"]), "train is empty"),
+        (lambda: similarity.find_overlap(["가"], []), "evaluation is empty"),
+        (lambda: similarity.nearest_earlier([]), "texts is empty"),
         (lambda: similarity.deduplicate(["가", "!?", ""]), r"texts\[1\] \('!\?'\) and 1 more"),
         (lambda: similarity.deduplicate(["가", ""]), r"texts\[1\] \(''\) cannot"),
         (lambda: similarity.deduplicate(["전세"], unit="ascii"), "no ascii token"),
         (lambda: similarity.deduplicate(["가"], against=[" "]), r"against\[0\]"),
         (lambda: similarity.find_overlap(["가"], [""]), r"evaluation\[0\]"),
         (lambda: similarity.find_overlap(["가", None], ["나"]), r"train\[1\]"),
-        (lambda: similarity.rank("가", []), "no document"),
+        (lambda: similarity.rank("가", []), "documents is empty"),
+        (lambda: similarity.rank("가", "전세 계약"), "documents is str"),
+        (lambda: similarity.rank("가", ["나"], top_k=-1), "top_k is -1"),
         (lambda: similarity.rank("가", ["나", None]), r"documents\[1\]"),
         (lambda: similarity.rank(None, ["나"]), "query"),
     ],
@@ -298,13 +333,10 @@ def test_a_bad_row_of_a_data_set_is_named():
 
     with pytest.raises(CourseError, match=r"q\[2\]"):
         similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가", "나", "?!"]}), "q")
+    with pytest.raises(CourseError, match="Unknown unit 'word'"):
+        similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가"]}), "q", unit="word")
     with pytest.raises(CourseError, match="no column 'r'"):
         similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가"]}), "r")
-
-
-def test_nothing_in_nothing_out():
-    assert similarity.deduplicate([]).kept == []
-    assert similarity.find_overlap([], ["가"]) == similarity.find_overlap(["가"], []) == []
 
 
 @pytest.mark.parametrize("unit", ["eojeol", "morpheme", "syllable", "jamo"])

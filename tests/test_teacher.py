@@ -53,7 +53,9 @@ def test_a_refused_key_stops_the_run_and_stays_secret(endpoint, capsys):
     [
         ((404, {"error": {"message": "no model", "code": "model_not_found"}}), "does not know the model", 1),
         ((429, {"error": {"message": "pay", "code": "insufficient_quota"}}), "no credit", None),
-        ((400, {"error": {"message": "odd"}}), "status 400", 3),
+        ((400, {"error": {"message": "odd sk-abc"}}), r"status 400 \(.*odd sk-\.\.\.", 3),
+        ((403, {"error": {"message": "no"}}), "403", 1),
+        ((200, {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), "no choices", 3),
         ((200, chat_completion("이것은 JSON이 아닙니다")), "schema", 3),
         ((200, chat_completion('{"items": [{"seed_word": "전세"}]}')), "schema", 3),
         ((200, chat_completion(GOOD[:20], finish_reason="length")), "length limit", 3),
@@ -79,6 +81,24 @@ def test_a_fault_that_passes_is_retried_by_the_client_alone(endpoint):
     (reply,) = teacher.connect().ask([MESSAGES])
     assert reply.text == "예"
     assert len(server.requests) == 2
+
+
+def test_one_time_out_does_not_stop_the_others(endpoint, monkeypatch):
+    import time
+
+    monkeypatch.setattr(teacher, "MAX_RETRIES", 0)
+    monkeypatch.setattr(teacher, "TIMEOUT_S", 0.5)
+
+    def answer(body):
+        if body["messages"][0]["content"] == "느림":
+            time.sleep(1.5)
+        return 200, chat_completion("예")
+
+    endpoint(answer)
+    asked = [[{"role": "user", "content": text}] for text in ("느림", "빠름", "빠름")]
+    replies = teacher.connect(concurrency=1).ask(asked)
+    assert "no reply came" in replies[0].error
+    assert [reply.text for reply in replies[1:]] == ["예", "예"]
 
 
 def test_an_endpoint_that_is_down_is_named(monkeypatch):

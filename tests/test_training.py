@@ -75,6 +75,13 @@ def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tok
     assert card["adapter_sha256"] == models.adapter_hash(result.adapter)
 
 
+def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    tiny_model.model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(CourseError, match="The loss is nan at step 1"):
+        training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft")
+    assert not (tmp_path / "sft" / "run.json").exists()
+
+
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     from dataclasses import replace
 
