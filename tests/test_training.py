@@ -37,6 +37,16 @@ def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
         assert dpo_row["prompt_ids"] + dpo_row["chosen_ids"] == sft_row["input_ids"]
 
 
+def four_losses(trainer_class, config, rows, *, tiny_model, tiny_recipe, tokenizer):
+    """Return the losses of four steps from the same adapter, and leave the model as it was."""
+    torch.manual_seed(0)
+    model = models.add_adapter(tiny_model, tiny_recipe)
+    trainer = trainer_class(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
+    trainer.train()
+    model.unload()
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
 def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
@@ -44,16 +54,9 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
     arguments = training._arguments(tiny_recipe, tmp_path, 4, 1e-3, 1.0)
     arguments["lr_scheduler_type"] = "constant"
     arguments["max_steps"] = 4
-    figures = {}
-    for name, trainer_class in (("ours", training._trainers()[0]), ("trl", SFTTrainer)):
-        torch.manual_seed(0)
-        model = models.add_adapter(tiny_model, tiny_recipe)
-        trainer = trainer_class(
-            model=model, args=SFTConfig(**arguments), train_dataset=rows, processing_class=tokenizer
-        )
-        trainer.train()
-        figures[name] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-        tiny_model = model.unload()
+    setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
+    trainers = {"ours": training._trainers()[0], "trl": SFTTrainer}
+    figures = {name: four_losses(kind, SFTConfig(**arguments), rows, **setting) for name, kind in trainers.items()}
     assert figures["ours"] == pytest.approx(figures["trl"], rel=1e-3)
     assert figures["ours"][-1] < figures["ours"][0]
 
@@ -109,16 +112,11 @@ def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs
     rows = training.encode_preference(pairs, tokenizer, 128).rows
     rows = Dataset.from_list(training.reference_logprobs(tiny_model, rows, tokenizer, tiny_recipe))
     text = Dataset.from_list([{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs])
-    figures = {}
-    for name, trainer_class, data in (("ours", training._trainers()[1], rows), ("trl", DPOTrainer, text)):
-        torch.manual_seed(0)
-        model = models.add_adapter(tiny_model, tiny_recipe)
-        trainer = trainer_class(
-            model=model, args=DPOConfig(**arguments), train_dataset=data, processing_class=tokenizer
-        )
-        trainer.train()
-        figures[name] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-        tiny_model = model.unload()
+    setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
+    figures = {
+        "ours": four_losses(training._trainers()[1], DPOConfig(**arguments), rows, **setting),
+        "trl": four_losses(DPOTrainer, DPOConfig(**arguments), text, **setting),
+    }
     # TRL also trains on the newline that the template writes after the end of the turn
     assert figures["ours"] == pytest.approx(figures["trl"], rel=2e-2)
     assert figures["ours"][-1] < figures["ours"][0]
