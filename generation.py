@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prompts import GROUNDED_ANSWER, SEED_WORDS, Message, format_documents
 from similarity import rank
-from teacher import Reply
+from replies import Reply
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 

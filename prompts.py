@@ -121,6 +121,10 @@ PAIRWISE_JUDGE = Prompt(
 )
 
 
+# What follows a request where an endpoint knows no JSON schemas.
+JSON_INSTRUCTION = Template("다음 JSON 스키마에 맞는 JSON 하나만 쓰고, 다른 말은 쓰지 마세요.\n$schema")
+
+
 def format_documents(documents: Sequence[dict]) -> str:
     """Return passages as the teacher sees them: each with its id and title."""
     return "\n\n".join(f"[{d['id']}] {d['title']}\n{d['text']}" for d in documents)

@@ -1,201 +1,531 @@
-"""The teacher model: any OpenAI-compatible endpoint, or the recording that the course ships.
+"""The teacher model: ask many requests at once, lose nothing, pay nothing twice.
 
-Chosen in this order: `OPENAI_BASE_URL` (Ollama, vLLM, llama.cpp), `OPENAI_API_KEY`, else the recording in
-`data/recorded/`, served to the same `openai` client underneath its own transport: every line above the
-wire is the line that runs in production.
+    who = teacher.connect(budget_usd=1.0)
+    print(who.estimate(requests, schema))
+    replies = who.ask(requests, schema)
 
-Cost of import: pydantic; openai is imported by `connect`.
+Every finished reply goes into a journal before it counts, so that a run that was killed, or is run again, asks
+only what is missing. A request that fails is a Reply with an error, and a line in `failures.jsonl` beside the journal.
+Which endpoint answers is chosen by the settings; without any it is the recording (see `endpoint.py`).
+
+Cost of import: pydantic and filelock; openai is imported by `connect`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
+import asyncio
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from progress import track
-from prompts import Message
-from utils import DATA, CourseError, read_jsonl, setting, write_jsonl
-
-RECORDING = DATA / "recorded" / "replies.jsonl"
-DEFAULT_MODEL = "gpt-4o-mini"
-TIMEOUT_S = 120.0
-MAX_RETRIES = 3  # the SDK's own retries are the only retry layer
-NOT_RECORDED = (
-    "this request is not in the recording that the course ships: set OPENAI_API_KEY, or OPENAI_BASE_URL "
-    "for a local server such as Ollama, to ask a real teacher"
+import batches
+from costs import (
+    ASSUMED_START_S,
+    ASSUMED_TOKENS_PER_S,
+    Budget,
+    Estimate,
+    StepCost,
+    Usage,
+    price_of,
+    price_table,
+    token_counter,
 )
+from endpoint import Dialect, Endpoint, choose, explain, request_body
+from event_loop import run_in_own_thread
+from journal import FailureLog, Journal
+from progress import bar
+from prompts import Message
+from recording import RECORDING, add_to_recording, recording_key
+from replies import (
+    Outcome,
+    Reply,
+    Request,
+    as_request,
+    journal_key,
+    read_completion,
+    reply_of,
+    schema_name,
+    schema_text,
+)
+from utils import OUTPUTS, CourseError, setting
+
+Asked = str | Sequence[Message] | Request
+
+DEFAULT_MODEL = "gpt-4o-mini"
+RECORDED_MODEL = "recording"  # the name under which recorded replies stand in the journal: never a model's
+MAX_COMPLETION_TOKENS = 2048  # bounds what one request can cost
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back for one request: the text and, with a schema, its parsed value; or the error."""
+@dataclass
+class _Pending:
+    """A request that must be sent: its key, the places that its reply belongs to, and what it may cost."""
 
-    text: str | None
-    parsed: BaseModel | None
-    error: str | None
-
-
-def request_key(messages: Sequence[Message], schema_name: str | None) -> str:
-    """Return the key of a recorded request: a hash of its messages and its reply's schema."""
-    body = json.dumps([list(messages), schema_name], ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()[:24]
+    key: str
+    request: Request
+    places: list[int]
+    prompt_tokens: int = 0
+    highest_usd: float = 0.0
 
 
-def read_recording(path: str | Path = RECORDING) -> dict[str, str]:
-    """Return the recorded replies: request key -> text."""
-    return {row["key"]: row["content"] for row in read_jsonl(path)}
+@dataclass
+class _Run:
+    """What the requests of one `ask` share while they run."""
 
-
-def recording_transport(path: str | Path = RECORDING):
-    """Return an httpx2 transport that answers chat completions out of a recording, and nothing else."""
-    import httpx2
-
-    recorded = read_recording(path)
-
-    class RecordingTransport(httpx2.BaseTransport):
-        def handle_request(self, request):
-            body = json.loads(request.read())
-            schema = body.get("response_format", {}).get("json_schema", {}).get("name")
-            text = recorded.get(request_key(body["messages"], schema))
-            if text is None:
-                error = {"message": NOT_RECORDED, "type": "not_recorded", "code": "not_recorded", "param": None}
-                return httpx2.Response(404, json={"error": error})
-            choice = {
-                "index": 0,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": text, "refusal": None},
-            }
-            return httpx2.Response(
-                200,
-                json={
-                    "id": "recorded",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": body["model"],
-                    "choices": [choice],
-                },
-            )
-
-    return RecordingTransport()
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A connected teacher; `endpoint` says which in words."""
-
+    schema: type[BaseModel] | None
+    step: str
     client: object
-    model: str
-    endpoint: str
-    concurrency: int
+    budget: Budget
+    finished: asyncio.Queue
+    shown: object
+    halted: str | None = None
+    replies: dict[str, Reply] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    broken_in_a_row: int = 0
+
+
+class Teacher:
+    """A connected teacher; `endpoint.name` says in words who answers."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        endpoint: Endpoint,
+        journal: str | Path,
+        budget_usd: float | None,
+        concurrency: int,
+        max_completion_tokens: int,
+        recording: Path,
+    ):
+        """Open the journal and the log of failures; users call `connect`."""
+        self.model, self.endpoint, self.concurrency = model, endpoint, concurrency
+        self.price = price_of(model)
+        self.journal = Journal(journal)
+        self.failures = FailureLog(Path(journal).with_name("failures.jsonl"))
+        self.budget_usd, self.max_completion_tokens = budget_usd, max_completion_tokens
+        self.dialect = Dialect()
+        self.steps: list[StepCost] = []
+        self._recording = recording
+        self._learning = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Return who answers; never a key."""
+        return f"Teacher({self.endpoint.name})"
+
+    @property
+    def model_in_journal(self) -> str:
+        """The model whose replies the journal is asked for: recorded replies never pass for a model's."""
+        return RECORDED_MODEL if self.endpoint.is_recording else self.model
+
+    def key_of(self, request: Request, schema: type[BaseModel] | None) -> str:
+        """Return the key under which a request's reply stands in the journal."""
+        return journal_key(self.model_in_journal, request, schema)
+
+    @property
+    def spent_usd(self) -> float:
+        """What this journal's replies and failures have cost, in this run and in those before it."""
+        return self.journal.spent_usd + self.failures.spent_usd
+
+    # --- before ---
+
+    def estimate(
+        self, requests: Sequence[Asked], schema: type[BaseModel] | None = None, likely_tokens: int | None = None
+    ) -> Estimate:
+        """Return what `ask` would take, without asking; replies that the journal has cost nothing.
+
+        The likely length of a reply is the journal's mean for this schema; else `likely_tokens`; else a quarter of
+        the highest. With the recording, the price is what `model` would charge for the same requests.
+        """
+        pending, answered = self._sort_out([as_request(request) for request in requests], schema)
+        return self._estimate(pending, len(answered), schema, likely_tokens)
+
+    def _estimate(self, pending: Sequence[_Pending], answered: int, schema, likely_tokens: int | None) -> Estimate:
+        # the encoding may be fetched where OpenAI is reached anyway; the recording and local servers need no network
+        counter = token_counter(self.model, may_download=self.endpoint.is_openai)
+        for item in pending:
+            item.prompt_tokens = counter.messages(item.request.messages, schema_text(schema))
+            if self.price:
+                item.highest_usd = self.price.usd(Usage(item.prompt_tokens, self.longest_reply(item.request)))
+        past = self._past(schema)
+        caps = [self.longest_reply(item.request) for item in pending]
+        each = past[0] if past else likely_tokens
+        likely = round(sum(min(cap, cap / 4 if each is None else each) for cap in caps))
+        seconds = past[1] if past else ASSUMED_START_S + likely / max(1, len(pending)) / ASSUMED_TOKENS_PER_S
+        prompt = sum(item.prompt_tokens for item in pending)
+        length = "measured in this journal" if past else "as given" if each is not None else "a quarter of the longest"
+        prices = f"; prices of {price_table()['as_of']}" if self.price else ""
+        return Estimate(
+            model=self.model,
+            requests=len(pending),
+            from_journal=answered,
+            prompt_tokens=prompt,
+            completion_tokens_likely=likely,
+            completion_tokens_highest=sum(caps),
+            usd_low=self.price.usd(Usage(prompt, likely)) if self.price else None,
+            usd_high=self.price.usd(Usage(prompt, sum(caps))) if self.price else None,
+            minutes=len(pending) * seconds / self.concurrency / 60,
+            basis=f"prompt tokens by {counter.method}; likely length {length}{prices}",
+        )
+
+    def longest_reply(self, request: Request) -> int:
+        """Return the most tokens that a reply may have."""
+        given = request.parameters
+        return given.get("max_completion_tokens") or given.get("max_tokens") or self.max_completion_tokens
+
+    def _past(self, schema: type[BaseModel] | None) -> tuple[float, float] | None:
+        """Return the mean completion tokens and seconds of this model's replies with this schema in the journal."""
+        rows = [
+            row
+            for row in self.journal.rows.values()
+            if row.get("schema") == schema_name(schema) and row.get("model") == self.model_in_journal
+            and row.get("usage") and row.get("seconds") is not None
+        ]  # fmt: skip
+        if not rows:
+            return None
+        tokens = sum(row["usage"]["completion_tokens"] for row in rows) / len(rows)
+        return tokens, sum(row["seconds"] for row in rows) / len(rows)
+
+    def _sort_out(self, requests: Sequence[Request], schema) -> tuple[list[_Pending], dict[int, dict]]:
+        """Return the requests to be sent, equal ones as one, and the journal's rows by the place of their request."""
+        pending: dict[str, _Pending] = {}
+        answered: dict[int, dict] = {}
+        for place, request in enumerate(requests):
+            key = self.key_of(request, schema)
+            if key in self.journal.rows:
+                answered[place] = self.journal.rows[key]
+            else:
+                pending.setdefault(key, _Pending(key, request, [])).places.append(place)
+        return list(pending.values()), answered
+
+    # --- asking ---
 
     def ask(
-        self, requests: Sequence[Sequence[Message]], schema: type[BaseModel] | None = None
+        self,
+        requests: Sequence[Asked],
+        schema: type[BaseModel] | None = None,
+        *,
+        step: str | None = None,
+        likely_tokens: int | None = None,
     ) -> list[Reply]:
         """Ask all requests, at most `concurrency` at a time, and return their replies in order.
 
-        A failed request is a Reply with an error, never an exception; after a refused key, an unknown model or
-        spent credit the requests that wait are not sent.
+        What the journal has is not asked again. A failed request is a Reply with an error, never an exception; after
+        a refused key, an unknown model, spent credit or a spent budget the requests that wait are not sent. Works in a
+        script and inside Jupyter's running event loop alike. `step` names the line in the ledger; `likely_tokens` is for
+        its estimate (see `estimate`).
+
+        Raises:
+            CourseError: a request is malformed, a budget is set for a model without a price, or the journal cannot
+                be written; all but the last before anything is sent.
         """
-        halted: list[str] = []
-        lock = threading.Lock()
+        asked = [as_request(request) for request in requests]
+        step = step or schema_name(schema)
+        pending, answered = self._sort_out(asked, schema)
+        replies: list[Reply | None] = [None] * len(asked)
+        for place, row in answered.items():
+            replies[place] = replace(reply_of(row, schema), id=asked[place].id or row["key"])
+        if not pending:
+            return replies
+        estimate = self._estimate(pending, len(answered), schema, likely_tokens)
+        self._announce(estimate)
+        started = time.monotonic()
+        run = run_in_own_thread(lambda: self._run(pending, schema, step))
+        for item in pending:
+            for place in item.places:
+                replies[place] = replace(run.replies[item.key], id=asked[place].id or item.key)
+        self._enter_in_ledger(run, estimate, time.monotonic() - started)
+        return replies
 
-        def one(messages: Sequence[Message]) -> Reply:
-            with lock:
-                if halted:
-                    return Reply(None, None, f"not sent: {halted[0]}")
-            reply, stop = _ask_one(self.client, self.model, messages, schema)
-            if stop:
-                with lock:
-                    halted.append(reply.error)
-            return reply
-
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(track(pool.map(one, requests), len(requests), "teacher", "request"))
-
-
-def _ask_one(client, model, messages, schema) -> tuple[Reply, bool]:
-    """Return the reply, and whether its error is one that every further request would meet too."""
-    import openai
-
-    try:
-        if schema is None:
-            completion = client.chat.completions.create(model=model, messages=list(messages))
-        else:
-            completion = client.chat.completions.parse(
-                model=model, messages=list(messages), response_format=schema
+    def _announce(self, estimate: Estimate) -> None:
+        if self.endpoint.is_recording:
+            return
+        if self.budget_usd is not None and self.price is None:
+            raise CourseError(
+                f"A budget needs a price, and {self.model} has none in the table of {price_table()['as_of']}: set "
+                "TEACHER_PRICE to its USD per million tokens in and out, as in 0.15,0.60, or give no budget."
             )
-    except (openai.OpenAIError, ValueError) as error:
-        sentence, stop = _explain(error, model)
-        return Reply(None, None, sentence), stop
-    if not completion.choices:
-        return Reply(None, None, "the reply has no choices: the endpoint is not quite OpenAI-compatible"), False
-    message = completion.choices[0].message
-    if message.refusal:
-        return Reply(None, None, f"the teacher refused: {message.refusal}"), False
-    if not message.content:
-        return Reply(None, None, "the reply was empty"), False
-    return Reply(message.content, getattr(message, "parsed", None), None), False
+        print(estimate)
+
+    async def _run(self, pending: Sequence[_Pending], schema, step: str) -> _Run:
+        waiting = iter(pending)
+        with bar(len(pending), f"teacher: {step}", "request") as shown:
+            budget = Budget(None if self.endpoint.is_recording else self.budget_usd, self.spent_usd)
+            run = _Run(schema, step, self.endpoint.open_client(), budget, asyncio.Queue(), shown)
+            writer = asyncio.create_task(self._write(run))
+            count = min(self.concurrency, len(pending))
+            workers = [asyncio.create_task(self._work(waiting, run)) for _ in range(count)]
+            try:
+                # a writer that ends early has failed, and there is no use in asking what cannot be kept
+                await asyncio.wait([writer, asyncio.gather(*workers)], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+                run.finished.put_nowait(None)
+                await writer  # what was answered before an interrupt is kept
+                await run.client.close()
+            for worker in workers:
+                worker.result()
+        return run
+
+    async def _work(self, waiting: Iterator[_Pending], run: _Run) -> None:
+        for item in waiting:
+            if not await self._may_send(item, run):
+                run.replies[item.key] = Reply(None, None, f"not sent: {run.halted}")
+            elif item.key in self.journal.rows:  # another process has answered it since
+                run.budget.settle(item.highest_usd, 0.0)
+                run.replies[item.key] = reply_of(self.journal.rows[item.key], run.schema)
+            else:
+                started = time.monotonic()
+                outcome, stop = await self._send(item, run)
+                # a request that timed out may have been billed all the same: what was set aside for it stays taken
+                spent = item.highest_usd if outcome.failure == "timeout" else self._usd(outcome.usage) or 0.0
+                run.budget.settle(item.highest_usd, spent)
+                self._finish(item, outcome, time.monotonic() - started, run)
+                if stop and not run.halted:
+                    run.halted = outcome.error
+            run.shown.update(1)
+
+    async def _may_send(self, item: _Pending, run: _Run) -> bool:
+        """Return whether the budget bears a request at its dearest, once those in flight have shown what they cost."""
+        while not run.halted:
+            if run.budget.reserve(item.highest_usd):
+                return True
+            if run.budget.in_flight == 0:
+                run.halted = (
+                    f"the next request could cost USD {item.highest_usd:.6f}, and of the budget of USD "
+                    f"{self.budget_usd} there is USD {max(0.0, run.budget.left_usd):.6f} left (what is finished is in "
+                    "the journal): raise budget_usd"
+                )
+            else:
+                await asyncio.sleep(0.005)
+        return False
+
+    async def _send(self, item: _Pending, run: _Run) -> tuple[Outcome, bool]:
+        """Return what came of a request, and whether every further request would meet the same error."""
+        import openai
+
+        while True:
+            used = replace(self.dialect)
+            body = request_body(item.request, self.model, run.schema, used, self.max_completion_tokens)
+            try:
+                raw = await run.client.chat.completions.with_raw_response.create(**body)
+                run.broken_in_a_row = 0
+                return self.endpoint.scrubbed(read_completion(_json_of(raw), run.schema)), False
+            except openai.OpenAIError as error:
+                if getattr(error, "status_code", None) in (400, 422, 501) and self._learns(error, used):
+                    continue
+                kind, sentence, stop = explain(error, self.model)
+                # one connection may break; when none gets through any more, the rest would wait in vain
+                run.broken_in_a_row = run.broken_in_a_row + 1 if kind == "connection" else 0
+                stop = stop or run.broken_in_a_row > 2
+            except TypeError as error:  # the SDK does not know a parameter
+                kind, sentence, stop = "bad_request", f"the request cannot be sent: {error}", False
+            return self.endpoint.scrubbed(Outcome(failure=kind, error=sentence)), stop
+
+    def _learns(self, error: Exception, used: Dialect) -> bool:
+        """Return whether to send again: the dialect has changed, by this refusal or another request's meanwhile."""
+        with self._learning:
+            if self.dialect != used:
+                return True
+            changed = self.dialect.learn(error)
+        if changed:
+            print(f"{self.endpoint.name} {changed}")
+        return changed is not None
+
+    def _usd(self, usage: Usage | None) -> float | None:
+        if self.endpoint.is_recording:
+            return 0.0
+        return self.price.usd(usage) if self.price and usage else None
+
+    def _finish(self, item: _Pending, outcome: Outcome, seconds: float, run: _Run) -> None:
+        """Keep a reply for the caller, and hand its row to the writer."""
+        row = self.row_of(item.key, item.request, run.schema, run.step, outcome)
+        row["seconds"] = round(seconds, 3)
+        run.replies[item.key] = reply_of(row, run.schema, outcome)
+        run.finished.put_nowait((item, row))
+        if outcome.usage:
+            run.prompt_tokens += outcome.usage.prompt_tokens
+            run.completion_tokens += outcome.usage.completion_tokens
+        run.usd += row["usd"] or 0.0
+        tokens = run.prompt_tokens + run.completion_tokens
+        run.shown.set_postfix_str(f"{tokens:,} tokens, USD {run.usd:.4f}", refresh=False)
+
+    def row_of(self, key: str, request: Request, schema, step: str, outcome: Outcome) -> dict:
+        """Return a line for the journal, or, with the failure's class, its error and messages, for the failures."""
+        row = {
+            "key": key,
+            "id": request.id,
+            "step": step,
+            "model": self.model_in_journal,
+            "schema": schema_name(schema),
+            "text": outcome.text,
+            "usage": asdict(outcome.usage) if outcome.usage else None,
+            "usd": self._usd(outcome.usage),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        if outcome.failure:
+            row |= {"failure": outcome.failure, "error": outcome.error, "messages": list(request.messages)}
+        return row
+
+    def keep(self, rows: Sequence[dict]) -> None:
+        """Write finished replies into the journal and failed ones into the log of failures.
+
+        Raises:
+            CourseError: the disk is full, or the file cannot be written any more.
+        """
+        good = [row for row in rows if "failure" not in row]
+        bad = [row for row in rows if "failure" in row]
+        try:
+            if good:
+                self.journal.append(good)
+            if bad:
+                self.failures.append(bad)
+        except OSError as error:
+            raise CourseError(
+                f"{self.journal.path.name} cannot be written ({error.strerror}): make room and run again; "
+                f"replies written before are kept."
+            ) from None
+
+    async def _write(self, run: _Run) -> None:
+        """Write what has finished, as much as there is at a time, so that many replies share one sync to disk."""
+        ended = False
+        while not ended:
+            entries = [await run.finished.get()]
+            while not run.finished.empty():
+                entries.append(run.finished.get_nowait())
+            ended = None in entries
+            finished = [entry for entry in entries if entry is not None]
+            await asyncio.to_thread(self.keep, [row for _, row in finished])
+            if setting("RECORD") and not self.endpoint.is_recording:
+                await asyncio.to_thread(self._record, finished, run.schema)
+
+    def _record(self, finished: Iterable[tuple[_Pending, dict]], schema) -> None:
+        name = schema.__name__ if schema else None
+        rows = [
+            {
+                "key": recording_key(item.request.messages, name),
+                "about": item.request.messages[-1]["content"][:60],
+                "content": row["text"],
+                "usage": row["usage"],
+                "source": f"{self.model}, {row['at'][:10]}",
+            }
+            for item, row in finished
+            if "failure" not in row
+        ]
+        add_to_recording(rows, self._recording)
+
+    # --- after ---
+
+    def _enter_in_ledger(self, run: _Run, estimate: Estimate, seconds: float) -> None:
+        failed = sum(reply.error is not None for reply in run.replies.values())
+        recorded = self.endpoint.is_recording
+        step = StepCost(
+            step=run.step,
+            sent=estimate.requests,
+            from_journal=estimate.from_journal,
+            failed=failed,
+            prompt_tokens_estimated=estimate.prompt_tokens,
+            prompt_tokens=run.prompt_tokens,
+            completion_tokens_estimated=estimate.completion_tokens_likely,
+            completion_tokens=run.completion_tokens,
+            usd_estimated=0.0 if recorded else estimate.usd_low,
+            usd=run.usd if recorded or self.price else None,
+            seconds=round(seconds, 1),
+        )
+        self.steps.append(step)
+        if recorded:
+            return
+        spent = "unpriced" if step.usd is None else f"USD {step.usd:.4f} (estimated {step.usd_estimated:.4f})"
+        print(f"{step.step}: {step.sent - failed} of {step.sent} answered in {seconds:.0f} s; {spent}")
+        if run.halted:
+            print(f"stopped: {run.halted}")
+
+    def ledger(self):
+        """Return a DataFrame with a row a step: requests, tokens and USD, actual beside estimated."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(step) for step in self.steps])
+
+    # --- half the price ---
+
+    def submit(
+        self, requests: Sequence[Asked], schema: type[BaseModel] | None = None, step: str | None = None
+    ) -> list[str]:
+        """Hand requests to the Batch API, for half the price within a day; return the batches' ids.
+
+        What the journal has, or an earlier batch is working on, is not submitted again. See `batches.submit`.
+        """
+        asked = [as_request(request) for request in requests]
+        pending, answered = self._sort_out(asked, schema)
+        if not pending:
+            print(f"all {len(answered)} requests are answered in the journal; nothing to submit")
+            return []
+        self._announce(self._estimate(pending, len(answered), schema, None))
+        highest = sum(item.highest_usd for item in pending) * price_table()["batch_factor"]
+        if self.budget_usd is not None and self.spent_usd + highest > self.budget_usd:
+            raise CourseError(
+                f"These {len(pending)} requests could cost USD {highest:.4f} as a batch, and USD "
+                f"{self.budget_usd - self.spent_usd:.4f} of the budget is left: raise budget_usd or submit fewer."
+            )
+        return batches.submit(self, {item.key: item.request for item in pending}, schema, step or schema_name(schema))
+
+    def collect(self, batch_ids: str | Sequence[str], schema: type[BaseModel] | None = None) -> list[Reply]:
+        """Return the replies of finished batches in the order of their requests. See `batches.collect`."""
+        ids = [batch_ids] if isinstance(batch_ids, str) else list(batch_ids)
+        return [reply for batch_id in ids for reply in batches.collect(self, batch_id, schema)]
 
 
-def _explain(error: Exception, model: str) -> tuple[str, bool]:
-    """Return what went wrong in words, with what to do, and whether all further requests would meet it too."""
-    import openai
-
-    code = getattr(error, "code", None)
-    if code == "not_recorded":
-        return NOT_RECORDED, False
-    if code == "insufficient_quota":  # comes as a 429, but waiting does not help
-        return "no credit is left on this key: top it up", True
-    explanations = {
-        openai.AuthenticationError: ("the endpoint refused the key (401): check OPENAI_API_KEY or remove it", True),
-        openai.NotFoundError: (
-            f"the endpoint does not know the model {model!r} (404): set TEACHER_MODEL, or end OPENAI_BASE_URL in /v1",
-            True,
-        ),
-        openai.PermissionDeniedError: ("this key may not use this model or endpoint (403): ask for access", True),
-        openai.RateLimitError: ("the rate limit held through every retry: lower the concurrency", False),
-        # a time-out is a connection error too, but one that the next request need not meet
-        openai.APITimeoutError: (f"no reply came within {TIMEOUT_S:.0f} s, in any of the retries", False),
-        openai.APIConnectionError: ("the endpoint cannot be reached: check OPENAI_BASE_URL and the network", True),
-        # these two are no APIErrors, and carry no reply that could be used
-        openai.LengthFinishReasonError: ("the reply was cut at its length limit: nothing was used of it", False),
-        openai.ContentFilterFinishReasonError: ("the reply was withheld by a content filter", False),
-        ValueError: (f"the reply does not fit its schema: {str(error).splitlines()[0]}", False),
-    }
-    for kind, explained in explanations.items():
-        if isinstance(error, kind):
-            return explained
-    said = re.sub(r"sk-[\w-]+", "sk-...", str(getattr(error, "message", "")))[:200]
-    return f"the endpoint answered with status {getattr(error, 'status_code', 'unknown')} ({said})", False
+def _json_of(raw) -> object:
+    try:
+        return raw.http_response.json()
+    except ValueError:  # a page of HTML, say
+        return raw.http_response.text
 
 
-def connect(model: str | None = None, concurrency: int = 8, recording: str | Path = RECORDING) -> Teacher:
-    """Connect to the endpoint that the settings name, or to the recording where they name none."""
-    import httpx2
-    import openai
+def connect(
+    model: str | None = None,
+    *,
+    journal: str | Path = OUTPUTS / "journal.jsonl",
+    budget_usd: float | None = None,
+    concurrency: int = 16,
+    max_completion_tokens: int = MAX_COMPLETION_TOKENS,
+    recording: str | Path = RECORDING,
+) -> Teacher:
+    """Connect to the endpoint that the settings name, or to the recording where they name none.
 
-    base_url, key = setting("OPENAI_BASE_URL"), setting("OPENAI_API_KEY")
+    `budget_usd` bounds what this journal may ever cost, earlier runs included. `max_completion_tokens` bounds each
+    reply, a reasoning model's hidden tokens included. With RECORD=1, a real teacher's replies go into `recording`.
+
+    Raises:
+        CourseError: a setting is malformed, or the journal cannot be read or written.
+    """
+    if concurrency < 1 or max_completion_tokens < 1:
+        raise CourseError("concurrency and max_completion_tokens must be at least 1.")
     model = model or setting("TEACHER_MODEL") or DEFAULT_MODEL
-    options = {"timeout": TIMEOUT_S, "max_retries": MAX_RETRIES}
-    if base_url:
-        client = openai.OpenAI(base_url=base_url, api_key=key or "none", **options)
-        return Teacher(client, model, f"{model} at {base_url}", concurrency)
-    if key:
-        # the base URL is given, because the SDK would otherwise read it from the environment a second time
-        client = openai.OpenAI(base_url="https://api.openai.com/v1", api_key=key, **options)
-        return Teacher(client, model, f"{model} at OpenAI", concurrency)
-    http_client = httpx2.Client(transport=recording_transport(recording))
-    client = openai.OpenAI(base_url="http://recording.invalid/v1", api_key="none", http_client=http_client, **options)
-    return Teacher(client, model, "the recording in data/recorded (written for this course)", concurrency)
+    endpoint = choose(model, Path(recording))
+    return Teacher(
+        model=model,
+        endpoint=endpoint,
+        journal=journal,
+        budget_usd=budget_usd,
+        concurrency=concurrency,
+        max_completion_tokens=max_completion_tokens,
+        recording=Path(recording),
+    )
+
+
+def has_real_teacher() -> bool:
+    """Return whether the settings name a real endpoint, as against the recording."""
+    return bool(setting("OPENAI_BASE_URL") or setting("OPENAI_API_KEY"))
 
 
 def answered(replies: Sequence[Reply]) -> list[Reply]:
@@ -211,13 +541,3 @@ def answered(replies: Sequence[Reply]) -> list[Reply]:
     for error, count in errors.most_common():
         print(f"{count} of {len(replies)} requests failed: {error}.")
     return good
-
-
-def write_recording(rows: Sequence[dict], path: str | Path = RECORDING) -> Path:
-    """Write recorded replies, one a line and sorted by key: {"key", "about", "content"}."""
-    return write_jsonl(path, sorted(rows, key=lambda row: row["key"]))
-
-
-def has_real_teacher() -> bool:
-    """Return whether the settings name a real endpoint, as against the recording."""
-    return bool(setting("OPENAI_BASE_URL") or setting("OPENAI_API_KEY"))

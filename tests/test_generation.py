@@ -7,7 +7,7 @@ import generation
 import teacher
 from prompts import GROUNDED_ANSWER, SEED_WORDS, GroundedAnswer
 from similarity import deduplicate
-from teacher import Reply
+from replies import Reply
 from utils import DATA, read_jsonl, read_text
 
 
