@@ -29,6 +29,7 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@$(BIN)/python bench/similarity.py
+	@$(BIN)/python bench/teacher.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

@@ -1,45 +1,92 @@
-"""Data sets by name or path, in every shape the course knows, as one canonical record.
+"""Data sets by name or path, in every format of the four systems, as one canonical record; checked, and written back.
 
-    supervised  {"id", "prompt": [messages], "completion": [message], "source"}
-    preference  {"id", "prompt": [messages], "chosen": [message], "rejected": [message], "source"}
+    python formats.py check PATH|NAME [--recipe NAME] [--against NAME]
+    python formats.py convert IN OUT --to sft|dpo|rw|pt|messages|sharegpt|qa|task|csv|parquet|xlsx
 
-Cost of import: the standard library only. `data/dataset_info.json` registers what the course ships.
+`data/dataset_info.json` registers data sets as system C does: `hf_hub_url` (wins over the others), `script_url` (refused),
+`file_name`, `file_sha1`, `columns` (`prompt`, `query`, `response`, `history`; defaults instruction, input, output, none),
+and beside them `stage`, `licence`, `source`. The records are described in `records.py`.
+
+Cost of import: the standard library only; datasets is imported by `dataset` and for the hub.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from utils import DATA, OUTPUTS, CourseError, read_json, read_jsonl, relative
+import records
+import rows
+from utils import DATA, OUTPUTS, CourseError, read_json, relative
 
 REGISTRY = DATA / "dataset_info.json"
-SUPERVISED_COLUMNS = (  # (prompt, further input or None, response)
-    ("question", None, "answer"),
-    ("instruction", "input", "output"),
-    ("input", None, "output"),
-)
+KNOWN_KEYS = {
+    "hf_hub_url", "script_url", "file_name", "file_sha1", "columns", "stage", "description", "licence", "source",
+}  # fmt: skip
 
 
-def registry() -> dict[str, dict]:
-    """Return every registered data set: name -> {file_name, stage, description, licence, source}."""
-    return read_json(REGISTRY)
+def registry(path: str | Path = REGISTRY) -> dict[str, dict]:
+    """Return every registered data set by name.
+
+    Raises:
+        CourseError: an entry names no data, or has a key that is not known.
+    """
+    entries = read_json(path)
+    for name, entry in entries.items():
+        unknown = set(entry) - KNOWN_KEYS
+        if unknown:
+            raise CourseError(
+                f"{relative(path)}, {name}: {', '.join(sorted(unknown))} is not known; the keys are "
+                f"{', '.join(sorted(KNOWN_KEYS))}."
+            )
+        if not {"hf_hub_url", "script_url", "file_name"} & set(entry):
+            raise CourseError(f"{relative(path)}, {name}, names no data; give it a file_name or an hf_hub_url.")
+    return entries
 
 
 def locate(name_or_path: str | Path) -> Path:
-    """Return the file of a registered name or of a path.
+    """Return the file or folder of a registered name or of a path, its SHA-1 checked where one is registered.
 
     Raises:
-        CourseError: neither a registered name nor an existing file.
+        CourseError: neither a registered name nor something that exists; a script; a file that is not the one registered.
     """
     known = registry()
-    if str(name_or_path) in known:
-        return DATA / known[str(name_or_path)]["file_name"]
-    path = Path(name_or_path)
-    if not path.is_file():
+    entry = known.get(str(name_or_path))
+    if entry is None:
+        path = Path(name_or_path)
+        if not path.exists():
+            raise CourseError(
+                f"{name_or_path} is neither a file nor a registered data set; registered are {', '.join(known)}."
+            )
+        return path
+    if "script_url" in entry and "hf_hub_url" not in entry:
         raise CourseError(
-            f"{name_or_path} is neither a file nor a registered data set; registered are {', '.join(known)}."
+            f"{name_or_path} is registered with a script_url, which would run downloaded code on this machine; download the "
+            "data yourself and register its file_name."
         )
+    if "hf_hub_url" in entry:
+        raise CourseError(f"{name_or_path} lies on the Hugging Face hub and is no local file; load it by its name.")
+    path = DATA / entry["file_name"]
+    if "file_sha1" in entry:
+        _check_sha1(path, entry["file_sha1"], str(name_or_path))
     return path
+
+
+def _check_sha1(path: Path, expected: str, name: str) -> None:
+    digest = hashlib.sha1()
+    if not path.is_file():
+        raise CourseError(f"{relative(path)}, registered as {name}, does not exist; fetch it, or mend the entry.")
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
+        raise CourseError(
+            f"{relative(path)} has the SHA-1 {digest.hexdigest()[:12]}..., and {name} is registered with "
+            f"{expected[:12]}...: it is another file, or was changed; fetch it again, or register the new SHA-1."
+        )
 
 
 def course_data(part: str) -> Path:
@@ -48,113 +95,170 @@ def course_data(part: str) -> Path:
     return own if own.exists() else locate(f"real_estate_{part}")
 
 
+def read(name_or_path: str | Path) -> Iterator[rows.Row]:
+    """Yield the rows of a data set as they stand there, with their places, columns renamed as registered."""
+    entry = registry().get(str(name_or_path), {})
+    columns = entry.get("columns", {})
+    source = _read_hub(entry["hf_hub_url"]) if "hf_hub_url" in entry else rows.read(locate(name_or_path))
+    for place, value in source:
+        yield rows.Row(place, records.rename(value, columns) if columns else value)
+
+
+def _read_hub(name: str) -> Iterator[rows.Row]:
+    import datasets
+
+    try:
+        stream = datasets.load_dataset(name, split="train", streaming=True)
+        for number, value in enumerate(stream, start=1):
+            yield rows.Row(f"{name}, row {number}", value)
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"The data set {name} cannot be read from the Hugging Face hub ({type(error).__name__}); check its name and "
+            "the network, or download it and register its file_name."
+        ) from None
+
+
 def load_rows(name_or_path: str | Path) -> list[dict]:
-    """Return the rows of a JSONL data set as they stand in the file."""
-    return read_jsonl(locate(name_or_path))
+    """Return the rows of a data set as they stand in its file, columns as they are there."""
+    if "hf_hub_url" in registry().get(str(name_or_path), {}):
+        return [row.value for row in read(name_or_path)]
+    return [row.value for row in rows.read(locate(name_or_path))]
+
+
+def iterate(name_or_path: str | Path) -> Iterator[dict]:
+    """Yield the canonical records of a data set, one after the other, in memory that does not grow with it.
+
+    Raises:
+        CourseError: a row has no known shape, an empty text, or an id that another row has.
+    """
+    stem = Path(str(name_or_path)).stem
+    first_seen: dict[int, str] = {}
+    for number, (place, value) in enumerate(read(name_or_path), start=1):
+        for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
+            if "id" in record:
+                identity = hash(record["id"])
+                if identity in first_seen:
+                    raise CourseError(
+                        f"{place}: the id {record['id']!r} was used by {first_seen[identity]}; give each row its own."
+                    )
+                first_seen[identity] = place.rpartition(", ")[2]
+            yield record
 
 
 def load(name_or_path: str | Path) -> list[dict]:
-    """Return the canonical records of a JSONL data set, supervised or preference.
+    """Return the canonical records of a data set. See `iterate`."""
+    return list(iterate(name_or_path))
 
-    Reads `question/answer`, `instruction/input/output`, `input/output`, `prompt/chosen/rejected` (texts or
-    messages), `prompt/completion` and `messages`.
+
+def dataset(name_or_path: str | Path):
+    """Return the canonical records as a `datasets.Dataset`.
 
     Raises:
-        CourseError: a row has none of these shapes, an empty text, or an id that another row has.
+        CourseError: as `iterate`; or the data set mixes stages, which no trainer takes.
     """
-    path = locate(name_or_path)
-    records, first_seen = [], {}
-    for number, row in enumerate(read_jsonl(path), start=1):
-        place = f"{relative(path)}, row {number}"
-        record = canonical(row, place, default_id=f"{path.stem}-{number:05d}")
-        if record["id"] in first_seen:
-            raise CourseError(
-                f"{place}: the id {record['id']!r} was used by row {first_seen[record['id']]}; give each row its own."
-            )
-        first_seen[record["id"]] = number
-        records.append(record)
-    return records
+    import datasets
 
+    from writers import stage_of
 
-def canonical(row: dict, place: str, default_id: str) -> dict:
-    """Return one row as a canonical record; `place` (file and row) opens the message of any CourseError."""
-    identity = row.get("id")
-    base = {
-        "id": default_id if identity is None else str(identity),
-        "source": row.get("document_id") or row.get("source") or "",
-    }
-    if "chosen" in row and "rejected" in row and "prompt" in row:
-        record = {
-            "prompt": _prompt(row["prompt"], place, "prompt"),
-            "chosen": _reply(row["chosen"], place, "chosen"),
-            "rejected": _reply(row["rejected"], place, "rejected"),
-        }
-        if record["chosen"] == record["rejected"]:
-            raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or mend one side.")
-        return {**base, **record, **({"kind": row["kind"]} if "kind" in row else {})}
-    if "messages" in row:
-        turns = _messages(row["messages"], "user", place, "messages")
-        if len(turns) < 2 or turns[-1]["role"] != "assistant":
-            raise CourseError(f"{place}, field messages: the last turn must be the assistant's; add its reply.")
-        return {**base, "prompt": _prompt(turns[:-1], place, "messages"), "completion": turns[-1:]}
-    if "prompt" in row and "completion" in row:
-        return {
-            **base,
-            "prompt": _prompt(row["prompt"], place, "prompt"),
-            "completion": _reply(row["completion"], place, "completion"),
-        }
-    for prompt_field, input_field, response_field in SUPERVISED_COLUMNS:
-        if prompt_field in row and response_field in row:
-            prompt = _prompt(row[prompt_field], place, prompt_field)
-            further = row.get(input_field) if input_field else None
-            if further:
-                prompt[0]["content"] += f"\n\n{further}"
-            if row.get("system"):
-                prompt = [*_messages(row["system"], "system", place, "system"), *prompt]
-            return {**base, "prompt": prompt, "completion": _reply(row[response_field], place, response_field)}
-    raise CourseError(
-        f"{place} has the fields {', '.join(row) or '(none)'}; the course reads question/answer, "
-        "instruction/input/output, prompt/completion, messages or prompt/chosen/rejected."
-    )
-
-
-def _prompt(value, place: str, field: str) -> list[dict]:
-    """Return a prompt's turns: an optional system text, then user and assistant in turn, the user last."""
-    turns = _messages(value, "user", place, field)
-    spoken = [turn["role"] for turn in turns if turn is not turns[0] or turn["role"] != "system"]
-    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(spoken))]
-    if not spoken or spoken != expected or spoken[-1] != "user":
+    loaded = load(name_or_path)
+    stages = {stage_of(record) for record in loaded}
+    if len(stages) > 1:
         raise CourseError(
-            f"{place}, field {field}: the roles are {', '.join(t['role'] for t in turns)}; a prompt is an optional "
-            "system text, then user and assistant in turn, the user last."
+            f"{name_or_path} mixes records for {', '.join(sorted(stages))}; split it into one data set for each."
         )
-    return turns
-
-
-def _reply(value, place: str, field: str) -> list[dict]:
-    """Return a reply: one turn of the assistant."""
-    turns = _messages(value, "assistant", place, field)
-    if [turn["role"] for turn in turns] != ["assistant"]:
-        raise CourseError(f"{place}, field {field}: expected one assistant turn; leave the prompt's turns out of it.")
-    return turns
-
-
-def _messages(value, role: str, place: str, field: str) -> list[dict]:
-    if isinstance(value, str) and value.strip():
-        return [{"role": role, "content": value}]
-    if isinstance(value, list) and value and all(
-        isinstance(m, dict)
-        and m.get("role") in ("system", "user", "assistant")
-        and isinstance(m.get("content"), str)
-        and m["content"].strip()
-        for m in value
-    ):
-        return [{"role": m["role"], "content": m["content"]} for m in value]
-    raise CourseError(
-        f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."
-    )
+    fields = dict.fromkeys(field for record in loaded for field in record)
+    return datasets.Dataset.from_dict({field: [record.get(field) for record in loaded] for field in fields})
 
 
 def from_question(row: dict) -> list[dict]:
     """Return the prompt of a question row, as the training records hold it."""
     return [{"role": "user", "content": row["question"]}]
+
+
+# --- command line ----------------------------------------------------------------------------
+
+
+def held_out_questions(names: Iterable[str]) -> list[str]:
+    """Return the questions of evaluation sets, for the check on overlap."""
+    return [record["prompt"][-1]["content"] for name in names for record in iterate(name)]
+
+
+def check(name_or_path: str, recipe: str | None, against: list[str]):
+    """Return `validation.Report` on a data set; a registered training set is compared with the evaluation sets too."""
+    from validation import check as check_rows
+
+    entry = registry().get(name_or_path, {})
+    if entry.get("stage") in ("sft", "dpo", "rw") and not against:
+        domain = name_or_path.split("_", maxsplit=1)[0]
+        against = [n for n, e in registry().items() if e["stage"] == "evaluation" and n.startswith(domain)]
+    columns = entry.get("columns", {})
+    count, longest = _token_count(recipe) if recipe else (None, 0)
+    return check_rows(
+        locate(name_or_path),
+        rename=lambda row: records.rename(row, columns) if columns else row,
+        token_count=count,
+        longest=longest,
+        held_out=held_out_questions(against),
+    )
+
+
+def _token_count(recipe_name: str):
+    from models import load_tokenizer
+    from prompts import render
+    from recipes import RECIPES
+
+    if recipe_name not in RECIPES:
+        raise CourseError(f"There is no recipe {recipe_name!r}; choose one of {', '.join(RECIPES)}.")
+    recipe = RECIPES[recipe_name]
+    tokenizer = load_tokenizer(recipe.model)
+
+    def count(record: dict) -> int:
+        if "text" in record:
+            return len(tokenizer(record["text"])["input_ids"]) + 1
+        replies = [record[side] for side in ("completion", "chosen", "rejected") if side in record] or [None]
+        return max(len(render(tokenizer, record["prompt"], reply).ids) for reply in replies)
+
+    return count, recipe.max_length
+
+
+def convert(source: str, target: str, to: str) -> None:
+    """Write a data set in another format, and say what that format could not hold."""
+    from writers import NOT_HELD, write
+
+    losses = write(iterate(source), target, to)
+    kinds: dict[str, list[str]] = {}
+    for loss in losses:
+        kinds.setdefault(loss.what, []).append(loss.id)
+    for what, ids in kinds.items():
+        verb = what if what.startswith(NOT_HELD) else f"lost: {what}"
+        print(f"{verb} ({len(ids)} records, the first {ids[0]})")
+    print(f"{target} written")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code: 1 where a check finds errors."""
+    parser = argparse.ArgumentParser(prog="formats.py", description="Check and convert data sets.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    checking = commands.add_parser("check", help="print a table of findings; exit code 1 on errors")
+    checking.add_argument("data", metavar="PATH|NAME")
+    checking.add_argument("--recipe", help="find records that are too long for this recipe")
+    checking.add_argument("--against", action="append", default=[], help="an evaluation set not to overlap with")
+    converting = commands.add_parser("convert", help="write a data set in another format")
+    converting.add_argument("source", metavar="IN")
+    converting.add_argument("target", metavar="OUT")
+    converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, task, csv, parquet, xlsx")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "check":
+            report = check(chosen.data, chosen.recipe, chosen.against)
+            print(report)
+            return 1 if report.errors else 0
+        convert(chosen.source, chosen.target, chosen.to)
+    except CourseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

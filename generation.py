@@ -6,15 +6,31 @@ Cost of import: numpy, rapidfuzz and pydantic (through similarity and teacher).
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prompts import GROUNDED_ANSWER, SEED_WORDS, Message, format_documents
-from similarity import rank
+from grounding import unsupported_numbers
+from korean_tasks import TASKS
+from prompts import (
+    DOCUMENT_QUESTIONS,
+    GROUNDED_ANSWER,
+    SEED_WORDS,
+    SELF_INSTRUCT,
+    TASK_PROMPTS,
+    Message,
+    format_documents,
+)
 from replies import Reply
+from similarity import deduplicate, rank
+from teacher import Teacher
 
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+@dataclass(frozen=True)
+class Collected:
+    """What can be used, and what cannot, each with the reason."""
+
+    rows: list[dict]
+    rejected: list[dict]
 
 
 def seed_requests(
@@ -36,6 +52,73 @@ def collect_questions(replies: Sequence[Reply]) -> list[dict]:
         for item in reply.parsed.items
         for question in item.questions
     ]
+
+
+def document_requests(
+    documents: Sequence[dict], documents_per_request: int = 3, questions: int = 3
+) -> list[list[Message]]:
+    """Return one request for every few documents: are they on topic and safe, and what questions do they answer?"""
+    groups = [documents[i : i + documents_per_request] for i in range(0, len(documents), documents_per_request)]
+    return [
+        DOCUMENT_QUESTIONS.messages(count=str(questions), documents=format_documents(group)) for group in groups
+    ]
+
+
+def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dict]) -> Collected:
+    """Return {"question", "document_id"} rows, and the documents that were set aside, each with the reason."""
+    known = {document["id"] for document in documents}
+    rows, rejected = [], []
+    for item in (item for reply in replies for item in reply.parsed.items):
+        if item.document_id not in known:
+            rejected.append({"document_id": item.document_id, "reason": "the teacher was not shown this document"})
+        elif not (item.on_topic and item.safe):
+            why = "off topic" if not item.on_topic else "unsafe"
+            rejected.append({"document_id": item.document_id, "reason": f"{why}: {item.reason}"})
+        else:
+            rows += [{"question": q.strip(), "document_id": item.document_id} for q in item.questions]
+    return Collected(rows, rejected)
+
+
+def format_tasks(tasks: Sequence[dict]) -> str:
+    """Return seed tasks as the teacher sees them."""
+    shown = [f"instruction: {t['instruction']}\ninput: {t['input'] or '(없음)'}\noutput: {t['output']}" for t in tasks]
+    return "\n\n".join(f"[{number}]\n{task}" for number, task in enumerate(shown, start=1))
+
+
+def self_instruct_requests(seed_tasks: Sequence[dict], shown: int = 3, asked: int = 4) -> list[list[Message]]:
+    """Return a request for every few seed tasks, that asks for new ones (Self-Instruct, arXiv 2212.10560)."""
+    groups = [seed_tasks[i : i + shown] for i in range(0, len(seed_tasks) - shown + 1, shown)]
+    return [SELF_INSTRUCT.messages(seed_tasks=format_tasks(group), count=str(asked)) for group in groups]
+
+
+def collect_tasks(
+    replies: Sequence[Reply], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
+) -> Collected:
+    """Return the new tasks whose instruction is near none before it, and the others with the one that they repeat."""
+    new = [item.model_dump() for reply in replies for item in reply.parsed.items]
+    texts = [task["instruction"] for task in [*seed_tasks, *new]]
+    dropped = {d.index: d for d in deduplicate(texts, threshold, unit).dropped}
+    rows, rejected = [], []
+    for place, task in enumerate(new, start=len(seed_tasks)):
+        if place in dropped:
+            reason = f"ROUGE-L {dropped[place].f1:.2f} with {texts[dropped[place].twin]!r}"
+            rejected.append(task | {"reason": reason})
+        else:
+            rows.append(task)
+    return Collected(rows, rejected)
+
+
+def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply]:
+    """Return the teacher's reply for each of the 23 tasks that has a context: task id -> reply.
+
+    Tasks that share a reply schema are asked together.
+    """
+    replies = {}
+    for schema in {TASKS[task_id].schema: None for task_id in contexts}:
+        ids = [task_id for task_id in contexts if TASKS[task_id].schema is schema]
+        requests = [TASK_PROMPTS[task_id].messages(context=contexts[task_id]) for task_id in ids]
+        replies |= zip(ids, teacher.ask(requests, schema, step="tasks"), strict=True)
+    return {task_id: replies[task_id] for task_id in contexts}
 
 
 @dataclass(frozen=True)
@@ -62,14 +145,6 @@ def answer_requests(
         messages = GROUNDED_ANSWER.messages(question=question, documents=format_documents(shown))
         requests.append(AnswerRequest(question, tuple(d["id"] for d in shown), messages))
     return requests
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Answers that can be used, and those that cannot, each with the reason."""
-
-    rows: list[dict]
-    rejected: list[dict]
 
 
 def collect_answers(
@@ -104,12 +179,6 @@ def _why_rejected(request: AnswerRequest, reply: Reply, text_of: dict[str, str])
         return f"the answer names {document_id}, which was not shown"
     invented = unsupported_numbers(answer, text_of[document_id])
     return f"{', '.join(invented)} does not stand in {document_id}" if invented else None
-
-
-def unsupported_numbers(answer: str, source: str) -> list[str]:
-    """Return the numbers of an answer that its source does not have, in order."""
-    known = set(NUMBER.findall(source))
-    return [number for number in NUMBER.findall(answer) if number not in known]
 
 
 def split(rows: Sequence[dict], validation_share: float = 0.1) -> tuple[list[dict], list[dict]]:

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from prompts import PAIRWISE_JUDGE
+from prompts import REFERENCE_JUDGE
 from similarity import rouge_l
 from teacher import Teacher, answered
 
@@ -85,7 +85,7 @@ class LLMJudge:
 
     def verdicts(self, pairs: Sequence[Shown]) -> list[str | None]:
         requests = [
-            PAIRWISE_JUDGE.messages(
+            REFERENCE_JUDGE.messages(
                 question=pair.question.question,
                 reference=pair.question.reference,
                 first=pair.first,
@@ -93,7 +93,7 @@ class LLMJudge:
             )
             for pair in pairs
         ]
-        replies = self.teacher.ask(requests, schema=PAIRWISE_JUDGE.schema)
+        replies = self.teacher.ask(requests, schema=REFERENCE_JUDGE.schema)
         answered(replies)
         return [reply.parsed.winner if reply.parsed else None for reply in replies]
 

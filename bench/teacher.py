@@ -7,6 +7,7 @@ latency. Writes bench/results/teacher.json.
 """
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -39,12 +40,14 @@ def serve(port: multiprocessing.Value, latency_s: float) -> None:
     answer = head.encode() + payload
 
     async def handle(reader, writer):
-        while line := await reader.readuntil(b"\r\n\r\n"):
-            length = int(line.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            await asyncio.sleep(latency_s)
-            writer.write(answer)
-            await writer.drain()
+        with contextlib.suppress(asyncio.IncompleteReadError):  # the client has closed the connection
+            while True:
+                line = await reader.readuntil(b"\r\n\r\n")
+                length = int(line.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                await asyncio.sleep(latency_s)
+                writer.write(answer)
+                await writer.drain()
 
     async def main():
         server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)

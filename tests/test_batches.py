@@ -167,7 +167,7 @@ def test_many_requests_are_split_over_several_files(server, connect, monkeypatch
     ids = connect().submit(asked)
     assert [len(server.lines_of(batch_id)) for batch_id in ids] == [3, 3, 2]
     for batch_id in ids:
-        server.finish(batch_id, lambda content: chat_completion(content))
+        server.finish(batch_id, chat_completion)
     assert [r.text for r in connect().collect(ids)] == asked
 
 

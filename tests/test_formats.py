@@ -75,12 +75,12 @@ def test_preference_pairs_of_texts_or_messages(tmp_path):
             },
             "field chosen",
         ),
-        ({"id": "a", "question": QUESTION, "answer": ANSWER}, "was used by row 1"),
+        ({"id": "a", "question": QUESTION, "answer": ANSWER}, "was used by line 1"),
     ],
 )
 def test_a_bad_row_is_named_with_file_and_row(tmp_path, row, words):
     good = {"id": "a", "question": QUESTION, "answer": ANSWER}
-    with pytest.raises(CourseError, match=r"my\.jsonl, row 2") as error:
+    with pytest.raises(CourseError, match=r"my\.jsonl, line 2") as error:
         load(tmp_path, good, row)
     assert words in str(error.value)
 
@@ -111,7 +111,7 @@ def test_sizes_are_what_the_data_card_says():
 
 
 def test_every_answer_rests_on_a_document_that_has_its_numbers():
-    from generation import unsupported_numbers
+    from grounding import unsupported_numbers
     from utils import read_jsonl
 
     text_of = {d["id"]: d["text"] for d in read_jsonl(formats.DATA / "documents.jsonl")}

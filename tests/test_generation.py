@@ -5,9 +5,10 @@ import pytest
 import formats
 import generation
 import teacher
-from prompts import GROUNDED_ANSWER, SEED_WORDS, GroundedAnswer
-from similarity import deduplicate
+from prompts import GROUNDED_ANSWER, SEED_WORDS
 from replies import Reply
+from schemas import GroundedAnswer
+from similarity import deduplicate
 from utils import DATA, read_jsonl, read_text
 
 
@@ -48,11 +49,6 @@ def test_an_answer_without_support_is_rejected_with_the_reason(reply, reason):
         assert reason in collected.rejected[0]["reason"]
     else:
         assert collected.rows[0]["document_id"] == "doc-1"
-
-
-def test_numbers_with_commas_and_decimals_count_whole():
-    assert generation.unsupported_numbers("1,000만 원의 2.5%", "1000만 원, 2%") == ["1,000", "2.5"]
-    assert generation.unsupported_numbers("1,000만 원의 2.5%", "2.5%인 1,000만 원") == []
 
 
 def test_new_rows_never_move_old_ones_across_the_split():

@@ -10,9 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # top to bottom: a module imports only those above it
 ORDER = [
-    "utils", "progress", "event_loop", "prompts", "formats", "similarity", "costs", "journal", "replies", "recording",
-    "endpoint", "batches", "teacher", "generation",
-    "recipes", "models", "losses", "training", "inference", "judging", "plots", "course",
+    "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "style_checks",
+    "pii", "text_files", "excel", "rows", "records", "writers", "validation", "recipes", "models", "formats",
+    "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
+    "document_sources", "generation", "preferences", "datacard",
+    "losses", "training", "inference", "judging", "plots", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]

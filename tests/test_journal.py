@@ -71,7 +71,9 @@ def test_a_line_torn_by_another_process_does_not_swallow_the_next(tmp_path):
     assert list(Journal(path).rows) == ["a", "c"]
 
 
-@pytest.mark.parametrize(("line", "words"), [("{broken", "line 2, is not a JSON"), ('{"text": "가"}', "line 2, has no key")])
+@pytest.mark.parametrize(
+    ("line", "words"), [("{broken", "line 2, is not a JSON"), ('{"text": "가"}', "line 2, has no key")]
+)
 def test_a_bad_line_in_the_middle_is_named(tmp_path, line, words):
     path = tmp_path / "j.jsonl"
     path.write_text(f"{json.dumps(row('a'))}\n{line}\n{json.dumps(row('b'))}\n")

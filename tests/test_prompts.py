@@ -102,7 +102,7 @@ def test_every_prompt_fills_in_and_names_a_missing_field():
     for prompt, fields in (
         (prompts.SEED_WORDS, {"count": "3", "seed_words": "- 전세"}),
         (prompts.GROUNDED_ANSWER, {"question": "전세란?", "documents": "[doc-1]"}),
-        (prompts.PAIRWISE_JUDGE, {"question": "q", "reference": "r", "first": "$5", "second": "{b}"}),
+        (prompts.REFERENCE_JUDGE, {"question": "q", "reference": "r", "first": "$5", "second": "{b}"}),
     ):
         system, user = prompt.messages(**fields)
         assert (system["role"], user["role"]) == ("system", "user")

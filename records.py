@@ -1,0 +1,318 @@
+"""One canonical record out of every shape of row that the four systems and their peers use.
+
+    supervised    {"id", "prompt": [messages], "completion": [message], "source", "task"?}
+    preference    {"id", "prompt": [messages], "chosen": [message], "rejected": [message], "source", "kind"?}
+    pre-training  {"text"}
+    prompt alone  {"id", "prompt": [messages], "source"}    for inference
+
+`docs` of each shape: README.md, "Data formats". Cost of import: the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from utils import CourseError
+
+# System C's names for the columns of a row, and its defaults (dataset_info.json, `columns`).
+DEFAULT_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
+SHAREGPT_ROLES = {
+    "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+}  # fmt: skip
+EXTRA_FIELDS = ("id", "source", "document_id", "task", "Task_name", "kind", "system")
+READ_SHAPES = (
+    "question/answer, instruction/input/output (with history, or output as [better, worse]), input/output/Task_name, "
+    "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, text"
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A shape of row: the stage it serves and the fields that it uses, `EXTRA_FIELDS` aside."""
+
+    name: str
+    stage: str
+    fields: tuple[str, ...]
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("messages", "sft", ("messages",)),
+        Shape("sharegpt", "sft", ("conversations",)),
+        Shape("dpo", "dpo", ("prompt", "chosen", "rejected")),
+        Shape("completion", "sft", ("prompt", "completion")),
+        Shape("ranked", "rw", ("instruction", "input", "output", "history")),
+        Shape("alpaca", "sft", ("instruction", "input", "output", "history")),
+        Shape("qa", "sft", ("question", "answer")),
+        Shape("seed_word", "inference", ("seed_word", "answer")),
+        Shape("task", "sft", ("input", "output", "Task_name")),
+        Shape("excel", "inference", ("No.", "Conclusion", "SystemPrompt", "Findings")),
+        Shape("text", "pt", ("text",)),
+    )
+}
+
+
+def shape_of(row: Mapping) -> Shape | None:
+    """Return the shape of a row by its fields, or None where it has none of them."""
+    has = row.keys()
+    if {"prompt", "chosen", "rejected"} <= has:
+        name = "dpo"
+    elif "messages" in has:
+        name = "messages"
+    elif "conversations" in has:
+        name = "sharegpt"
+    elif {"prompt", "completion"} <= has:
+        name = "completion"
+    elif {"instruction", "output"} <= has:
+        name = "ranked" if isinstance(row["output"], list) else "alpaca"
+    elif {"seed_word", "answer"} <= has:
+        name = "seed_word"
+    elif {"question", "answer"} <= has:
+        name = "qa"
+    elif {"input", "output"} <= has:
+        name = "task"
+    elif "Conclusion" in has:
+        name = "excel"
+    elif "text" in has:
+        name = "text"
+    else:
+        return None
+    return SHAPES[name]
+
+
+def rename(row: dict, columns: Mapping[str, str | None]) -> dict:
+    """Return a row with the columns that a registration maps under the names that the shapes have.
+
+    A column that the registration names and the row lacks is an error of `canonical`, which then finds no shape.
+    """
+    if "chosen" in columns or "rejected" in columns:
+        wanted = {columns.get(name) or name: name for name in ("prompt", "chosen", "rejected")}
+    else:
+        wanted = {given: DEFAULT_COLUMNS[name] for name, given in columns.items() if given and name in DEFAULT_COLUMNS}
+    return {wanted.get(field, field): value for field, value in row.items()}
+
+
+def canonical(row: dict, place: str, default_id: str) -> list[dict]:
+    """Return a row's canonical records; all shapes give one, but a seed word gives one for each of its questions.
+
+    `place` (file and line) opens the message of any CourseError.
+
+    Raises:
+        CourseError: the row has no shape that is known, or a field is empty, of a wrong type, or out of order.
+    """
+    shape = shape_of(row)
+    if shape is None:
+        raise CourseError(
+            f"{place} has the fields {', '.join(map(str, row)) or '(none)'}; the course reads {READ_SHAPES}."
+        )
+    identity = row.get("id")
+    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+        raise CourseError(f"{place}, field id: expected a text or a number.")
+    base = {
+        "id": default_id if identity in (None, "") else str(identity),
+        "source": _extra(row, "document_id", place) or _extra(row, "source", place) or "",
+    }
+    task = _extra(row, "Task_name", place) or _extra(row, "task", place)
+    extra = ({"task": task} if task else {}) | ({"kind": row["kind"]} if isinstance(row.get("kind"), str) else {})
+    return _MAKERS[shape.name](row, place, base, extra)
+
+
+def _extra(row: dict, field: str, place: str) -> str | None:
+    value = row.get(field)
+    if value is not None and not isinstance(value, str):
+        raise CourseError(f"{place}, field {field}: expected a text, found {type(value).__name__}.")
+    return value or None
+
+
+# --- one maker a shape -----------------------------------------------------------------------
+
+
+def _from_preference(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    prompt = _with_system(row, _prompt(row["prompt"], place, "prompt"), place)
+    chosen, rejected = _reply(row["chosen"], place, "chosen"), _reply(row["rejected"], place, "rejected")
+    return [{**base, "prompt": prompt, **_sides(chosen, rejected, place), **extra}]
+
+
+def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
+    if chosen == rejected:
+        raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or mend one side.")
+    return {"chosen": chosen, "rejected": rejected}
+
+
+def _from_messages(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    return [{**base, **_split_turns(_messages(row["messages"], "user", place, "messages"), place, "messages"), **extra}]
+
+
+def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    turns = row["conversations"]
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise CourseError(f"{place}, field conversations: expected a list of turns, each with from and value.")
+    for number, turn in enumerate(turns, start=1):
+        if turn.get("from") not in SHAREGPT_ROLES:
+            raise CourseError(
+                f"{place}, field conversations: turn {number} is from {turn.get('from')!r}; it may be from "
+                f"{', '.join(SHAREGPT_ROLES)}."
+            )
+    messages = [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")} for turn in turns]
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        messages = [{"role": "system", "content": row["system"]}, *messages]
+    turns = _messages(messages, "user", place, "conversations")
+    return [{**base, **_split_turns(turns, place, "conversations"), **extra}]
+
+
+def _split_turns(turns: list[dict], place: str, field: str) -> dict:
+    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+        raise CourseError(f"{place}, field {field}: the last turn must be the assistant's; add its reply.")
+    return {"prompt": _prompt(turns[:-1], place, field), "completion": turns[-1:]}
+
+
+def _from_completion(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    prompt = _with_system(row, _prompt(row["prompt"], place, "prompt"), place)
+    return [{**base, "prompt": prompt, "completion": _reply(row["completion"], place, "completion"), **extra}]
+
+
+def _from_alpaca(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    completion = _reply(row["output"], place, "output")
+    return [{**base, "prompt": _alpaca_prompt(row, place), "completion": completion, **extra}]
+
+
+def _from_ranked(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    answers = row["output"]
+    if len(answers) != 2:
+        raise CourseError(f"{place}, field output: a ranked row has two answers, the better first; it has {len(answers)}.")
+    sides = _sides(_reply(answers[0], place, "output, better"), _reply(answers[1], place, "output, worse"), place)
+    return [{**base, "prompt": _alpaca_prompt(row, place), **sides, **extra}]
+
+
+def _alpaca_prompt(row: dict, place: str) -> list[dict]:
+    asked = _text(row["instruction"], place, "instruction")
+    further = row.get("input")
+    if further is not None and not isinstance(further, str):
+        raise CourseError(f"{place}, field input: expected a text, found {type(further).__name__}.")
+    if further and further.strip():
+        asked += f"\n\n{further}"
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
+        raise CourseError(f"{place}, field history: expected a list of [user, assistant] pairs.")
+    earlier = []
+    for number, (user, assistant) in enumerate(history, start=1):
+        earlier.append({"role": "user", "content": _text(user, place, f"history, pair {number}")})
+        earlier.append({"role": "assistant", "content": _text(assistant, place, f"history, pair {number}")})
+    return _with_system(row, [*earlier, {"role": "user", "content": asked}], place)
+
+
+def _from_qa(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    prompt = _with_system(row, _prompt(row["question"], place, "question"), place)
+    return [{**base, "prompt": prompt, "completion": _reply(row["answer"], place, "answer"), **extra}]
+
+
+def _from_seed_word(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    questions = row["answer"]
+    if not isinstance(questions, list):
+        raise CourseError(f"{place}, field answer: beside a seed_word it is the list of its questions.")
+    return [
+        {
+            **base,
+            "id": f"{base['id']}-{number:02d}",
+            "prompt": [{"role": "user", "content": _text(question, place, f"answer, question {number}")}],
+            "source": base["source"] or _text(row["seed_word"], place, "seed_word"),
+        }
+        for number, question in enumerate(questions, start=1)
+    ]
+
+
+def _from_task(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    prompt = _with_system(row, _prompt(row["input"], place, "input"), place)
+    return [{**base, "prompt": prompt, "completion": _reply(row["output"], place, "output"), **extra}]
+
+
+def _from_excel(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    """System A: the instruction in SystemPrompt goes before the conclusion, in the same user turn."""
+    conclusion = _text(row["Conclusion"], place, "Conclusion")
+    instruction = row.get("SystemPrompt") or ""
+    if not isinstance(instruction, str):
+        raise CourseError(f"{place}, field SystemPrompt: expected a text, found {type(instruction).__name__}.")
+    asked = f"{instruction}\n\n{conclusion}" if instruction.strip() else conclusion
+    record = {**base, "prompt": [{"role": "user", "content": asked}]}
+    if isinstance(row.get("No."), str) and row["No."].strip():
+        record["id"] = row["No."]
+    findings = row.get("Findings")
+    if isinstance(findings, str) and findings.strip():
+        record["completion"] = [{"role": "assistant", "content": findings}]
+    return [record | extra]
+
+
+def _from_text(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    return [{"text": _text(row["text"], place, "text")}]
+
+
+_MAKERS = {
+    "dpo": _from_preference,
+    "messages": _from_messages,
+    "sharegpt": _from_sharegpt,
+    "completion": _from_completion,
+    "alpaca": _from_alpaca,
+    "ranked": _from_ranked,
+    "qa": _from_qa,
+    "seed_word": _from_seed_word,
+    "task": _from_task,
+    "excel": _from_excel,
+    "text": _from_text,
+}
+
+
+# --- turns -----------------------------------------------------------------------------------
+
+
+def _text(value: object, place: str, field: str) -> str:
+    if not isinstance(value, str):
+        raise CourseError(f"{place}, field {field}: expected a text, found {type(value).__name__}; write it as text.")
+    if not value.strip():
+        raise CourseError(f"{place}, field {field}: the text is empty; fill it in or drop the row.")
+    return value
+
+
+def _with_system(row: dict, prompt: list[dict], place: str) -> list[dict]:
+    system = row.get("system")
+    if system is None or system == "":
+        return prompt
+    return [{"role": "system", "content": _text(system, place, "system")}, *prompt]
+
+
+def _prompt(value: object, place: str, field: str) -> list[dict]:
+    """Return a prompt's turns: an optional system text, then user and assistant in turn, the user last."""
+    turns = _messages(value, "user", place, field)
+    spoken = [turn["role"] for turn in turns if turn is not turns[0] or turn["role"] != "system"]
+    expected = ["user" if i % 2 == 0 else "assistant" for i in range(len(spoken))]
+    if not spoken or spoken != expected or spoken[-1] != "user":
+        raise CourseError(
+            f"{place}, field {field}: the roles are {', '.join(t['role'] for t in turns)}; a prompt is an optional "
+            "system text, then user and assistant in turn, the user last."
+        )
+    return turns
+
+
+def _reply(value: object, place: str, field: str) -> list[dict]:
+    """Return a reply: one turn of the assistant."""
+    turns = _messages(value, "assistant", place, field)
+    if [turn["role"] for turn in turns] != ["assistant"]:
+        raise CourseError(f"{place}, field {field}: expected one assistant turn; leave the prompt's turns out of it.")
+    return turns
+
+
+def _messages(value: object, role: str, place: str, field: str) -> list[dict]:
+    if isinstance(value, str) and value.strip():
+        return [{"role": role, "content": value}]
+    if isinstance(value, list) and value and all(
+        isinstance(m, dict)
+        and m.get("role") in ("system", "user", "assistant")
+        and isinstance(m.get("content"), str)
+        and m["content"].strip()
+        for m in value
+    ):
+        return [{"role": m["role"], "content": m["content"]} for m in value]
+    raise CourseError(
+        f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."
+    )
