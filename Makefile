@@ -30,6 +30,7 @@ test: $(VENV)/installed
 bench: $(VENV)/installed
 	@$(BIN)/python bench/similarity.py
 	@$(BIN)/python bench/teacher.py
+	@$(BIN)/python bench/formats.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

@@ -5,7 +5,8 @@
 
 `data/dataset_info.json` registers data sets as system C does: `hf_hub_url` (wins over the others), `script_url` (refused),
 `file_name`, `file_sha1`, `columns` (`prompt`, `query`, `response`, `history`; defaults instruction, input, output, none),
-and beside them `stage`, `licence`, `source`. The records are described in `records.py`.
+and beside them `stage`, `licence`, `source`, `description`, and `held_out`, an evaluation set not to overlap with. The
+records are described in `records.py`.
 
 Cost of import: the standard library only; datasets is imported by `dataset` and for the hub.
 """
@@ -25,6 +26,7 @@ from utils import DATA, OUTPUTS, CourseError, read_json, relative
 REGISTRY = DATA / "dataset_info.json"
 KNOWN_KEYS = {
     "hf_hub_url", "script_url", "file_name", "file_sha1", "columns", "stage", "description", "licence", "source",
+    "held_out",
 }  # fmt: skip
 
 
@@ -132,17 +134,24 @@ def iterate(name_or_path: str | Path) -> Iterator[dict]:
         CourseError: a row has no known shape, an empty text, or an id that another row has.
     """
     stem = Path(str(name_or_path)).stem
-    first_seen: dict[int, str] = {}
+    seen: set[int] = set()  # hashes alone: a file of a gigabyte has millions of ids
     for number, (place, value) in enumerate(read(name_or_path), start=1):
         for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
             if "id" in record:
-                identity = hash(record["id"])
-                if identity in first_seen:
-                    raise CourseError(
-                        f"{place}: the id {record['id']!r} was used by {first_seen[identity]}; give each row its own."
-                    )
-                first_seen[identity] = place.rpartition(", ")[2]
+                if hash(record["id"]) in seen:
+                    first = _first_place(name_or_path, record["id"])
+                    raise CourseError(f"{place}: the id {record['id']!r} was used by {first}; give each row its own.")
+                seen.add(hash(record["id"]))
             yield record
+
+
+def _first_place(name_or_path: str | Path, identity: str) -> str:
+    stem = Path(str(name_or_path)).stem
+    for number, (place, value) in enumerate(read(name_or_path), start=1):
+        for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
+            if record.get("id") == identity:
+                return place.rpartition(", ")[2]
+    return "another row"
 
 
 def load(name_or_path: str | Path) -> list[dict]:
@@ -184,13 +193,12 @@ def held_out_questions(names: Iterable[str]) -> list[str]:
 
 
 def check(name_or_path: str, recipe: str | None, against: list[str]):
-    """Return `validation.Report` on a data set; a registered training set is compared with the evaluation sets too."""
+    """Return `validation.Report` on a data set; a registered one is compared with the evaluation set that it names too."""
     from validation import check as check_rows
 
     entry = registry().get(name_or_path, {})
-    if entry.get("stage") in ("sft", "dpo", "rw") and not against:
-        domain = name_or_path.split("_", maxsplit=1)[0]
-        against = [n for n, e in registry().items() if e["stage"] == "evaluation" and n.startswith(domain)]
+    if entry.get("held_out") and not against:
+        against = [entry["held_out"]]
     columns = entry.get("columns", {})
     count, longest = _token_count(recipe) if recipe else (None, 0)
     return check_rows(

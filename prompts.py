@@ -227,6 +227,15 @@ def format_documents(documents: Sequence[dict]) -> str:
     return "\n\n".join(f"[{d['id']}] {d['title']}\n{d['text']}" for d in documents)
 
 
+def open_book_prompt(question: str, documents: Sequence[dict]) -> tuple[str, str]:
+    """Return (instruction, input) of a question that is to be answered out of the documents shown with it.
+
+    Training data, retrieval at inference and the chat page use this one template.
+    """
+    passages = "\n\n".join(f"[{number}] {d['title']}\n{d['text']}" for number, d in enumerate(documents, start=1))
+    return f"다음 문서를 참고하여 질문에 답해 주세요.\n\n질문: {question}", passages
+
+
 # --- the renderer ----------------------------------------------------------------------------
 
 # Gemma's turns: `<start_of_turn>user\n ... <end_of_turn>\n<start_of_turn>model\n ... <end_of_turn>\n`.

@@ -46,9 +46,13 @@ class Report:
 
     def add(self, severity: str, kind: str, message: str) -> None:
         """Count a finding, and keep it if it is among the first of its kind."""
-        self.counts[severity, kind] += 1
+        self.count(severity, kind)
         if self.counts[severity, kind] <= KEPT_OF_EACH:
             self.findings.append(Finding(severity, kind, message))
+
+    def count(self, severity: str, kind: str) -> None:
+        """Count a finding whose sentence is written later."""
+        self.counts[severity, kind] += 1
 
     @property
     def errors(self) -> int:
@@ -79,7 +83,8 @@ def check(
     `held_out`, questions near one of these texts are (ROUGE-L above 0.7 on eojeol).
     """
     report = Report()
-    seen: dict[int, str] = {}
+    seen: set[int] = set()  # hashes alone: a file of a gigabyte has millions of ids
+    repeated: dict[str, str] = {}
     unknown: dict[str, str] = {}
     questions: list[tuple[str, str]] = []
     for row in _rows(path, report):
@@ -92,13 +97,13 @@ def check(
             continue
         for name in _unknown_fields(renamed):
             unknown.setdefault(name, row.place)
-        if "id" in renamed:
-            identity = hash(records[0]["id"]) if "id" in records[0] else None
-            if identity in seen:
-                said = f"{row.place}, field id: {records[0]['id']!r} was used by {seen[identity]}; give each its own."
-                report.add("error", "duplicate id", said)
-            elif identity is not None:
-                seen[identity] = row.place.rpartition(", ")[2]
+        if renamed.get("id") not in (None, ""):
+            identity = str(row.value["id"])
+            if hash(identity) in seen:
+                report.count("error", "duplicate id")
+                if len(repeated) < KEPT_OF_EACH:
+                    repeated[identity] = row.place
+            seen.add(hash(identity))
         for record in records:
             _check_texts(record, row, report)
             if token_count and (tokens := token_count(record)) > longest:
@@ -106,6 +111,8 @@ def check(
                 report.add("warning", "over-long", said)
             if held_out and "prompt" in record:
                 questions.append((row.place, record["prompt"][-1]["content"]))
+    for place, said in _first_uses(path, repeated):
+        report.findings.append(Finding("error", "duplicate id", f"{place}, {said}"))
     for name, place in unknown.items():
         said = f"{place}, field {name}: no format of the course has it, and it will be ignored; rename or remove it."
         report.add("warning", "unknown field", said)
@@ -123,6 +130,18 @@ def _rows(path: str | Path, report: Report) -> Iterator[Row]:
                 yield row
     except CourseError as error:
         report.add("error", "unreadable", str(error))
+
+
+def _first_uses(path: str | Path, repeated: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the place of each repeated id with a sentence on its first use, which a second reading finds."""
+    waiting = dict(repeated)
+    for row in _rows(path, Report()) if waiting else ():
+        identity = str(row.value.get("id"))
+        if identity in waiting:
+            first = row.place.rpartition(", ")[2]
+            yield waiting.pop(identity), f"field id: {identity!r} was used by {first}; give each row its own."
+        if not waiting:
+            return
 
 
 def _kind_of(message: str) -> str:

@@ -93,6 +93,12 @@ def _messages(record: dict) -> dict:
     return {"id": record["id"], "messages": [*record["prompt"], *record["completion"]], **_extras(record)}
 
 
+def _parquet(record: dict) -> dict:
+    if any(_surrogates(turn["content"]) for turn in [*record["prompt"], *record["completion"]]):
+        raise CannotHold("half of a surrogate pair")
+    return _messages(record)
+
+
 def _sharegpt(record: dict) -> dict:
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     turns = [*record["prompt"], *record["completion"]]
@@ -180,7 +186,10 @@ def _write_parquet(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     import pyarrow
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    rows = list(rows)
+    columns = dict.fromkeys(column for row in rows for column in row)  # from_pylist takes those of the first row alone
+    complete = [{column: row.get(column) for column in columns} for row in rows]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(complete), path)
     return ()
 
 
@@ -228,7 +237,7 @@ TARGETS = {
     "qa": Target(("sft",), _qa, _write_jsonl),
     "task": Target(("sft",), _task, _write_jsonl),
     "csv": Target(("sft",), _qa, _write_csv, _lost_in_csv),
-    "parquet": Target(("sft",), _messages, _write_parquet, _lost_in_csv),
+    "parquet": Target(("sft",), _parquet, _write_parquet),
     "xlsx": Target(("sft", "inference"), _excel, _write_excel, _lost_in_excel),
 }
 

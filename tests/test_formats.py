@@ -90,57 +90,158 @@ def test_an_unknown_name_lists_the_registered():
         formats.load("real_estate")
 
 
-# --- the shipped data ---
+# --- the registry ---
 
 
-def test_everything_registered_is_there_with_its_licence():
-    for name, entry in formats.registry().items():
-        assert formats.load_rows(name), name
-        assert entry["licence"] == "CC BY 4.0"
-        assert entry["stage"] in ("sft", "dpo", "evaluation")
+@pytest.fixture
+def registered(tmp_path, monkeypatch):
+    """Register entries of a test's own, beside data files of its own."""
+
+    def register(**entries):
+        (tmp_path / "dataset_info.json").write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+        monkeypatch.setattr(formats, "DATA", tmp_path)
+        monkeypatch.setattr(formats, "registry", lambda: REGISTRY(tmp_path / "dataset_info.json"))
+        return tmp_path
+
+    return register
 
 
-def test_sizes_are_what_the_data_card_says():
-    sizes = {name: len(formats.load_rows(name)) for name in formats.registry()}
-    card = (formats.DATA / "README.md").read_text(encoding="utf-8")
-    for name, size in sizes.items():
-        assert f"| `{name}` | {size} |" in card
-    assert sizes["real_estate_train"] >= 120
-    assert sizes["real_estate_evaluation"] >= 20
-    assert sizes["real_estate_preference"] >= 60
+REGISTRY = formats.registry
 
 
-def test_every_answer_rests_on_a_document_that_has_its_numbers():
-    from grounding import unsupported_numbers
-    from utils import read_jsonl
+def test_columns_are_mapped_and_default_to_system_cs(registered):
+    columns = {"prompt": "frage", "query": "mehr", "response": "antwort", "history": "vorher"}
+    folder = registered(mine={"file_name": "a.json", "columns": columns}, plain={"file_name": "b.json"})
+    row = {"frage": QUESTION, "mehr": "자료", "antwort": ANSWER, "vorher": [["안녕하세요", "네, 안녕하세요."]]}
+    (folder / "a.json").write_text(json.dumps([row], ensure_ascii=False), encoding="utf-8")
+    plain = {"instruction": QUESTION, "input": "자료", "output": ANSWER, "history": row["vorher"]}
+    (folder / "b.json").write_text(json.dumps([plain], ensure_ascii=False), encoding="utf-8")
+    mapped, default = formats.load("mine")[0], formats.load("plain")[0]
+    assert mapped["prompt"] == default["prompt"]
+    assert [turn["content"] for turn in mapped["prompt"]] == ["안녕하세요", "네, 안녕하세요.", f"{QUESTION}\n\n자료"]
+    assert mapped["completion"] == default["completion"]
 
-    text_of = {d["id"]: d["text"] for d in read_jsonl(formats.DATA / "documents.jsonl")}
-    assert len(text_of) >= 30
-    for name, field in (
-        ("real_estate_train", "answer"),
-        ("real_estate_validation", "answer"),
-        ("real_estate_evaluation", "reference"),
-        ("real_estate_preference", "chosen"),
+
+def test_a_script_is_refused_because_it_would_run_downloaded_code(registered):
+    registered(theirs={"script_url": "https://example.com/load.py", "file_name": "a.json"})
+    with pytest.raises(CourseError, match="would run downloaded code"):
+        formats.load("theirs")
+
+
+def test_a_file_with_another_sha1_is_refused(registered):
+    import hashlib
+
+    content = json.dumps([{"question": QUESTION, "answer": ANSWER}]).encode()
+    right = {"file_name": "a.json", "file_sha1": hashlib.sha1(content).hexdigest()}
+    folder = registered(right=right, wrong=right | {"file_sha1": "0" * 40}, gone=right | {"file_name": "b.json"})
+    (folder / "a.json").write_bytes(content)
+    assert len(formats.load("right")) == 1
+    with pytest.raises(CourseError, match="another file, or was changed"):
+        formats.load("wrong")
+    with pytest.raises(CourseError, match="does not exist"):
+        formats.load("gone")
+
+
+def test_the_hub_wins_over_the_file_and_says_when_it_cannot_be_reached(registered):
+    registered(hub={"hf_hub_url": "nobody/nothing-here", "script_url": "https://example.com/x.py", "file_name": "a.json"})
+    with pytest.raises(CourseError, match="cannot be read from the Hugging Face hub"):
+        formats.load("hub")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [({"file_name": "a.json", "colums": {}}, "colums is not known"), ({"stage": "sft"}, "names no data")],
+)
+def test_a_malformed_entry_is_named(registered, entry, words):
+    registered(mine=entry)
+    with pytest.raises(CourseError, match=words):
+        formats.load("mine")
+
+
+def test_a_folder_of_shards_is_read_in_order_and_what_is_not_read_is_said(tmp_path, capsys):
+    for number in (2, 1):
+        row = {"question": f"질문 {number}", "answer": ANSWER}
+        (tmp_path / f"shard-{number}.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "notes.md").write_text("메모")
+    assert [record["prompt"][0]["content"] for record in formats.load(tmp_path)] == ["질문 1", "질문 2"]
+    assert "notes.md" in capsys.readouterr().out
+
+
+def test_a_dataset_is_one_that_trainers_take(tmp_path):
+    rows = [{"question": QUESTION, "answer": ANSWER}, {"input": QUESTION, "output": ANSWER, "Task_name": "task08_02"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    loaded = formats.dataset(path)
+    assert loaded[1]["task"] == "task08_02"
+    assert loaded[0]["completion"] == [{"role": "assistant", "content": ANSWER}]
+    path.write_text('{"text": "글"}\n' + json.dumps(rows[0]) + "\n", encoding="utf-8")
+    with pytest.raises(CourseError, match="mixes records for pt, sft"):
+        formats.dataset(path)
+
+
+# --- the command line ---
+
+
+def run(capsys, *arguments):
+    code = formats.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_check_prints_a_table_and_its_exit_code_says_whether_there_are_errors(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"question": QUESTION, "answer": ANSWER, "note": "쓰이지 않음"},
+        {"id": "x", "question": "전화번호는?", "answer": "010-1234-5678입니다."},
+        {"id": "x", "question": "깨진 글은?", "answer": "ì•ˆë…•í•˜ì„¸ìš” 占쏙옙"},
+        {"question": "보이지 않는 글자는?", "answer": "여기\u200b에 있습니다."},
+    ]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    code, out, _ = run(capsys, "check", path)
+    assert code == 1
+    for words in (
+        "line 1, field note: no format of the course has it",
+        "line 2, field completion: a likely mobile phone",
+        "line 3, field id: 'x' was used by line 2",
+        "line 3, field completion: the text was read in a wrong encoding",
+        "line 4, field completion: the text holds invisible characters",
+        "4 rows: 1 errors, 4 warnings",
     ):
-        for row in formats.load_rows(name):
-            assert not unsupported_numbers(row[field], text_of[row["document_id"]]), row
+        assert words in out, words
+    assert "010-1234-5678" not in out
+    code, out, _ = run(capsys, "check", "real_estate_validation")
+    assert (code, out) == (0, "40 rows: 0 errors, 0 warnings\n")
 
 
-def test_texts_vary_and_no_evaluation_question_was_trained_on():
-    from similarity import deduplicate, find_overlap
+def test_check_finds_what_is_too_long_for_a_recipe_and_what_overlaps(tmp_path, capsys):
+    held_out = formats.load_rows("real_estate_evaluation")[0]["question"]
+    path = tmp_path / "a.jsonl"
+    rows = [{"question": "긴 글은?", "answer": "가나다라 " * 400}, {"question": held_out, "answer": ANSWER}]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    code, out, _ = run(capsys, "check", path, "--recipe", "gemma-3-270m-cpu", "--against", "real_estate_evaluation")
+    assert code == 1
+    assert "line 1: " in out and "cuts or drops beyond 512" in out
+    assert "line 2: the question is near the held-out" in out
+    code, _, err = run(capsys, "check", path, "--recipe", "gpt-9")
+    assert code == 1 and "There is no recipe 'gpt-9'" in err
 
-    rows = formats.load_rows("real_estate_train") + formats.load_rows("real_estate_validation")
-    held_out = [row["question"] for row in formats.load_rows("real_estate_evaluation")]
-    for field in ("question", "answer"):
-        texts = [row[field] for row in rows]
-        assert len(deduplicate(texts, 0.7).dropped) <= 0.02 * len(texts), field
-    assert not find_overlap([row["question"] for row in rows], held_out, 0.7)
-    assert not find_overlap([row["question"] for row in rows], held_out, 0.7, unit="morpheme")
+
+def test_many_findings_of_a_kind_are_counted_and_the_first_shown(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"question": "", "answer": "나"}\n' * 500, encoding="utf-8")
+    _, out, _ = run(capsys, "check", path)
+    assert out.count("field question") == 20
+    assert "and 480 more" in out
 
 
-def test_preference_pairs_have_every_kind_in_fair_shares():
-    from collections import Counter
-
-    kinds = Counter(record["kind"] for record in formats.load("real_estate_preference"))
-    assert set(kinds) == {"wrong_fact", "off_topic", "cut_short", "wrong_language", "padded", "rude"}
-    assert min(kinds.values()) > 0.6 * max(kinds.values())
+def test_convert_from_the_hospitals_excel_and_back(tmp_path, capsys):
+    code, out, _ = run(capsys, "convert", "radiology_train", tmp_path / "a.xlsx", "--to", "xlsx")
+    assert code == 0 and "written" in out
+    code, _, _ = run(capsys, "convert", tmp_path / "a.xlsx", tmp_path / "b.jsonl", "--to", "messages")
+    assert code == 0
+    again, original = formats.load(tmp_path / "b.jsonl"), formats.load("radiology_train")
+    assert [(r["id"], r["prompt"], r["completion"]) for r in again] == [
+        (r["id"], r["prompt"], r["completion"]) for r in original
+    ]
+    code, _, err = run(capsys, "convert", "radiology_preference", tmp_path / "c.jsonl", "--to", "sft")
+    assert code == 1 and "convert it to dpo or rw" in err

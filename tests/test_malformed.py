@@ -1,0 +1,124 @@
+"""Protects: a malformed file gives one sentence that names the place, or is read right; never a traceback or a silent drop."""
+
+import openpyxl
+import pytest
+
+import formats
+from excel import LONGEST_CELL, read_sheet, write_sheet
+from tests.malformed import READ, REFUSED
+from utils import CourseError
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[case.name for case in REFUSED])
+def test_refused_with_one_sentence(tmp_path, case):
+    path = tmp_path / case.name
+    path.write_bytes(case.content)
+    with pytest.raises(CourseError) as error:
+        formats.load(path)
+    message = str(error.value)
+    assert case.name in message
+    assert case.where in message
+    assert case.words in message
+    assert "\n" not in message
+    report = formats.check(str(path), None, [])
+    assert report.errors >= 1
+    assert case.words in str(report)
+
+
+@pytest.mark.parametrize("case", READ, ids=[case.name for case in READ])
+def test_read_right(tmp_path, case):
+    path = tmp_path / case.name
+    path.write_bytes(case.content)
+    loaded = formats.load(path)
+    assert len(loaded) == case.count
+    assert loaded[0]["prompt"][-1]["content"] == case.first
+
+
+def test_an_encoding_that_is_not_utf8_is_said(tmp_path, capsys):
+    (tmp_path / "a.txt").write_bytes("전세는 집을 빌리는 방식이다.".encode("cp949"))
+    assert formats.load(tmp_path / "a.txt") == [{"text": "전세는 집을 빌리는 방식이다."}]
+    assert "CP949" in capsys.readouterr().out
+
+
+def test_a_check_goes_on_after_a_broken_line(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text('{"question": "가", "answer": "나"}\n{broken\n{"question": "", "answer": "다"}\n{"a": 1}\n')
+    report = formats.check(str(path), None, [])
+    assert report.rows == 4
+    assert report.errors == 3
+
+
+# --- Excel -----------------------------------------------------------------------------------
+
+
+def save(path, *rows, merge=None, second_sheet=False):
+    book = openpyxl.Workbook()
+    for cells in rows:
+        book.active.append(cells)
+    if merge:
+        book.active.merge_cells(merge)
+    if second_sheet:
+        book.create_sheet("둘째").append(["x"])
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "merge", "where", "words"),
+    [
+        ([["Conclusion", "SystemPrompt"], ["정상", "쓰시오"], [None, None]], "A2:A3", "A2:A3", "merged"),
+        ([], None, "empty sheet", "first row"),
+        ([["Conclusion", "SystemPrompt"]], None, "holds no rows", "fill it"),
+        ([["Conclusion", None, "SystemPrompt"], ["a", "b", "c"]], None, "row 1", "column 2 has no name"),
+        ([["Conclusion", "Conclusion"], ["a", "b"]], None, "row 1", "comes twice"),
+        ([["Conclusion"], ["a", "beyond"]], None, "row 2", "column without a name"),
+        ([["Conclusion"], ["=1+1"]], None, "A2", "formula without a stored value"),
+        ([["Befund", "Prompt"], ["a", "b"]], None, "row 2", "Befund, Prompt"),
+        ([["Conclusion", "SystemPrompt"], [None, "쓰시오"]], None, "row 2", "field Conclusion"),
+    ],
+)
+def test_a_malformed_workbook_is_named_by_its_cell(tmp_path, rows, merge, where, words):
+    path = save(tmp_path / "a.xlsx", *rows, merge=merge)
+    with pytest.raises(CourseError) as error:
+        formats.load(path)
+    assert where in str(error.value)
+    assert words in str(error.value)
+
+
+def test_numbers_dates_and_gaps_are_read_as_a_person_sees_them(tmp_path):
+    import datetime
+
+    rows = [[None], ["No.", "Conclusion", "SystemPrompt"], [1, 12, None], [None, None, None],
+            [2.0, 3.5, datetime.datetime(2024, 1, 2)], [3, "NA", True], [4, "없음", "None"]]  # fmt: skip
+    read = [row for _, row in read_sheet(save(tmp_path / "a.xlsx", *rows, second_sheet=True))]
+    assert [tuple(row.values()) for row in read] == [
+        ("1", "12", ""), ("2", "3.5", "2024-01-02"), ("3", "NA", "TRUE"), ("4", "없음", "None")
+    ]  # fmt: skip
+
+
+TRICKY = [
+    "=1+1", "=== 요약 ===", "+82 10", "-", "- 항목", "@홍길동", "NA", "없음", "None", "nan", "TRUE", "1", "007", "1e5", "#N/A",
+    "첫 줄\n둘째 줄", " 앞뒤 공백 ", "'따옴표", '"', "\t탭", "_x0041_", "<b>&amp;</b>", "😀 한글", "가" * LONGEST_CELL,
+]  # fmt: skip
+
+
+def test_text_stays_text_and_reads_back_as_itself(tmp_path):
+    path = tmp_path / "a.xlsx"
+    assert write_sheet(path, ["글"], [{"글": text} for text in TRICKY]) == []
+    assert [row["글"] for _, row in read_sheet(path)] == TRICKY
+    import pandas as pd
+
+    again = pd.read_excel(path, dtype=str, keep_default_na=False)["글"].tolist()
+    assert again == TRICKY  # by another reader too
+
+
+def test_control_characters_are_removed_and_reported(tmp_path):
+    cleaned = write_sheet(tmp_path / "a.xlsx", ["글"], [{"글": "정상"}, {"글": "나\x00쁜\x1b 글"}])
+    assert [(cell.row, cell.column, cell.removed) for cell in cleaned] == [(3, "글", 2)]
+    assert [row["글"] for _, row in read_sheet(tmp_path / "a.xlsx")] == ["정상", "나쁜 글"]
+
+
+def test_a_text_too_long_for_a_cell_is_an_error_and_nothing_is_written(tmp_path):
+    with pytest.raises(CourseError, match=r"row 3, column 글: the text has 32,768 characters"):
+        write_sheet(tmp_path / "a.xlsx", ["글"], [{"글": "가"}, {"글": "가" * (LONGEST_CELL + 1)}])
+    assert not list(tmp_path.iterdir())
