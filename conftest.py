@@ -10,7 +10,9 @@ OUTPUTS = Path(__file__).parent / "outputs" / "test" / "outputs"  # never the le
 
 # The kernels of the notebooks inherit these. The shipped recording and the CPU recipe are what the stored
 # outputs show, so settings of the person who runs the tests, `.env` included, must not reach them.
-for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "COURSE_RECIPE"):
+for name in (
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "RECORD", "NAVER_CLIENT_ID", "COURSE_RECIPE",
+):  # fmt: skip
     os.environ[name] = ""
 os.environ.update(
     {

@@ -177,16 +177,16 @@ class StepCost:
     """One `ask`: what was sent and what it cost, beside the estimate; `failed` are among those sent."""
 
     step: str
-    sent: int
-    from_journal: int
-    failed: int
-    prompt_tokens_estimated: int
-    prompt_tokens: int
-    completion_tokens_estimated: int
-    completion_tokens: int
-    usd_estimated: float | None
-    usd: float | None
-    seconds: float
+    sent: int = 0
+    from_journal: int = 0
+    failed: int = 0
+    prompt_tokens_estimated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens_estimated: int = 0
+    completion_tokens: int = 0
+    usd_estimated: float | None = 0.0
+    usd: float | None = 0.0
+    seconds: float = 0.0
 
 
 class Budget:

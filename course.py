@@ -2,6 +2,7 @@
 
     python course.py run        execute them in order into outputs/notebooks/ and print what they found
     python course.py store      execute them in place, so that their stored outputs are those of one clean run
+                                (with names: these alone, each from what the repository ships)
     python course.py adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
 """
 
@@ -12,7 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
@@ -94,12 +95,13 @@ def summary(minutes: dict[str, float]) -> list[str]:
     return [*lines, f"  peak memory {peak:.1f} GiB"]
 
 
-def store() -> None:
-    """Execute the notebooks from the shipped data alone, as a new learner would, and store them with their outputs."""
+def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:
+    """Execute notebooks from the shipped data alone, as a new learner would, and store them with their outputs."""
     shutil.rmtree(STORED, ignore_errors=True)
     os.environ.update({"COURSE_RECIPE": "gemma-3-270m-cpu", "COURSE_OUTPUTS": str(STORED)})
-    os.environ.update(dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL"), ""))
-    for name in NOTEBOOKS:
+    unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "NAVER_CLIENT_ID", "RECORD")
+    os.environ.update(dict.fromkeys(unset, ""))
+    for name in notebooks:
         target = STORED / "notebooks" / name
         print(f"{name}: {execute(name, target):.1f} minutes")
         tidy(target)
@@ -136,7 +138,9 @@ COMMANDS: dict[str, Callable[[], None]] = {"run": run, "store": store, "adapters
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="for store: these alone")
+    asked = parser.parse_args()
     try:
-        COMMANDS[parser.parse_args().command]()
+        COMMANDS[asked.command](*([asked.notebooks] if asked.notebooks else []))
     except CourseError as problem:
         sys.exit(f"error: {problem}")

@@ -43,6 +43,13 @@ def collect(words: Sequence[str], category: str = "encyc", per_word: int = 5, ba
     return search_naver(words, category, per_word, base_url)
 
 
+def describe(documents: Sequence[dict]) -> str:
+    """Return where documents come from, for the data card."""
+    if documents and "link" in documents[0]:
+        return f"{len(documents)} summaries found by Naver's search API, each with its link"
+    return f"{len(documents)} documents written for the course (CC BY 4.0)"
+
+
 def search_naver(words: Sequence[str], category: str, per_word: int, base_url: str = NAVER_URL) -> list[dict]:
     """Return what Naver finds for each word, each link once: {"id", "title", "text", "link", "seed_word"}."""
     import httpx2

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -233,6 +233,7 @@ class Teacher:
         for place, row in answered.items():
             replies[place] = replace(reply_of(row, schema), id=asked[place].id or row["key"])
         if not pending:
+            self.steps.append(StepCost(step=step, from_journal=len(answered)))
             return replies
         estimate = self._estimate(pending, len(answered), schema, likely_tokens)
         self._announce(estimate)
@@ -461,7 +462,7 @@ class Teacher:
         """Return a DataFrame with a row a step: requests, tokens and USD, actual beside estimated."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(step) for step in self.steps])
+        return pd.DataFrame([asdict(step) for step in self.steps], columns=[field.name for field in fields(StepCost)])
 
     # --- half the price ---
 

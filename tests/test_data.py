@@ -168,7 +168,7 @@ def test_the_sets_own_files_are_read_and_odd_ones_named(tmp_path, capsys):
 
 
 def test_the_full_sets_say_what_to_do_without_the_hub():
-    with pytest.raises(CourseError, match="zero_shot.read"):
+    with pytest.raises(CourseError, match=r"zero_shot\.read"):
         zero_shot.load_full("sentiment")
 
 

@@ -12,7 +12,7 @@ SOURCE = (
     "전입신고는 이사한 날부터 14일 이내에 한다. 주민센터에 가거나 인터넷으로 할 수 있다. "
     "늦으면 과태료를 낼 수 있다."
 )
-EXAMPLES = read_jsonl(DATA / "korean_tasks.jsonl")
+EXAMPLES = read_jsonl(DATA / "recorded" / "authored_tasks.jsonl")
 
 
 def reply_of(example):

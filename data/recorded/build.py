@@ -5,7 +5,7 @@
 Run it after a change to a prompt, a document or an authored reply: a recorded reply is found by the hash of its
 whole request. Written sources: `authored.jsonl` (a row for each seed word: its questions as a teacher would list them,
 near repeats included, each with the answer and the document that supports it), `authored_lessons.json` (found documents
-and self-instruct), the first example of each task in `data/korean_tasks.jsonl`, and the rejected sides in
+and self-instruct), the first example of each task in `authored_tasks.jsonl`, and the rejected sides in
 `data/real_estate_preference.jsonl`.
 
 Token counts are o200k_base's (the encoding of gpt-4o and later), where tiktoken has its file or can fetch it; the
@@ -104,7 +104,7 @@ def everything_written() -> Iterator[Written]:
     yield from answer_replies(authored, documents)
     found, seed_tasks = read_jsonl(DATA / "found_documents.jsonl"), read_jsonl(DATA / "seed_tasks.jsonl")
     yield from lesson_replies(read_json(HERE / "authored_lessons.json"), found, seed_tasks)
-    yield from task_replies(read_jsonl(DATA / "korean_tasks.jsonl"))
+    yield from task_replies(read_jsonl(HERE / "authored_tasks.jsonl"))
     yield from spoilt_replies(read_jsonl(DATA / "real_estate_preference.jsonl"), documents)
 
 
