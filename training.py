@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import formats
@@ -83,86 +82,6 @@ def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
 
 
 # --- trainers --------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _trainers():
-    """Build the two trainer classes; a function, so that importing this module does not import TRL."""
-    import torch
-    import torch.nn.functional as F
-    from transformers import TrainerCallback
-    from trl import DPOTrainer, SFTTrainer
-
-    from losses import completion_logprobs, sum_by_row
-
-    class CompletionSFTTrainer(SFTTrainer):
-        """SFTTrainer whose loss passes completion positions alone through the head."""
-
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            mode = "train" if self.model.training else "eval"
-            logprobs, _ = completion_logprobs(
-                model, inputs["input_ids"], inputs["attention_mask"], inputs["labels"]
-            )
-            count = len(logprobs) if num_items_in_batch is None else num_items_in_batch
-            if mode == "train":
-                self._total_train_tokens += len(logprobs)
-            self._metrics[mode]["completion_tokens"] = [self._total_train_tokens]
-            return -logprobs.sum() / count
-
-    class CompletionDPOTrainer(DPOTrainer):
-        """DPOTrainer on rendered rows that carry their reference log-probabilities."""
-
-        def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
-            return dataset  # already rendered by prompts.render, as every other surface is
-
-        def _compute_loss(self, model, inputs, return_outputs):
-            mode = "train" if self.model.training else "eval"
-            logprobs = sequence_logprobs(model, inputs)
-            chosen, rejected = logprobs.chunk(2)  # the batch is [chosen, rejected], (pairs,) each
-            chosen_reward = self.beta * (chosen - inputs["ref_chosen_logps"])
-            rejected_reward = self.beta * (rejected - inputs["ref_rejected_logps"])
-            margin = chosen_reward - rejected_reward
-            figures = {
-                "rewards/chosen": chosen_reward,
-                "rewards/rejected": rejected_reward,
-                "rewards/margins": margin,
-                "rewards/accuracies": (margin > 0).float(),
-                "logps/chosen": chosen,
-                "logps/rejected": rejected,
-            }
-            for name, values in figures.items():
-                self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
-            return -F.logsigmoid(margin).mean()  # eq. 7 of Rafailov et al. 2023, arXiv 2305.18290
-
-    def sequence_logprobs(model, inputs):
-        """Return log p(completion | prompt), summed over its tokens: (batch,)."""
-        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-        logprobs, rows = completion_logprobs(model, inputs["input_ids"], inputs["attention_mask"], labels)
-        return sum_by_row(logprobs, rows, len(labels))
-
-    class Bar(TrainerCallback):
-        """One progress bar over the steps, with the loss; gone when training ends."""
-
-        def on_train_begin(self, args, state, control, **kwargs):
-            self.shown = bar(state.max_steps, "training", "step")
-
-        def on_step_end(self, args, state, control, **kwargs):
-            self.shown.update(1)
-
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            if logs and "loss" in logs:
-                self.shown.set_postfix(loss=f"{logs['loss']:.3f}")
-                if not math.isfinite(logs["loss"]):
-                    self.shown.close()
-                    raise CourseError(
-                        f"The loss is {logs['loss']} at step {state.global_step}; lower the learning rate, "
-                        "or use bfloat16 or float32 (Gemma overflows in float16)."
-                    )
-
-        def on_train_end(self, args, state, control, **kwargs):
-            self.shown.close()
-
-    return CompletionSFTTrainer, CompletionDPOTrainer, sequence_logprobs, Bar, torch
 
 
 def _arguments(recipe: Recipe, output_dir: Path, batch_size: int, learning_rate: float, epochs: float) -> dict:
@@ -299,19 +218,20 @@ def sft(
     from datasets import Dataset
     from trl import SFTConfig
 
+    from trainers import CompletionSFTTrainer, ProgressBar
+
     models.require_replaceable(output_dir)
-    trainer_class, _, _, bar_callback, _ = _trainers()
     encoded = encode_supervised(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)  # LoRA's A is drawn at random
     adapted = models.add_adapter(model, recipe)
     arguments = _arguments(recipe, Path(output_dir), recipe.batch_size, recipe.learning_rate, recipe.epochs)
-    trainer = trainer_class(
+    trainer = CompletionSFTTrainer(
         model=adapted,
         args=SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=Dataset.from_list(encoded.rows),
         processing_class=tokenizer,
-        callbacks=[bar_callback()],
+        callbacks=[ProgressBar()],
     )
     log, minutes = _train(trainer, recipe)
     figures = {
@@ -330,9 +250,11 @@ def sft(
 
 def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
     """Return the preference rows with the policy's own log-probabilities before training: the reference."""
+    import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    _, _, sequence_logprobs, _, torch = _trainers()
+    from trainers import sequence_logprobs
+
     collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
     # the trainer's own precision, so that policy and reference round alike
     precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
@@ -388,8 +310,9 @@ def dpo(
     from datasets import Dataset
     from trl import DPOConfig
 
+    from trainers import CompletionDPOTrainer, ProgressBar
+
     models.require_replaceable(output_dir, parent)
-    _, trainer_class, _, bar_callback, _ = _trainers()
     encoded = encode_preference(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)
@@ -398,12 +321,12 @@ def dpo(
     arguments = _arguments(
         recipe, Path(output_dir), recipe.dpo_batch_size, recipe.dpo_learning_rate, recipe.dpo_epochs
     )
-    trainer = trainer_class(
+    trainer = CompletionDPOTrainer(
         model=adapted,
         args=DPOConfig(**arguments, beta=recipe.dpo_beta, remove_unused_columns=True),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[bar_callback()],
+        callbacks=[ProgressBar()],
     )
     log, minutes = _train(trainer, recipe)
     if abs(log[0]["loss"] - LN_2) > 0.02:

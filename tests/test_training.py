@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 
 import models
+import trainers
 import training
 from prompts import END_OF_TURN
 from utils import CourseError
@@ -55,8 +56,8 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
     arguments["lr_scheduler_type"] = "constant"
     arguments["max_steps"] = 4
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
-    trainers = {"ours": training._trainers()[0], "trl": SFTTrainer}
-    figures = {name: four_losses(kind, SFTConfig(**arguments), rows, **setting) for name, kind in trainers.items()}
+    kinds = {"ours": trainers.CompletionSFTTrainer, "trl": SFTTrainer}
+    figures = {name: four_losses(kind, SFTConfig(**arguments), rows, **setting) for name, kind in kinds.items()}
     assert figures["ours"] == pytest.approx(figures["trl"], rel=1e-3)
     assert figures["ours"][-1] < figures["ours"][0]
 
@@ -114,7 +115,7 @@ def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs
     text = Dataset.from_list([{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs])
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
     figures = {
-        "ours": four_losses(training._trainers()[1], DPOConfig(**arguments), rows, **setting),
+        "ours": four_losses(trainers.CompletionDPOTrainer, DPOConfig(**arguments), rows, **setting),
         "trl": four_losses(DPOTrainer, DPOConfig(**arguments), text, **setting),
     }
     # TRL also trains on the newline that the template writes after the end of the turn
