@@ -63,7 +63,6 @@ def read_sheet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _sheets(path: Path):
     import warnings
-    import zipfile
 
     import openpyxl
 
@@ -72,25 +71,29 @@ def _sheets(path: Path):
             warnings.simplefilter("ignore")  # on styles and extensions that do not matter here
             values = openpyxl.load_workbook(path, data_only=True)
             formulas = openpyxl.load_workbook(path)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError) as error:
+    except Exception as error:  # a damaged archive fails in the zip, zlib, XML or openpyxl, each in its own way
         raise CourseError(
             f"{relative(path)} is no Excel workbook ({type(error).__name__}); open it in Excel and save it as .xlsx."
         ) from None
-    name = values.sheetnames[0]
-    if not hasattr(values[name], "iter_rows"):
-        raise CourseError(f"{relative(path)}: the first sheet is a chart; put the sheet with the data first.")
+    name = values.sheetnames[0] if values.sheetnames else None
+    if name is None or not hasattr(values[name], "iter_rows"):
+        raise CourseError(f"{relative(path)}: the first sheet is missing or a chart; put the sheet with the data first.")
+    if len(values.sheetnames) > 1:
+        others = ", ".join(values.sheetnames[1:])
+        print(f"{relative(path)}: the first sheet, {name}, was read; {others} was not.")
     return values[name], formulas[name]
 
 
 def _header(texts: list[str], path: Path, number: int) -> list[str]:
+    texts = [text.strip() for text in texts]
     while texts and not texts[-1]:
         texts = texts[:-1]
     for place, text in enumerate(texts, start=1):
-        if not text.strip():
+        if not text:
             raise CourseError(f"{relative(path)}, row {number}: column {place} has no name; give it one.")
         if text in texts[: place - 1]:
             raise CourseError(f"{relative(path)}, row {number}: the column {text!r} comes twice; rename one.")
-    return [text.strip() for text in texts]
+    return texts
 
 
 def _text(cell, written, path: Path) -> str:
@@ -102,17 +105,37 @@ def _text(cell, written, path: Path) -> str:
         )
     if value is None:
         return ""
+    if cell.data_type == "e":
+        raise CourseError(f"{relative(path)}, cell {cell.coordinate}, holds the error {value}; mend it or write the text.")
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, int | float):
+        return _number(value, cell.number_format)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     return str(value)
 
 
-def write_sheet(path: str | Path, columns: Sequence[str], rows: Sequence[dict]) -> list[Cleaned]:
+def _number(value: float, shown_as: str) -> str:
+    """Return a number as the sheet shows it, for the formats that change its text: 35%, 007."""
+    if shown_as.endswith("%"):
+        decimals = len(shown_as.partition(".")[2].rstrip("%"))
+        return f"{value:.{decimals}%}"
+    whole = str(int(value)) if float(value).is_integer() else str(value)
+    return whole.zfill(len(shown_as)) if re.fullmatch("0{2,}", shown_as) else whole
+
+
+def _length_in_cell(text: str) -> int:
+    """Return a text's length as Excel counts it: in UTF-16 units, of which an emoji takes two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def write_sheet(
+    path: str | Path, columns: Sequence[str], rows: Sequence[dict], shown_name: str | Path | None = None
+) -> list[Cleaned]:
     """Write rows as one sheet in which every value is text; return the cells from which characters were removed.
+
+    `shown_name` is the file's name in messages, where `path` is a temporary one.
 
     Raises:
         CourseError: a text is longer than a cell can hold; nothing is written then.
@@ -121,16 +144,16 @@ def write_sheet(path: str | Path, columns: Sequence[str], rows: Sequence[dict]) 
 
     path = Path(path)
     too_long = [
-        (number, column, len(str(row.get(column, ""))))
+        (number, column, length)
         for number, row in enumerate(rows, start=2)
         for column in columns
-        if len(str(row.get(column, ""))) > LONGEST_CELL
+        if (length := _length_in_cell(str(row.get(column, "")))) > LONGEST_CELL
     ]
     if too_long:
         number, column, length = too_long[0]
         raise CourseError(
-            f"{relative(path)}, row {number}, column {column}: the text has {length:,} characters, and an Excel cell "
-            f"holds {LONGEST_CELL:,} ({len(too_long)} such cells); shorten it, or write JSONL."
+            f"{relative(shown_name or path)}, row {number}, column {column}: the text has {length:,} characters, and an "
+            f"Excel cell holds {LONGEST_CELL:,} ({len(too_long)} such cells); shorten it, or write JSONL."
         )
     book = Workbook()
     sheet = book.active

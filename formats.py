@@ -29,6 +29,8 @@ KNOWN_KEYS = {
     "held_out",
 }  # fmt: skip
 
+KNOWN_COLUMNS = {*records.DEFAULT_COLUMNS, "chosen", "rejected"}
+
 
 def registry(path: str | Path = REGISTRY) -> dict[str, dict]:
     """Return every registered data set by name.
@@ -38,6 +40,12 @@ def registry(path: str | Path = REGISTRY) -> dict[str, dict]:
     """
     entries = read_json(path)
     for name, entry in entries.items():
+        columns = entry.get("columns", {}) if isinstance(entry, dict) else None
+        if not isinstance(columns, dict) or set(columns) - KNOWN_COLUMNS:
+            raise CourseError(
+                f"{relative(path)}, {name}: an entry is an object, and its columns one with keys among "
+                f"{', '.join(sorted(KNOWN_COLUMNS))}."
+            )
         unknown = set(entry) - KNOWN_KEYS
         if unknown:
             raise CourseError(
@@ -97,13 +105,31 @@ def course_data(part: str) -> Path:
     return own if own.exists() else locate(f"real_estate_{part}")
 
 
-def read(name_or_path: str | Path) -> Iterator[rows.Row]:
-    """Yield the rows of a data set as they stand there, with their places, columns renamed as registered."""
+def read_with_errors(name_or_path: str | Path) -> Iterator[rows.Row | CourseError]:
+    """Yield the rows of a data set, columns renamed as registered; in the place of a broken line, what is wrong with it."""
     entry = registry().get(str(name_or_path), {})
-    columns = entry.get("columns", {})
-    source = _read_hub(entry["hf_hub_url"]) if "hf_hub_url" in entry else rows.read(locate(name_or_path))
-    for place, value in source:
-        yield rows.Row(place, records.rename(value, columns) if columns else value)
+    columns = entry.get("columns")
+    source = _read_hub(entry["hf_hub_url"]) if "hf_hub_url" in entry else rows.read_with_errors(locate(name_or_path))
+    for row in source:
+        if columns is None or isinstance(row, CourseError):
+            yield row
+            continue
+        try:
+            yield rows.Row(row.place, records.rename(row.value, columns))
+        except CourseError as error:
+            yield CourseError(f"{row.place}: {error}")
+
+
+def read(name_or_path: str | Path) -> Iterator[rows.Row]:
+    """Yield the rows of a data set as they stand there, with their places, columns renamed as registered.
+
+    Raises:
+        CourseError: a line is broken.
+    """
+    for row in read_with_errors(name_or_path):
+        if isinstance(row, CourseError):
+            raise row
+        yield row
 
 
 def _read_hub(name: str) -> Iterator[rows.Row]:
@@ -113,7 +139,7 @@ def _read_hub(name: str) -> Iterator[rows.Row]:
         stream = datasets.load_dataset(name, split="train", streaming=True)
         for number, value in enumerate(stream, start=1):
             yield rows.Row(f"{name}, row {number}", value)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the set comes with a script, which is not run
         raise CourseError(
             f"The data set {name} cannot be read from the Hugging Face hub ({type(error).__name__}); check its name and "
             "the network, or download it and register its file_name."
@@ -139,7 +165,7 @@ def iterate(name_or_path: str | Path) -> Iterator[dict]:
         for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
             if "id" in record:
                 if hash(record["id"]) in seen:
-                    first = _first_place(name_or_path, record["id"])
+                    first = rows.seen_from(place, _first_place(name_or_path, record["id"]))
                     raise CourseError(f"{place}: the id {record['id']!r} was used by {first}; give each row its own.")
                 seen.add(hash(record["id"]))
             yield record
@@ -150,7 +176,7 @@ def _first_place(name_or_path: str | Path, identity: str) -> str:
     for number, (place, value) in enumerate(read(name_or_path), start=1):
         for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
             if record.get("id") == identity:
-                return place.rpartition(", ")[2]
+                return place
     return "another row"
 
 
@@ -199,11 +225,13 @@ def check(name_or_path: str, recipe: str | None, against: list[str]):
     entry = registry().get(name_or_path, {})
     if entry.get("held_out") and not against:
         against = [entry["held_out"]]
-    columns = entry.get("columns", {})
     count, longest = _token_count(recipe) if recipe else (None, 0)
+    if "hf_hub_url" not in entry:
+        locate(name_or_path)  # whether it is there, before it is read
     return check_rows(
-        locate(name_or_path),
-        rename=lambda row: records.rename(row, columns) if columns else row,
+        lambda: read_with_errors(name_or_path),
+        Path(name_or_path).stem,
+        stage=entry.get("stage"),
         token_count=count,
         longest=longest,
         held_out=held_out_questions(against),
@@ -231,9 +259,11 @@ def _token_count(recipe_name: str):
 
 def convert(source: str, target: str, to: str) -> None:
     """Write a data set in another format, and say what that format could not hold."""
-    from writers import NOT_HELD, write
+    from writers import NOT_HELD, Loss, write
 
     losses = write(iterate(source), target, to)
+    for row in read(source):
+        losses += [Loss(row.place, f"the field {name}, which no format has") for name in records.unknown_fields(row.value)]
     kinds: dict[str, list[str]] = {}
     for loss in losses:
         kinds.setdefault(loss.what, []).append(loss.id)
@@ -259,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.command == "check":
             report = check(chosen.data, chosen.recipe, chosen.against)
-            print(report)
+            print(str(report).encode("utf-8", "backslashreplace").decode())
             return 1 if report.errors else 0
         convert(chosen.source, chosen.target, chosen.to)
     except CourseError as error:

@@ -45,6 +45,9 @@ class Recipe:
     dpo_batch_size: int = 4
     dpo_epochs: float = 1.0
     dpo_pairs: int | None = None  # how many pairs dpo.ipynb trains on; None = all
+    # reward model
+    reward_learning_rate: float = 2e-4
+    reward_epochs: float = 1.0
     # generation
     generation_batch: int = 20
     max_new_tokens: int = 96

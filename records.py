@@ -20,7 +20,7 @@ DEFAULT_COLUMNS = {"prompt": "instruction", "query": "input", "response": "outpu
 SHAREGPT_ROLES = {
     "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
 }  # fmt: skip
-EXTRA_FIELDS = ("id", "source", "document_id", "task", "Task_name", "kind", "system")
+EXTRA_FIELDS = ("id", "source", "document_id", "task", "Task_name", "kind")
 READ_SHAPES = (
     "question/answer, instruction/input/output (with history, or output as [better, worse]), input/output/Task_name, "
     "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, text"
@@ -29,27 +29,26 @@ READ_SHAPES = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape of row: the stage it serves and the fields that it uses, `EXTRA_FIELDS` aside."""
+    """A shape of row: the fields that it uses, `EXTRA_FIELDS` aside."""
 
     name: str
-    stage: str
     fields: tuple[str, ...]
 
 
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("messages", "sft", ("messages",)),
-        Shape("sharegpt", "sft", ("conversations",)),
-        Shape("dpo", "dpo", ("prompt", "chosen", "rejected")),
-        Shape("completion", "sft", ("prompt", "completion")),
-        Shape("ranked", "rw", ("instruction", "input", "output", "history")),
-        Shape("alpaca", "sft", ("instruction", "input", "output", "history")),
-        Shape("qa", "sft", ("question", "answer")),
-        Shape("seed_word", "inference", ("seed_word", "answer")),
-        Shape("task", "sft", ("input", "output", "Task_name")),
-        Shape("excel", "inference", ("No.", "Conclusion", "SystemPrompt", "Findings")),
-        Shape("text", "pt", ("text",)),
+        Shape("messages", ("messages", "system")),
+        Shape("sharegpt", ("conversations", "system")),
+        Shape("dpo", ("prompt", "chosen", "rejected", "system")),
+        Shape("completion", ("prompt", "completion", "system")),
+        Shape("ranked", ("instruction", "input", "output", "history", "system")),
+        Shape("alpaca", ("instruction", "input", "output", "history", "system")),
+        Shape("qa", ("question", "answer", "system")),
+        Shape("seed_word", ("seed_word", "answer")),
+        Shape("task", ("input", "output", "Task_name", "system")),
+        Shape("excel", ("No.", "Conclusion", "SystemPrompt", "Findings")),
+        Shape("text", ("text",)),
     )
 }
 
@@ -82,16 +81,46 @@ def shape_of(row: Mapping) -> Shape | None:
     return SHAPES[name]
 
 
+def unknown_fields(row: dict) -> list[str]:
+    """Return the fields of a row that its shape does not use, those of its turns included; they would be lost."""
+    shape = shape_of(row)
+    if shape is None:
+        return []
+    unknown = [name for name in row if name not in shape.fields and name not in EXTRA_FIELDS]
+    for field, used in (("messages", {"role", "content"}), ("conversations", {"from", "value"})):
+        turns = row.get(field) if shape.fields[0] == field and isinstance(row.get(field), list) else []
+        beyond = {name for turn in turns if isinstance(turn, dict) for name in turn if name not in used}
+        unknown += [f"{field}[].{name}" for name in sorted(beyond, key=str)]
+    return unknown
+
+
 def rename(row: dict, columns: Mapping[str, str | None]) -> dict:
     """Return a row with the columns that a registration maps under the names that the shapes have.
 
-    A column that the registration names and the row lacks is an error of `canonical`, which then finds no shape.
+    A column that is mapped to null is not used, even where the row has one of that name.
+
+    Raises:
+        CourseError: a column is mapped onto a name that another column of the row has.
     """
-    if "chosen" in columns or "rejected" in columns:
-        wanted = {columns.get(name) or name: name for name in ("prompt", "chosen", "rejected")}
-    else:
-        wanted = {given: DEFAULT_COLUMNS[name] for name, given in columns.items() if given and name in DEFAULT_COLUMNS}
-    return {wanted.get(field, field): value for field, value in row.items()}
+    names = ("prompt", "chosen", "rejected") if {"chosen", "rejected"} & set(columns) else DEFAULT_COLUMNS
+    wanted = {
+        given: DEFAULT_COLUMNS[name] if names is DEFAULT_COLUMNS else name
+        for name, given in columns.items()
+        if given and name in names
+    }
+    unused = {DEFAULT_COLUMNS[name] for name, given in columns.items() if given is None and name in DEFAULT_COLUMNS}
+    renamed: dict = {}
+    for field, value in row.items():
+        target = wanted.get(field, field)
+        if target in unused and field not in wanted:
+            continue
+        if target in renamed:
+            raise CourseError(
+                f"The registered columns map {field!r} to {target!r}, which the row has as well; map that one to null, or "
+                "to a name of its own."
+            )
+        renamed[target] = value
+    return renamed
 
 
 def canonical(row: dict, place: str, default_id: str) -> list[dict]:
@@ -116,6 +145,8 @@ def canonical(row: dict, place: str, default_id: str) -> list[dict]:
     }
     task = _extra(row, "Task_name", place) or _extra(row, "task", place)
     extra = ({"task": task} if task else {}) | ({"kind": row["kind"]} if isinstance(row.get("kind"), str) else {})
+    if row.get("kind") is not None and not isinstance(row["kind"], str):
+        raise CourseError(f"{place}, field kind: expected a text, found {type(row['kind']).__name__}.")
     return _MAKERS[shape.name](row, place, base, extra)
 
 
@@ -142,7 +173,8 @@ def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
 
 
 def _from_messages(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    return [{**base, **_split_turns(_messages(row["messages"], "user", place, "messages"), place, "messages"), **extra}]
+    turns = _with_system(row, _messages(row["messages"], "user", place, "messages"), place)
+    return [{**base, **_split_turns(turns, place, "messages"), **extra}]
 
 
 def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
@@ -156,9 +188,7 @@ def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]
                 f"{', '.join(SHAREGPT_ROLES)}."
             )
     messages = [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")} for turn in turns]
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        messages = [{"role": "system", "content": row["system"]}, *messages]
-    turns = _messages(messages, "user", place, "conversations")
+    turns = _with_system(row, _messages(messages, "user", place, "conversations"), place)
     return [{**base, **_split_turns(turns, place, "conversations"), **extra}]
 
 
@@ -210,8 +240,8 @@ def _from_qa(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
 
 def _from_seed_word(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     questions = row["answer"]
-    if not isinstance(questions, list):
-        raise CourseError(f"{place}, field answer: beside a seed_word it is the list of its questions.")
+    if not isinstance(questions, list) or not questions:
+        raise CourseError(f"{place}, field answer: beside a seed_word it is the list of its questions, at least one.")
     return [
         {
             **base,
@@ -236,8 +266,8 @@ def _from_excel(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
         raise CourseError(f"{place}, field SystemPrompt: expected a text, found {type(instruction).__name__}.")
     asked = f"{instruction}\n\n{conclusion}" if instruction.strip() else conclusion
     record = {**base, "prompt": [{"role": "user", "content": asked}]}
-    if isinstance(row.get("No."), str) and row["No."].strip():
-        record["id"] = row["No."]
+    if isinstance(row.get("No."), str | int) and str(row["No."]).strip():
+        record["id"] = str(row["No."])
     findings = row.get("Findings")
     if isinstance(findings, str) and findings.strip():
         record["completion"] = [{"role": "assistant", "content": findings}]
@@ -278,6 +308,8 @@ def _with_system(row: dict, prompt: list[dict], place: str) -> list[dict]:
     system = row.get("system")
     if system is None or system == "":
         return prompt
+    if prompt[0]["role"] == "system":
+        raise CourseError(f"{place}, field system: the turns begin with a system text already; keep one of the two.")
     return [{"role": "system", "content": _text(system, place, "system")}, *prompt]
 
 

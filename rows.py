@@ -29,6 +29,12 @@ class Row(NamedTuple):
     value: dict
 
 
+def seen_from(place: str, other: str) -> str:
+    """Return another place as it is named beside the first: without its file where both stand in the same."""
+    file, _, line = other.rpartition(", ")
+    return line if file == place.rpartition(", ")[0] else other
+
+
 def read(path: str | Path) -> Iterator[Row]:
     """Yield the rows of a file, or of every file of a folder in order of their names.
 
@@ -67,15 +73,19 @@ def read_with_errors(path: str | Path) -> Iterator[Row | CourseError]:
 
 
 def _read_folder(folder: Path) -> Iterator[Row | CourseError]:
-    inside = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    shards = [p for p in inside if p.suffix.lower() in READERS]
-    others = [p.name for p in inside if p not in shards]
+    # hidden files, and the lock files that Excel keeps while a workbook is open, are no data
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "~$")))
+    shards = [p for p in inside if p.is_file() and p.suffix.lower() in READERS]
+    others = [p.name + "/" * p.is_dir() for p in inside if p not in shards]
     if others:
-        print(f"{relative(folder)}: not read, because of no known kind: {', '.join(others)}")
+        print(f"{relative(folder)}: not read, because folders or of no known kind: {', '.join(others)}")
     if not shards:
         raise CourseError(f"{relative(folder)} holds no file that the course reads ({', '.join(READERS)}).")
     for shard in shards:
-        yield from read_with_errors(shard)
+        try:
+            yield from read_with_errors(shard)
+        except CourseError as error:  # what is wrong with one shard does not hide the next
+            yield error
 
 
 # --- JSON ------------------------------------------------------------------------------------
@@ -134,7 +144,7 @@ def _read_jsonl(path: Path) -> Iterator[Row | CourseError]:
                 yield error
 
 
-def _read_json(path: Path) -> Iterator[Row]:
+def _read_json(path: Path) -> Iterator[Row | CourseError]:
     encoding = _said_encoding(path)
     if first_character(path, encoding) == "{" and _is_json_lines(path, encoding):
         print(f"{relative(path)} has an object a line, not one list; it was read as such.")
@@ -147,11 +157,11 @@ def _is_json_lines(path: Path, encoding: str) -> bool:
     full = (line for _, line in lines(path, encoding) if line.strip())
     try:
         return isinstance(json.loads(next(full)), dict) and next(full, "").lstrip().startswith("{")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
-def _read_list(path: Path, encoding: str) -> Iterator[Row]:
+def _read_list(path: Path, encoding: str) -> Iterator[Row | CourseError]:
     if path.stat().st_size > LARGEST_JSON:
         raise CourseError(
             f"{relative(path)} is one JSON value of {path.stat().st_size / 1e9:.1f} GB, which must be read whole; "
@@ -173,9 +183,10 @@ def _read_list(path: Path, encoding: str) -> Iterator[Row]:
         raise CourseError(f"{relative(path)} holds one {_kind(values)}, not a list of objects; put the rows into [...].")
     for number, value in enumerate(values, start=1):
         place = f"{relative(path)}, row {number}"
-        if not isinstance(value, dict):
-            raise CourseError(f"{place}, is a {_kind(value)}, not an object; each row is one {{...}}.")
-        yield Row(place, value)
+        if isinstance(value, dict):
+            yield Row(place, value)
+        else:
+            yield CourseError(f"{place}, is a {_kind(value)}, not an object; each row is one {{...}}.")
 
 
 def _kind(value: object) -> str:
@@ -186,7 +197,7 @@ def _kind(value: object) -> str:
 # --- tables and text -------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
+def _read_csv(path: Path) -> Iterator[Row | CourseError]:
     encoding, name = _said_encoding(path), relative(path)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding=encoding, newline="") as file:
@@ -201,12 +212,15 @@ def _read_csv(path: Path) -> Iterator[Row]:
                 if header is None:
                     header = _csv_header(cells, f"{name}, line {line}")
                     continue
-                if len(cells) != len(header):
-                    raise CourseError(
-                        f"{name}, line {line}, has {len(cells)} fields where the header has {len(header)}; put a text that "
-                        "holds a comma or a line break into double quotes."
-                    )
-                yield Row(f"{name}, line {line}", dict(zip(header, cells, strict=True)))
+                while len(cells) > len(header) and not cells[-1]:  # Excel writes empty columns at the end
+                    cells.pop()
+                if len(cells) == len(header):
+                    yield Row(f"{name}, line {line}", dict(zip(header, cells, strict=True)))
+                    continue
+                yield CourseError(
+                    f"{name}, line {line}, has {len(cells)} fields where the header has {len(header)}; put a text that "
+                    "holds a comma or a line break into double quotes."
+                )
         except csv.Error as error:
             raise CourseError(
                 f"{name}, line {start}, is not valid CSV ({error}); close its quotes, and write a quote inside as two."
@@ -215,6 +229,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
 
 def _csv_header(cells: list[str], place: str) -> list[str]:
     header = [cell.strip() for cell in cells]
+    while not header[-1]:
+        header.pop()
     for number, column in enumerate(header, start=1):
         if not column:
             raise CourseError(f"{place}: column {number} has no name; give it one.")
@@ -228,16 +244,29 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     name, number = relative(path), 0
+    broken = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        for batch in file.iter_batches(batch_size=1024):
-            for value in batch.to_pylist():
-                number += 1
-                yield Row(f"{name}, row {number}", value)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CourseError(
-            f"{name} is not a whole Parquet file ({str(error).splitlines()[0]:.80}); fetch it again."
-        ) from None
+        columns, batches = file.schema_arrow.names, file.iter_batches(batch_size=1024)
+    except broken as error:
+        raise _no_parquet(name, error) from None
+    twins = [column for column in columns if columns.count(column) > 1]
+    if twins:
+        raise CourseError(f"{name}: the column {twins[0]!r} comes twice; rename one.")
+    while True:
+        try:
+            values = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except broken as error:
+            raise _no_parquet(name, error) from None
+        for value in values:
+            number += 1
+            yield Row(f"{name}, row {number}", value)
+
+
+def _no_parquet(name: str, error: Exception) -> CourseError:
+    return CourseError(f"{name} is not a whole Parquet file ({str(error).splitlines()[0]:.80}); fetch it again.")
 
 
 def _read_excel(path: Path) -> Iterator[Row]:

@@ -6,6 +6,7 @@ Cost of import: the standard library only.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+PLAUSIBLE = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ\x20-\x7e\r\n\t]")
+PLAUSIBLE_SHARE = 0.9  # of the characters of a text in Korean or English
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,57 @@ class Encoding:
 
 
 def encoding_of(path: Path) -> Encoding:
-    """Return the encoding of a text file: by its byte order mark, else UTF-8, UTF-16 or CP949, whichever decodes it.
+    """Return the encoding that decodes a whole text file: that of its byte order mark, UTF-8, UTF-16, or CP949.
 
     Raises:
         CourseError: none of them does; the message names the line.
     """
     with path.open("rb") as file:
-        head = file.read(4096)
-    for mark, name in _BOMS:
-        if head.startswith(mark):
-            note = None if name == "utf-8-sig" else f"{relative(path)} is {name.upper()}; it was read as such."
-            return Encoding(name, note)
-    if head and head.count(0) > len(head) // 4:  # half of the bytes of ASCII in UTF-16 are zero
-        name = "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
-        return Encoding(name, f"{relative(path)} is {name.upper()} without a byte order mark; it was read as such.")
+        head = file.read(1 << 16)
+    marked = next((name for mark, name in _BOMS if head.startswith(mark)), None)
+    if marked:
+        bad_line = _first_bad_line(path, marked)
+        if bad_line is not None:
+            name = marked.removesuffix("-sig").upper()
+            raise CourseError(
+                f"{relative(path)}, line {bad_line}, is no {name}, which the file's byte order mark says it is; it may be "
+                "cut: save it as UTF-8 and try again."
+            )
+        return Encoding(marked, None if marked == "utf-8-sig" else _said(path, marked))
+    unmarked = _unmarked_utf16(head)
+    if unmarked and _first_bad_line(path, unmarked) is None:
+        return Encoding(unmarked, _said(path, f"{unmarked} without a byte order mark"))
     bad_line = _first_bad_line(path, "utf-8")
     if bad_line is None:
         return Encoding("utf-8")
     if _first_bad_line(path, "cp949") is None:
-        return Encoding("cp949", f"{relative(path)} is CP949 (EUC-KR); it was read as such. Save it as UTF-8.")
+        return Encoding("cp949", _said(path, "CP949 (EUC-KR)"))
     raise CourseError(
         f"{relative(path)}, line {bad_line}, is neither UTF-8 nor CP949; save the file as UTF-8 and try again."
     )
+
+
+def _said(path: Path, name: str) -> str:
+    return f"{relative(path)} is {name.upper()}; it was read as such. Save it as UTF-8."
+
+
+def _unmarked_utf16(head: bytes) -> str | None:
+    """Return the byte order in which a file's beginning reads as Korean or English, where UTF-8 would not."""
+    if len(head) < 16 or (b"\x00" not in head and _decodes(head, "utf-8")):
+        return None
+    for name in ("utf-16-le", "utf-16-be"):
+        text = head[: len(head) // 2 * 2].decode(name, errors="replace")
+        if len(PLAUSIBLE.findall(text)) >= PLAUSIBLE_SHARE * len(text):
+            return name
+    return None
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(head)  # not final: a character may go on beyond the head
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _first_bad_line(path: Path, encoding: str) -> int | None:
@@ -62,18 +94,17 @@ def _first_bad_line(path: Path, encoding: str) -> int | None:
         while True:
             chunk = file.read(CHUNK)
             try:
-                decoder.decode(chunk, final=not chunk)
+                line += decoder.decode(chunk, final=not chunk).count("\n")
             except UnicodeDecodeError as error:
-                return line + error.object[: error.start].count(b"\n")
+                return line + error.object[: error.start].decode(error.encoding, errors="ignore").count("\n")
             if not chunk:
                 return None
-            line += chunk.count(b"\n")
 
 
 def lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end); only a line feed, with or without a carriage return, ends one.
 
-    Other marks that Python's splitlines takes for line ends (U+2028, form feed) are part of Korean text as it is pasted.
+    Other marks that Python's splitlines takes for line ends (U+2028, form feed) are part of Korean text as pasted.
     """
     with path.open(encoding=encoding, newline="\n") as file:
         for number, line in enumerate(file, start=1):

@@ -73,6 +73,22 @@ def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> En
     return _checked(rows, too_long, max_length)
 
 
+def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+    """Tokenise pre-training documents to {"input_ids", "labels"}: every token is learnt, and the end of the document.
+
+    Each document is a row of its own: no token sees another document's.
+    """
+    rows, too_long = [], []
+    for number, record in enumerate(records, start=1):
+        ids = tokenizer(record["text"], add_special_tokens=False)["input_ids"]
+        ids = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
+        if len(ids) > max_length:
+            too_long.append(f"document {number}")
+        else:
+            rows.append({"input_ids": ids, "labels": [-100, *ids[1:]]})
+    return _checked(rows, too_long, max_length)
+
+
 def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
     if not rows:
         raise CourseError(
@@ -181,12 +197,20 @@ def _card(stage: str, recipe: Recipe, records: Sequence[dict], figures: dict, pa
 
 def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
     """Return the mean negative log-likelihood of a completion token over held-out records, in nats."""
+    return _mean_loss(model, tokenizer, encode_supervised(records, tokenizer, recipe.max_length), recipe)
+
+
+def perplexity(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the perplexity over held-out pre-training documents: exp of the mean loss of a token."""
+    return math.exp(_mean_loss(model, tokenizer, encode_text(records, tokenizer, recipe.max_length), recipe))
+
+
+def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from losses import completion_logprobs
 
-    encoded = encode_supervised(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
     total = tokens = 0
@@ -215,13 +239,37 @@ def sft(
         CourseError: no row fits `max_length`, memory runs out, the loss is no number, or the output folder holds
             something else.
     """
+    encoded = encode_supervised(records, tokenizer, recipe.max_length)
+    return _language_modelling("sft", recipe, records, encoded, model, tokenizer, output_dir)
+
+
+def pretrain(
+    recipe: Recipe,
+    records: Sequence[dict],
+    model,
+    tokenizer,
+    output_dir: str | Path = OUTPUTS / "pretrain",
+) -> TrainingResult:
+    """Train a LoRA adapter on plain documents (continued pre-training) and save it with its run card.
+
+    Every token of a document is learnt, its end token included.
+
+    Raises:
+        CourseError: as for `sft`.
+    """
+    encoded = encode_text(records, tokenizer, recipe.max_length)
+    return _language_modelling("pretrain", recipe, records, encoded, model, tokenizer, output_dir)
+
+
+def _language_modelling(  # noqa: PLR0917
+    stage: str, recipe: Recipe, records: Sequence[dict], encoded: Encoded, model, tokenizer, output_dir: str | Path
+) -> TrainingResult:
     from datasets import Dataset
     from trl import SFTConfig
 
     from trainers import CompletionSFTTrainer, ProgressBar
 
     models.require_replaceable(output_dir)
-    encoded = encode_supervised(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)  # LoRA's A is drawn at random
     adapted = models.add_adapter(model, recipe)
@@ -243,8 +291,69 @@ def sft(
         "completion_tokens_per_s": round(trainer._total_train_tokens / minutes / 60, 1),
         "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
     }
-    adapter = models.save_adapter(adapted, Path(output_dir), _card("sft", recipe, records, figures, None))
+    adapter = models.save_adapter(adapted, Path(output_dir), _card(stage, recipe, records, figures, None))
     adapted.unload()
+    return TrainingResult(adapter, log, figures)
+
+
+def reward(
+    recipe: Recipe,
+    records: Sequence[dict],
+    model,
+    tokenizer,
+    *,
+    parent: str | Path,
+    output_dir: str | Path = OUTPUTS / "reward",
+    held_out: Sequence[dict] = (),
+) -> TrainingResult:
+    """Train a reward model on preference pairs: the chosen answer is to have the higher score (Bradley-Terry).
+
+    `model` has the SFT adapter `parent` merged in. The new head is saved with the adapter. With `held_out` pairs, the
+    figures have the accuracy on them, by kind, beside that of "the longer answer wins".
+
+    Raises:
+        CourseError: as for `sft`.
+    """
+    from datasets import Dataset
+    from trl import RewardConfig, RewardTrainer
+
+    from reward_model import add_reward_adapter, pair_accuracy, with_reward_head
+    from trainers import ProgressBar
+
+    models.require_replaceable(output_dir, parent)
+    encoded = encode_preference(records, tokenizer, recipe.max_length)
+    _report_left_out(encoded, recipe)
+    seed_everything(recipe.seed)
+    classifier = add_reward_adapter(with_reward_head(model, tokenizer), recipe)
+    rows = [
+        {"chosen_ids": row["prompt_ids"] + row["chosen_ids"], "rejected_ids": row["prompt_ids"] + row["rejected_ids"]}
+        for row in encoded.rows
+    ]
+    arguments = _arguments(
+        recipe, Path(output_dir), recipe.dpo_batch_size, recipe.reward_learning_rate, recipe.reward_epochs
+    )
+    trainer = RewardTrainer(
+        model=classifier,
+        # scores may drift together without any effect on the loss: the coefficient keeps them near zero
+        args=RewardConfig(**arguments, center_rewards_coefficient=0.01),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[ProgressBar()],
+    )
+    log, minutes = _train(trainer, recipe)
+    figures = {
+        "steps": len(log),
+        "first_loss": log[0]["loss"],
+        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
+        "too_long": len(encoded.too_long),
+        "minutes": round(minutes, 2),
+        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
+    }
+    if held_out:
+        figures |= asdict(pair_accuracy(classifier.eval(), tokenizer, held_out, recipe))
+    card = _card("reward", recipe, records, figures, models.adapter_hash(parent))
+    adapter = models.save_adapter(classifier, Path(output_dir), card)
+    classifier.unload()
     return TrainingResult(adapter, log, figures)
 
 

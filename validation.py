@@ -9,21 +9,27 @@ Cost of import: the standard library; numpy and rapidfuzz where overlap is looke
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pii
-from records import EXTRA_FIELDS, canonical, shape_of
-from rows import Row, read_with_errors
+from records import canonical, unknown_fields
+from rows import Row, seen_from
 from utils import CourseError
+from writers import stage_of
 
 KEPT_OF_EACH = 20
+OVERLAP_BATCH = 20_000  # questions compared at a time, so that memory does not grow with the file
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u200b\u2060\ufeff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+_ENDINGS = ("습니다", "입니다", "하는", "있는", "에서", "으로")
 # UTF-8 read as Latin-1 or Windows-1252, CP949 read as Latin-1, and the well-known remains of a failed round trip
 MOJIBAKE = re.compile(
-    "\ufffd|占쏙옙|占쎌|(?:[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u0192\u2013-\u2122]{1,3}){2}|[\u00a1-\u00fe]{6,}"
+    "\ufffd|占쏙옙|占쎌|(?:[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u0192\u2013-\u2122]{1,3}){2}|[\u00a1-\u00b6\u00b8-\u00fe]{6,}"
+    # common endings whose UTF-8 was read as CP949
+    + "".join("|" + re.escape(word.encode().decode("cp949", "replace").replace("\ufffd", "?")) for word in _ENDINGS)
 )
 
 
@@ -46,13 +52,9 @@ class Report:
 
     def add(self, severity: str, kind: str, message: str) -> None:
         """Count a finding, and keep it if it is among the first of its kind."""
-        self.count(severity, kind)
+        self.counts[severity, kind] += 1
         if self.counts[severity, kind] <= KEPT_OF_EACH:
             self.findings.append(Finding(severity, kind, message))
-
-    def count(self, severity: str, kind: str) -> None:
-        """Count a finding whose sentence is written later."""
-        self.counts[severity, kind] += 1
 
     @property
     def errors(self) -> int:
@@ -71,77 +73,94 @@ class Report:
 
 
 def check(
-    path: str | Path,
-    rename: Callable[[dict], dict] = dict,
+    read: Callable[[], Iterable[Row | CourseError]],
+    name: str,
+    *,
+    stage: str | None = None,
     token_count: Callable[[dict], int] | None = None,
     longest: int = 0,
     held_out: Sequence[str] = (),
 ) -> Report:
-    """Return the findings on a file or folder.
+    """Return the findings on a data set.
 
-    `rename` maps a registration's columns. With `token_count`, records of more than `longest` tokens are found. With
-    `held_out`, questions near one of these texts are (ROUGE-L above 0.7 on eojeol).
+    `read` starts a reading of its rows, with what is wrong in the place of a line that is broken; it is called again
+    where ids repeat. `name` is the stem of ids that rows do not have. With `stage`, records for another are errors.
+    With `token_count`, records of more than `longest` tokens are found. With `held_out`, questions near one of these
+    texts are (ROUGE-L above 0.7 on eojeol).
     """
     report = Report()
-    seen: set[int] = set()  # hashes alone: a file of a gigabyte has millions of ids
-    repeated: dict[str, str] = {}
+    ids = array("q")  # hashes alone: a file of a gigabyte has millions of ids
     unknown: dict[str, str] = {}
     questions: list[tuple[str, str]] = []
-    for row in _rows(path, report):
-        report.rows += 1
-        renamed = rename(row.value)
-        try:
-            records = canonical(renamed, row.place, default_id=f"row {report.rows}")
-        except CourseError as error:
-            report.add("error", _kind_of(str(error)), str(error))
-            continue
-        for name in _unknown_fields(renamed):
-            unknown.setdefault(name, row.place)
-        if renamed.get("id") not in (None, ""):
-            identity = str(row.value["id"])
-            if hash(identity) in seen:
-                report.count("error", "duplicate id")
-                if len(repeated) < KEPT_OF_EACH:
-                    repeated[identity] = row.place
-            seen.add(hash(identity))
+    for row, records in _records(read, name, report):
+        for field_name in unknown_fields(row.value):
+            unknown.setdefault(field_name, row.place)
         for record in records:
+            if "id" in record:
+                ids.append(hash(record["id"]))
             _check_texts(record, row, report)
+            _check_stage(record, row, stage, report)
             if token_count and (tokens := token_count(record)) > longest:
-                said = f"{row.place}: {tokens:,} tokens, and the recipe cuts or drops beyond {longest:,}; shorten it."
+                said = f"{row.place}: {tokens:,} tokens, and the recipe leaves out what is beyond {longest:,}; shorten it."
                 report.add("warning", "over-long", said)
             if held_out and "prompt" in record:
                 questions.append((row.place, record["prompt"][-1]["content"]))
-    for place, said in _first_uses(path, repeated):
-        report.findings.append(Finding("error", "duplicate id", f"{place}, {said}"))
-    for name, place in unknown.items():
-        said = f"{place}, field {name}: no format of the course has it, and it will be ignored; rename or remove it."
-        report.add("warning", "unknown field", said)
+        if len(questions) >= OVERLAP_BATCH:
+            _check_overlap(questions, held_out, report)
+            questions.clear()
     _check_overlap(questions, held_out, report)
+    _check_ids(ids, read, name, report)
+    for field_name, place in unknown.items():
+        said = f"{place}, field {field_name}: no format of the course has it, and it will be ignored; rename or remove it."
+        report.add("warning", "unknown field", said)
     return report
 
 
-def _rows(path: str | Path, report: Report) -> Iterator[Row]:
+def _records(
+    read: Callable[[], Iterable[Row | CourseError]], name: str, report: Report
+) -> Iterator[tuple[Row, list[dict]]]:
+    """Yield each good row with its records, and put the bad ones into the report."""
     try:
-        for row in read_with_errors(path):
+        for row in read():
+            report.rows += 1
             if isinstance(row, CourseError):
-                report.rows += 1
                 report.add("error", "unreadable", str(row))
-            else:
-                yield row
+                continue
+            try:
+                yield row, canonical(row.value, row.place, default_id=f"{name}-{report.rows:05d}")
+            except CourseError as error:
+                report.add("error", _kind_of(str(error)), str(error))
     except CourseError as error:
-        report.add("error", "unreadable", str(error))
+        rest = " (What comes after it was not checked.)" if report.rows else ""
+        report.add("error", "unreadable", f"{error}{rest}")
 
 
-def _first_uses(path: str | Path, repeated: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the place of each repeated id with a sentence on its first use, which a second reading finds."""
-    waiting = dict(repeated)
-    for row in _rows(path, Report()) if waiting else ():
-        identity = str(row.value.get("id"))
-        if identity in waiting:
-            first = row.place.rpartition(", ")[2]
-            yield waiting.pop(identity), f"field id: {identity!r} was used by {first}; give each row its own."
-        if not waiting:
-            return
+def _check_ids(ids: array, read: Callable, name: str, report: Report) -> None:
+    """Find ids that come twice by their hashes, and in a second reading the places."""
+    import numpy as np
+
+    hashes = np.sort(np.frombuffer(ids, dtype=np.int64))
+    repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    if not repeated:
+        return
+    first: dict[str, str] = {}
+    for row, records in _records(read, name, Report()):
+        for record in records:
+            if hash(record.get("id")) not in repeated:
+                continue
+            identity = record["id"]
+            if identity in first:
+                earlier = seen_from(row.place, first[identity])
+                said = f"{row.place}, field id: {identity!r} was used by {earlier}; give each row its own."
+                report.add("error", "duplicate id", said)
+            first.setdefault(identity, row.place)
+
+
+def _check_stage(record: dict, row: Row, stage: str | None, report: Report) -> None:
+    holds = {"sft": ("sft",), "pt": ("pt",), "dpo": ("dpo",), "rw": ("dpo",), "evaluation": ("sft",)}.get(stage or "")
+    if holds and stage_of(record) not in holds:
+        said = f"{row.place}: registered for {stage}, and this record is for {stage_of(record)}; register it as what it is."
+        report.add("error", "stage", said)
 
 
 def _kind_of(message: str) -> str:
@@ -159,11 +178,6 @@ def _kind_of(message: str) -> str:
     return "wrong type"
 
 
-def _unknown_fields(row: dict) -> list[str]:
-    shape = shape_of(row)
-    return [name for name in row if name not in shape.fields and name not in EXTRA_FIELDS]
-
-
 def _texts(record: dict) -> Iterator[tuple[str, str]]:
     if "text" in record:
         yield "text", record["text"]
@@ -174,6 +188,9 @@ def _texts(record: dict) -> Iterator[tuple[str, str]]:
 
 def _check_texts(record: dict, row: Row, report: Report) -> None:
     for name, text in _texts(record):
+        if SURROGATE.search(text):
+            said = f"{row.place}, field {name}: the text holds half of a surrogate pair; mend it."
+            report.add("error", "half a character", said)
         if text.isascii() and text.isprintable():
             suspects = ()
         else:

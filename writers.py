@@ -12,9 +12,10 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
-from excel import write_sheet
+from excel import UNWRITABLE, write_sheet
 from utils import CourseError, relative
 
 NOT_HELD = "left out"
@@ -120,19 +121,48 @@ def _task(record: dict) -> dict:
 
 
 def _text(record: dict) -> dict:
-    return {"text": record["text"]}
+    _refuse_nul([record["text"]])
+    text = record["text"].replace("\ufeff", "")  # at the start of a file it would be its byte order mark
+    if not text.strip():
+        raise CannotHold("text of invisible characters alone")
+    return {"text": text}
+
+
+def _csv(record: dict) -> dict:
+    row = _qa(record)
+    _refuse_nul(row.values())
+    return row
+
+
+def _refuse_nul(texts: Iterable[str]) -> None:
+    if any("\x00" in text for text in texts):
+        raise CannotHold("NUL characters, which make a text file look like UTF-16")
 
 
 def _excel(record: dict) -> dict:
     system, asked = _single(record)
     findings = record["completion"][0]["content"] if "completion" in record else ""
+    if any(text and not UNWRITABLE.sub("", text).strip() for text in (asked, findings)):
+        raise CannotHold("text of control characters alone")
     return {"No.": record["id"], "Conclusion": asked, "SystemPrompt": system.get("system", ""), "Findings": findings}
+
+
+def _seed_word(record: dict) -> dict:
+    system, asked = _single(record)
+    if system:
+        raise CannotHold("system text")
+    return {"seed_word": record.get("source") or "(none)", "answer": asked}
+
+
+def _lost_in_seed_words(record: dict) -> Sequence[str]:
+    return ["ids: they are made anew from the place in the file"]
 
 
 @dataclass(frozen=True)
 class Target:
     """A format: the stages it holds, its row, how a file of it is written, and what is lost of every such record."""
 
+    suffixes: tuple[str, ...]
     stages: tuple[str, ...]
     row: Callable[[dict], dict]
     write: Callable[[Path, Iterable[dict]], Sequence[str]]
@@ -155,6 +185,11 @@ def _write_jsonl(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(_json(row) + "\n" for row in rows)
     return ()
+
+
+def _write_seed_words(path: Path, rows: Iterable[dict]) -> Sequence[str]:
+    groups = groupby(rows, key=lambda row: row["seed_word"])
+    return _write_jsonl(path, ({"seed_word": word, "answer": [row["answer"] for row in group]} for word, group in groups))
 
 
 def _write_json(path: Path, rows: Iterable[dict]) -> Sequence[str]:
@@ -198,14 +233,16 @@ def _write_excel(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     columns = ["No.", "Conclusion", "SystemPrompt", *(["Findings"] if any(row["Findings"] for row in rows) else [])]
     return [
         f"row {cell.row}, column {cell.column}: {cell.removed} control characters were removed"
-        for cell in write_sheet(path, columns, rows)
+        for cell in write_sheet(path, columns, rows, shown_name=path.name.removeprefix(".").removesuffix(".part.xlsx"))
     ]
 
 
 def _lost_in_text(record: dict) -> Sequence[str]:
     lines = record["text"].strip() != record["text"] or "\n" in record["text"] or "\r" in record["text"]
-    changed = lines or _surrogates(record["text"])
-    return ("line breaks and outer spaces, for one line is one document",) if changed else ()
+    lost = ["line breaks and outer spaces, for one line is one document"] if lines else []
+    if "\ufeff" in record["text"] or _surrogates(record["text"]):
+        lost.append("byte order marks, and halves of surrogate pairs")
+    return lost
 
 
 def _lost_in_csv(record: dict) -> Sequence[str]:
@@ -227,18 +264,20 @@ def _lost_in_excel(record: dict) -> Sequence[str]:
     return lost
 
 
+JSONL, JSON = (".jsonl", ".ndjson"), (".json",)
 TARGETS = {
-    "sft": Target(("sft",), _sft, _write_jsonl),
-    "dpo": Target(("dpo",), _dpo, _write_jsonl),
-    "rw": Target(("dpo",), _rw, _write_json),
-    "pt": Target(("pt",), _text, _write_text, _lost_in_text),
-    "messages": Target(("sft",), _messages, _write_jsonl),
-    "sharegpt": Target(("sft",), _sharegpt, _write_json),
-    "qa": Target(("sft",), _qa, _write_jsonl),
-    "task": Target(("sft",), _task, _write_jsonl),
-    "csv": Target(("sft",), _qa, _write_csv, _lost_in_csv),
-    "parquet": Target(("sft",), _parquet, _write_parquet),
-    "xlsx": Target(("sft", "inference"), _excel, _write_excel, _lost_in_excel),
+    "sft": Target(JSONL, ("sft",), _sft, _write_jsonl),
+    "dpo": Target(JSONL, ("dpo",), _dpo, _write_jsonl),
+    "rw": Target(JSON, ("dpo",), _rw, _write_json),
+    "pt": Target((".txt",), ("pt",), _text, _write_text, _lost_in_text),
+    "messages": Target(JSONL, ("sft",), _messages, _write_jsonl),
+    "sharegpt": Target(JSON, ("sft",), _sharegpt, _write_json),
+    "qa": Target(JSONL, ("sft",), _qa, _write_jsonl),
+    "seed_word": Target(JSONL, ("inference",), _seed_word, _write_seed_words, _lost_in_seed_words),
+    "task": Target(JSONL, ("sft",), _task, _write_jsonl),
+    "csv": Target((".csv",), ("sft",), _csv, _write_csv, _lost_in_csv),
+    "parquet": Target((".parquet",), ("sft",), _parquet, _write_parquet),
+    "xlsx": Target((".xlsx",), ("sft", "inference"), _excel, _write_excel, _lost_in_excel),
 }
 
 
@@ -248,11 +287,14 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
     A record that does not fit into a row is left out, and kept in `<path>.left_out.jsonl` as it is.
 
     Raises:
-        CourseError: the target is unknown, or does not hold records of this stage.
+        CourseError: the target is unknown, does not hold records of this stage, or has another suffix than the path;
+            or the file cannot be written.
     """
     if target not in TARGETS:
         raise CourseError(f"There is no format {target!r} to write; choose one of {', '.join(TARGETS)}.")
     path, chosen = Path(path), TARGETS[target]
+    if path.suffix.lower() not in chosen.suffixes:
+        raise CourseError(f"{path.name} is to hold {target}; give it a name that ends in {' or '.join(chosen.suffixes)}.")
     losses: list[Loss] = []
     left_out: list[dict] = []
 
@@ -267,20 +309,24 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
             try:
                 row = chosen.row(record)
             except CannotHold as error:
-                losses.append(Loss(record["id"], f"{NOT_HELD}: {target} holds no {error}"))
+                losses.append(Loss(record.get("id", str(number)), f"{NOT_HELD}: {target} holds no {error}"))
                 left_out.append(record)
                 continue
             losses.extend(Loss(record.get("id", str(number)), what) for what in chosen.losses(record))
             yield row
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
+    aside = path.with_name(f"{path.name}.left_out.jsonl")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         cleaned = chosen.write(temporary, rows())
         temporary.replace(path)
+        aside.unlink(missing_ok=True)  # of an earlier run
+    except OSError as error:
+        raise CourseError(f"{relative(path)} cannot be written ({error.strerror}); name another file.") from None
     finally:
-        temporary.unlink(missing_ok=True)
-    aside = path.with_name(f"{path.name}.left_out.jsonl")
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
     if left_out:
         _write_jsonl(aside, left_out)
         print(f"{len(left_out)} records do not fit into {target}; they are in {relative(aside)}.")

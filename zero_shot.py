@@ -91,25 +91,37 @@ def _read(chosen: ZeroShotSet, path: Path) -> Iterator[Item]:
     # KorNLI and NSMC hold bare quotes, which quote nothing
     quoting = csv.QUOTE_NONE if chosen.delimiter == "\t" else csv.QUOTE_MINIMAL
     with path.open(encoding=encoding_of(path).name, newline="") as file:
-        reader = csv.DictReader(file, delimiter=chosen.delimiter, quoting=quoting)
+        reader = csv.DictReader(file, delimiter=chosen.delimiter, quoting=quoting, strict=True)
         missing = {*chosen.texts, chosen.label} - set(reader.fieldnames or ())
         if missing:
             raise CourseError(
                 f"{relative(path)} lacks the column {', '.join(sorted(missing))}; it has "
                 f"{', '.join(reader.fieldnames or ())}."
             )
-        empty = []
-        for number, row in enumerate(reader, start=2):
-            place = f"{relative(path)}, line {number}"
+        empty, line = [], reader.line_num + 1
+        for number, row in enumerate(_rows(reader, path), start=1):
+            place, line = f"{relative(path)}, line {line}", reader.line_num + 1
+            if None in row or None in row.values():
+                raise CourseError(f"{place}: there are more or fewer fields than columns; mend the line.")
             if row[chosen.label] not in chosen.labels:
                 raise CourseError(f"{place}: the label is {row[chosen.label]!r}, none of {', '.join(chosen.labels)}.")
             texts = tuple(row[column] or "" for column in chosen.texts)
             if not all(text.strip() for text in texts):
-                empty.append(number)
+                empty.append(place)
                 continue
-            yield Item(row.get("id") or f"{chosen.name}-{number - 1:05d}", texts, chosen.labels[row[chosen.label]])
+            yield Item(row.get("id") or f"{chosen.name}-{number:05d}", texts, chosen.labels[row[chosen.label]])
     if empty:  # NSMC has a few
-        print(f"{relative(path)}: {len(empty)} lines without a text were left out, the first is line {empty[0]}")
+        print(f"{len(empty)} lines without a text were left out, the first is {empty[0]}")
+
+
+def _rows(reader: csv.DictReader, path: Path) -> Iterator[dict]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise CourseError(
+            f"{relative(path)}, line {reader.line_num}, is not valid CSV ({error}); close its quotes, and write a quote "
+            "inside as two."
+        ) from None
 
 
 def load_full(name: str) -> list[Item]:

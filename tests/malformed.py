@@ -78,6 +78,8 @@ REFUSED = [
     # encodings
     Line("neither.jsonl", GOOD.encode() + b"\n\xff\xfe\xfd\x80\x81 broken\n", "line 2", "neither UTF-8 nor CP949"),
     Line("binary.txt", bytes(range(128, 256)) * 40, "line 1", "neither UTF-8 nor CP949"),
+    Line("bom_and_a_bad_byte.jsonl", b"\xef\xbb\xbf" + GOOD.encode() + b'\n{"question": "\xff"}\n', "line 2", "byte order mark"),
+    Line("cut_utf16.jsonl", (GOOD + "\n" + GOOD + "\n").encode("utf-16")[:-1], "line 2", "may be cut"),
     # fields
     Line("missing_answer.jsonl", jsonl(GOOD, row(question=Q)), "line 2", "has the fields question"),
     Line("no_fields.jsonl", jsonl("{}"), "line 1", "(none)"),
@@ -117,6 +119,10 @@ REFUSED = [
     Line("same_sides.jsonl", jsonl(row(prompt=Q, chosen=A, rejected=A)), "line 1", "same text"),
     Line("empty_rejected.jsonl", jsonl(row(prompt=Q, chosen=A, rejected="")), "line 1", "field rejected"),
     Line("seed_word_text.jsonl", jsonl(row(seed_word="전세", answer="질문")), "line 1", "list of its questions"),
+    Line("seed_word_without_questions.jsonl", jsonl(row(seed_word="전세", answer=[])), "line 1", "at least one"),
+    Line("two_system_texts.jsonl", jsonl(row(system="a", prompt=[{"role": "system", "content": "b"}, {"role": "user", "content": "c"}], completion="d")), "line 1", "keep one of the two"),
+    Line("number_kind.jsonl", jsonl(row(prompt=Q, chosen=A, rejected="나", kind=3)), "line 1", "field kind"),
+    Line("deep_object.json", ('{"a":' * 100_000).encode(), "deep_object.json", "not valid JSON"),
     # CSV
     Line("ragged.csv", f"question,answer\n{Q},{A}\n{Q}\n".encode(), "line 3", "1 fields where the header has 2"),
     Line("comma_in_text.csv", f"question,answer\n전세, 월세란?,{A}\n".encode(), "line 2", "double quotes"),
@@ -132,6 +138,9 @@ REFUSED = [
 ]  # fmt: skip
 
 READ = [
+    Read("utf16_korean_without_bom.jsonl", (jsonl(row(question=Q, answer=A * 9)).decode()).encode("utf-16-le"), 1),
+    Read("utf16_korean_big_endian.txt.jsonl", (jsonl(row(question=Q, answer=A * 9)).decode()).encode("utf-16-be"), 1),
+    Read("empty_columns_at_the_end.csv", f"question,answer,,\n{Q},{A},,\n".encode(), 1),
     Read("bom.jsonl", b"\xef\xbb\xbf" + jsonl(GOOD), 1),
     Read("crlf.jsonl", jsonl(GOOD, GOOD).replace(b"\n", b"\r\n"), 2),
     Read("blank_between.jsonl", jsonl(GOOD, "", "   ", GOOD), 2),

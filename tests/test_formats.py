@@ -146,16 +146,41 @@ def test_the_hub_wins_over_the_file_and_says_when_it_cannot_be_reached(registere
     registered(hub={"hf_hub_url": "nobody/nothing-here", "script_url": "https://example.com/x.py", "file_name": "a.json"})
     with pytest.raises(CourseError, match="cannot be read from the Hugging Face hub"):
         formats.load("hub")
+    assert "cannot be read from the Hugging Face hub" in str(formats.check("hub", None, []))
 
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [({"file_name": "a.json", "colums": {}}, "colums is not known"), ({"stage": "sft"}, "names no data")],
+    [
+        ({"file_name": "a.json", "colums": {}}, "colums is not known"),
+        ({"stage": "sft"}, "names no data"),
+        ({"file_name": "a.json", "columns": {"promt": "q"}}, "with keys among"),
+        ({"file_name": "a.json", "columns": ["q"]}, "with keys among"),
+        (None, "an entry is an object"),
+    ],
 )
 def test_a_malformed_entry_is_named(registered, entry, words):
     registered(mine=entry)
     with pytest.raises(CourseError, match=words):
         formats.load("mine")
+
+
+def test_a_column_mapped_to_null_is_not_used_and_a_collision_is_refused(registered):
+    columns = {"prompt": "question", "query": None, "response": "answer", "history": None}
+    folder = registered(mine={"file_name": "a.jsonl", "columns": columns}, clash={"file_name": "a.jsonl", "columns": {"prompt": "question"}})
+    row = {"question": QUESTION, "answer": ANSWER, "input": "다른 것", "history": [["가", "나"]], "instruction": "남의 것"}
+    (folder / "a.jsonl").write_text(json.dumps({k: v for k, v in row.items() if k != "instruction"}, ensure_ascii=False))
+    (record,) = formats.load("mine")
+    assert record["prompt"] == [{"role": "user", "content": QUESTION}]
+    (folder / "a.jsonl").write_text(json.dumps(row, ensure_ascii=False))
+    with pytest.raises(CourseError, match="which the row has as well"):
+        formats.load("clash")
+
+
+def test_records_for_another_stage_than_registered_are_errors(registered):
+    folder = registered(mine={"file_name": "a.jsonl", "stage": "dpo"})
+    (folder / "a.jsonl").write_text(json.dumps({"question": QUESTION, "answer": ANSWER}, ensure_ascii=False))
+    assert "registered for dpo, and this record is for sft" in str(formats.check("mine", None, []))
 
 
 def test_a_folder_of_shards_is_read_in_order_and_what_is_not_read_is_said(tmp_path, capsys):
@@ -220,7 +245,7 @@ def test_check_finds_what_is_too_long_for_a_recipe_and_what_overlaps(tmp_path, c
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     code, out, _ = run(capsys, "check", path, "--recipe", "gemma-3-270m-cpu", "--against", "real_estate_evaluation")
     assert code == 1
-    assert "line 1: " in out and "cuts or drops beyond 512" in out
+    assert "line 1: " in out and "leaves out what is beyond 512" in out
     assert "line 2: the question is near the held-out" in out
     code, _, err = run(capsys, "check", path, "--recipe", "gpt-9")
     assert code == 1 and "There is no recipe 'gpt-9'" in err

@@ -14,7 +14,7 @@ ORDER = [
     "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation", "recipes", "models", "formats",
     "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "losses", "trainers", "training", "inference", "judging", "plots", "course",
+    "losses", "reward_model", "trainers", "training", "inference", "judging", "plots", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]

@@ -48,6 +48,37 @@ def test_a_check_goes_on_after_a_broken_line(tmp_path):
     assert report.errors == 3
 
 
+def test_one_bad_shard_does_not_hide_the_next(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "가", "answer": "나"}\n')
+    (tmp_path / "b.jsonl").write_text("")
+    (tmp_path / "c.jsonl").write_text('{"question": "", "answer": "다"}\n')
+    (tmp_path / "~$open.xlsx").write_bytes(b"lock")
+    (tmp_path / "deeper").mkdir()
+    report = str(formats.check(str(tmp_path), None, []))
+    assert "b.jsonl holds no rows" in report
+    assert "c.jsonl, line 1, field question" in report
+    assert "open.xlsx" not in report
+
+
+def test_ids_that_the_reader_would_refuse_are_found(tmp_path):
+    path = save(tmp_path / "a.xlsx", ["No.", "Conclusion"], [1, "가"], [1, "나"], [1, "다"])
+    report = formats.check(str(path), None, [])
+    assert report.counts["error", "duplicate id"] == 2
+    assert str(report).count("'1' was used by") == 2
+    with pytest.raises(CourseError, match="was used by"):
+        formats.load(path)
+
+
+def test_what_is_ignored_is_named(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "가", "weight": 0}, {"role": "assistant", "content": "나"}], "난이도": 3}\n')
+    report = str(formats.check(str(path), None, []))
+    assert "field messages[].weight" in report and "field 난이도" in report
+    assert formats.main(["convert", str(path), str(tmp_path / "b.jsonl"), "--to", "sft"]) == 0
+    out = capsys.readouterr().out
+    assert "messages[].weight" in out and "난이도" in out
+
+
 # --- Excel -----------------------------------------------------------------------------------
 
 
@@ -71,6 +102,7 @@ def save(path, *rows, merge=None, second_sheet=False):
         ([["Conclusion", "SystemPrompt"]], None, "holds no rows", "fill it"),
         ([["Conclusion", None, "SystemPrompt"], ["a", "b", "c"]], None, "row 1", "column 2 has no name"),
         ([["Conclusion", "Conclusion"], ["a", "b"]], None, "row 1", "comes twice"),
+        ([["Conclusion", "SystemPrompt", "SystemPrompt "], ["a", "b", "c"]], None, "row 1", "comes twice"),
         ([["Conclusion"], ["a", "beyond"]], None, "row 2", "column without a name"),
         ([["Conclusion"], ["=1+1"]], None, "A2", "formula without a stored value"),
         ([["Befund", "Prompt"], ["a", "b"]], None, "row 2", "Befund, Prompt"),
@@ -96,6 +128,32 @@ def test_numbers_dates_and_gaps_are_read_as_a_person_sees_them(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_number_is_read_as_the_sheet_shows_it_and_an_error_refused(tmp_path, capsys):
+    book = openpyxl.Workbook()
+    for place, (value, shown) in enumerate([("Conclusion", "General"), (0.35, "0%"), (0.125, "0.0%"), (7, "000"), (1.5, "General")], 1):
+        cell = book.active.cell(place, 1, value)
+        cell.number_format = shown
+    book.create_sheet("둘째")
+    book.save(tmp_path / "a.xlsx")
+    assert [row["Conclusion"] for _, row in read_sheet(tmp_path / "a.xlsx")] == ["35%", "12.5%", "007", "1.5"]
+    assert "둘째 was not" in capsys.readouterr().out
+    book.active["A2"] = "#REF!"
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(CourseError, match=r"cell A2, holds the error #REF!"):
+        formats.load(tmp_path / "a.xlsx")
+
+
+def test_a_damaged_workbook_is_one_sentence_wherever_it_is_damaged(tmp_path):
+    path = save(tmp_path / "a.xlsx", ["Conclusion"], *[[f"결론 {i}"] for i in range(50)])
+    whole = path.read_bytes()
+    for place in range(30, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            formats.load(path)  # some bytes do not matter
+        except CourseError as error:
+            assert "\n" not in str(error)
+
+
 TRICKY = [
     "=1+1", "=== 요약 ===", "+82 10", "-", "- 항목", "@홍길동", "NA", "없음", "None", "nan", "TRUE", "1", "007", "1e5", "#N/A",
     "첫 줄\n둘째 줄", " 앞뒤 공백 ", "'따옴표", '"', "\t탭", "_x0041_", "<b>&amp;</b>", "😀 한글", "가" * LONGEST_CELL,
@@ -110,6 +168,11 @@ def test_text_stays_text_and_reads_back_as_itself(tmp_path):
 
     again = pd.read_excel(path, dtype=str, keep_default_na=False)["글"].tolist()
     assert again == TRICKY  # by another reader too
+
+
+def test_an_emoji_counts_as_two_as_in_excel(tmp_path):
+    with pytest.raises(CourseError, match="has 40,000 characters"):
+        write_sheet(tmp_path / "a.xlsx", ["글"], [{"글": "😀" * 20_000}])
 
 
 def test_control_characters_are_removed_and_reported(tmp_path):

@@ -12,7 +12,7 @@ from writers import TARGETS, write
 
 FILES = {
     "sft": "a.jsonl", "dpo": "a.jsonl", "rw": "a.json", "pt": "a.txt", "messages": "a.jsonl", "sharegpt": "a.json",
-    "qa": "a.jsonl", "task": "a.jsonl", "csv": "a.csv", "parquet": "a.parquet", "xlsx": "a.xlsx",
+    "qa": "a.jsonl", "task": "a.jsonl", "csv": "a.csv", "parquet": "a.parquet", "xlsx": "a.xlsx", "seed_word": "a.jsonl",
 }  # fmt: skip
 # any text that is not blank, Korean more often than not, with what breaks files: quotes, line ends, marks, signs
 texts = st.one_of(
@@ -100,12 +100,18 @@ def test_preference_records(tmp_path_factory, target, records):
 @relaxed
 @given(records=st.lists(texts.map(lambda text: {"text": text}), min_size=1, max_size=5))
 def test_pre_training_text(tmp_path_factory, records):
-    losses, again = there_and_back(records, "pt", tmp_path_factory.mktemp("trip"))
-    assert len(again) == len(records)
+    try:
+        losses, again = there_and_back(records, "pt", tmp_path_factory.mktemp("trip"))
+    except CourseError as error:
+        assert "holds no rows" in str(error)
+        assert all("\x00" in record["text"] or not record["text"].strip("\ufeff \r\n") for record in records)
+        return
     named = {int(loss.id) - 1 for loss in losses}
-    for number, record in enumerate(records):
-        if number not in named:
-            assert again[number] == record
+    left_out = {int(loss.id) - 1 for loss in losses if loss.what.startswith("left out")}
+    kept = [number for number in range(len(records)) if number not in left_out]
+    assert len(again) == len(kept)
+    for number, record in zip(kept, again, strict=True):
+        assert record == records[number] or number in named
 
 
 def test_what_excel_cannot_hold_is_named(tmp_path, capsys):
@@ -132,8 +138,39 @@ def test_what_excel_cannot_hold_is_named(tmp_path, capsys):
 )
 def test_a_stage_that_a_format_does_not_hold_is_refused_and_nothing_is_written(tmp_path, record, target, words):
     with pytest.raises(CourseError, match=words):
-        write([record], tmp_path / "out", target)
+        write([record], tmp_path / f"out{TARGETS[target].suffixes[0] if target in TARGETS else '.docx'}", target)
     assert not list(tmp_path.iterdir())
+
+
+def test_seed_words_with_their_questions(tmp_path):
+    rows = [{"seed_word": "전세", "answer": ["전세란?", "왜 전세인가요?"]}, {"seed_word": "월세", "answer": ["월세란?"]}]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    losses, again = there_and_back(formats.load(path), "seed_word", tmp_path)
+    assert {loss.what for loss in losses} == {"ids: they are made anew from the place in the file"}
+    assert (tmp_path / "a.jsonl").read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+    assert [(r["source"], r["prompt"][0]["content"]) for r in again] == [
+        ("전세", "전세란?"), ("전세", "왜 전세인가요?"), ("월세", "월세란?")
+    ]  # fmt: skip
+
+
+def test_a_name_that_does_not_fit_the_format_is_refused(tmp_path):
+    with pytest.raises(CourseError, match=r"ends in \.jsonl"):
+        write([{"id": "a", "prompt": [{"role": "user", "content": "가"}], "completion": reply("나")}], tmp_path / "a.xlsx", "messages")
+
+
+def test_what_an_earlier_run_left_out_does_not_stay(tmp_path):
+    long = [{"role": "user", "content": "가"}, *reply("나"), {"role": "user", "content": "다"}]
+    short = [{"role": "user", "content": "가"}]
+    for prompt, left in ((long, True), (short, False)):
+        write([{"id": "a", "prompt": prompt, "completion": reply("라"), "source": ""}], tmp_path / "a.jsonl", "qa")
+        assert (tmp_path / "a.jsonl.left_out.jsonl").exists() == left
+
+
+def test_a_folder_in_the_place_of_the_output_is_named(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(CourseError, match=r"a\.txt cannot be written"):
+        write([{"text": "글"}], tmp_path / "a.txt", "pt")
 
 
 def test_every_target_is_covered_here():

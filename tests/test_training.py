@@ -135,6 +135,29 @@ def test_a_wrong_reference_is_refused(tiny_model, tiny_recipe, tokenizer, record
         training.dpo(tiny_recipe, pairs, tiny_model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
 
 
+DOCUMENTS = [{"text": text} for text in ("전세는 집을 빌리는 방식이다.", "월세는 다달이 차임을 낸다.", "등기는 권리를 적는다.")]
+
+
+def test_every_token_of_a_document_is_learnt_and_its_end(tokenizer):
+    for row, document in zip(training.encode_text(DOCUMENTS, tokenizer, 64).rows, DOCUMENTS, strict=True):
+        assert row["input_ids"][0] == tokenizer.bos_token_id
+        assert row["labels"][-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(row["labels"][1:-1]) == document["text"]
+    long = [*DOCUMENTS, {"text": "아주 긴 글이다. " * 60}]
+    assert training.encode_text(long, tokenizer, 64).too_long == ["document 4"]
+
+
+def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_path):
+    from dataclasses import replace
+
+    recipe = replace(tiny_recipe, epochs=20.0, learning_rate=3e-2, lora_r=16)
+    before = training.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
+    result = training.pretrain(recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain")
+    after = training.perplexity(models.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
+    assert after < 0.8 * before
+    assert models._card(result.adapter)["stage"] == "pretrain"
+
+
 def test_the_command_line_refuses_data_of_another_stage():
     with pytest.raises(CourseError, match="no field for sft"):
         training.main(["sft", "--train_dataset", "real_estate_preference"])
