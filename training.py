@@ -1,6 +1,8 @@
-"""Train: supervised fine-tuning and direct preference optimisation, on TRL's trainers with one faster loss.
+"""Train: continued pre-training, SFT, a reward model and DPO, on TRL's trainers with one faster loss.
 
+    python training.py pretrain --train_dataset corpus.txt
     python training.py sft --train_dataset my.jsonl --output_dir outputs/my_sft
+    python training.py reward --train_dataset pairs.jsonl --sft outputs/my_sft
     python training.py dpo --train_dataset pairs.jsonl --sft outputs/my_sft --output_dir outputs/my_dpo
 
 Cost of import: pydantic (through prompts); torch, transformers, trl and peft come with the first stage.
@@ -23,7 +25,7 @@ import formats
 import models
 from progress import bar
 from prompts import render
-from recipes import Recipe, choose
+from recipes import RECIPES, Choice, Recipe, choose
 from utils import OUTPUTS, CourseError, relative, seed_everything
 
 LN_2 = math.log(2)
@@ -469,41 +471,74 @@ def _report_left_out(encoded: Encoded, recipe: Recipe) -> None:
 # --- command line ----------------------------------------------------------------------------
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one stage from the command line on a JSONL file or a registered data set."""
+STAGES = {  # stage: what it is, what its records must have
+    "pretrain": ("continued pre-training on plain text", "text"),
+    "sft": ("supervised fine-tuning", "completion"),
+    "reward": ("a reward model from preference pairs", "chosen"),
+    "dpo": ("direct preference optimisation", "chosen"),
+}
+FROM_SFT = ("reward", "dpo")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     stages = parser.add_subparsers(dest="stage", required=True)
-    for stage, what in (("sft", "supervised fine-tuning"), ("dpo", "direct preference optimisation")):
+    for stage, (what, _) in STAGES.items():
         options = stages.add_parser(stage, help=what)
-        options.add_argument("--train_dataset", required=True, help="a JSONL file, or a name in data/dataset_info.json")
+        options.add_argument(
+            "--train_dataset", "--train_data", required=True, help="a file, a folder, or a name in data/dataset_info.json"
+        )
         options.add_argument("--output_dir", type=Path, default=OUTPUTS / stage, help="the adapter goes here")
-        options.add_argument("--num_train_epochs", type=float, help="overrides the recipe")
-        options.add_argument("--max_seq_length", type=int, help="overrides the recipe")
-        if stage == "dpo":
-            options.add_argument("--sft", type=Path, default=OUTPUTS / "sft", help="the SFT adapter to start from")
-    chosen = parser.parse_args(arguments)
+        options.add_argument("--recipe", choices=sorted(RECIPES), help="instead of the choice by machine")
+        options.add_argument("--r", type=int, help="LoRA rank; overrides the recipe, as the following do")
+        options.add_argument("--lora_alpha", type=int)
+        options.add_argument("--learning_rate", type=float)
+        options.add_argument("--max_seq_length", type=int)
+        # the second spelling is the one in a reference system's README
+        options.add_argument("--num_train_epochs", "--num_train_epocs", type=float)
+        if stage in FROM_SFT:
+            options.add_argument(
+                "--sft", "--model_path", type=Path, default=OUTPUTS / "sft", help="the SFT adapter to start from"
+            )
+    return parser
+
+
+def _overridden(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
+    prefix = {"reward": "reward_", "dpo": "dpo_"}.get(chosen.stage, "")
+    given = {
+        "lora_r": chosen.r,
+        "lora_alpha": chosen.lora_alpha,
+        "max_length": chosen.max_seq_length,
+        f"{prefix}learning_rate": chosen.learning_rate,
+        f"{prefix}epochs": chosen.num_train_epochs,
+    }
+    return replace(recipe, **{field: value for field, value in given.items() if value is not None})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage from the command line on a data set by path or name."""
+    chosen = _parser().parse_args(arguments)
     records = formats.load(chosen.train_dataset)
-    wanted = "chosen" if chosen.stage == "dpo" else "completion"
-    wrong = next((record["id"] for record in records if wanted not in record), None)
+    wanted = STAGES[chosen.stage][1]
+    wrong = next((record.get("id", "1") for record in records if wanted not in record), None)
     if wrong is not None:
         raise CourseError(
-            f"{chosen.train_dataset}, row {wrong}, has no field for {chosen.stage}; sft needs question and answer (or "
-            "the like), dpo needs prompt, chosen and rejected."
+            f"{chosen.train_dataset}, row {wrong}, has no field for {chosen.stage}; pretrain needs text, sft question and "
+            "answer (or the like), reward and dpo prompt, chosen and rejected."
         )
-    models.require_replaceable(chosen.output_dir, chosen.sft if chosen.stage == "dpo" else None)
-    choice = choose()
-    recipe = choice.recipe
-    if chosen.max_seq_length:
-        recipe = replace(recipe, max_length=chosen.max_seq_length)
-    if chosen.num_train_epochs:
-        recipe = replace(recipe, epochs=chosen.num_train_epochs, dpo_epochs=chosen.num_train_epochs)
+    parent = chosen.sft if chosen.stage in FROM_SFT else None
+    models.require_replaceable(chosen.output_dir, parent)
+    choice = choose() if chosen.recipe is None else Choice(RECIPES[chosen.recipe], "asked for by name")
+    recipe = _overridden(choice.recipe, chosen)
     print(f"{recipe.name}: {choice.reason}")
     model, tokenizer = models.load_model(recipe), models.load_tokenizer(recipe.model)
-    if chosen.stage == "sft":
-        result = sft(recipe, records, model, tokenizer, chosen.output_dir)
+    if parent is not None:
+        model = models.merge_adapter(model, parent)
+        run = {"reward": reward, "dpo": dpo}[chosen.stage]
+        result = run(recipe, records, model, tokenizer, parent=parent, output_dir=chosen.output_dir)
     else:
-        model = models.merge_adapter(model, chosen.sft)
-        result = dpo(recipe, records, model, tokenizer, parent=chosen.sft, output_dir=chosen.output_dir)
+        run = {"pretrain": pretrain, "sft": sft}[chosen.stage]
+        result = run(recipe, records, model, tokenizer, chosen.output_dir)
     print(f"{relative(result.adapter)}: {json.dumps(result.figures)}")
 
 

@@ -161,5 +161,22 @@ def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_
 def test_the_command_line_refuses_data_of_another_stage():
     with pytest.raises(CourseError, match="no field for sft"):
         training.main(["sft", "--train_dataset", "real_estate_preference"])
+    with pytest.raises(CourseError, match="no field for pretrain"):
+        training.main(["pretrain", "--train_data", "real_estate_train"])
+    with pytest.raises(CourseError, match="no field for reward"):
+        training.main(["reward", "--train_dataset", "pretraining"])
     with pytest.raises(CourseError, match="neither a file nor a registered data set"):
         training.main(["dpo", "--train_dataset", "nowhere.jsonl"])
+
+
+def test_flags_override_the_recipe_of_their_stage_alone():
+    from recipes import RECIPES
+
+    given = ["--train_data", "x", "--r", "4", "--lora_alpha", "32", "--learning_rate", "1e-5", "--num_train_epocs", "2"]
+    recipe = RECIPES["gemma-3-270m-cpu"]
+    sft = training._overridden(recipe, training._parser().parse_args(["sft", *given, "--max_seq_length", "99"]))
+    assert (sft.lora_r, sft.lora_alpha, sft.learning_rate, sft.epochs, sft.max_length) == (4, 32, 1e-5, 2.0, 99)
+    assert sft.dpo_learning_rate == recipe.dpo_learning_rate
+    reward = training._overridden(recipe, training._parser().parse_args(["reward", *given]))
+    assert (reward.reward_learning_rate, reward.reward_epochs, reward.learning_rate) == (1e-5, 2.0, recipe.learning_rate)
+    assert training._overridden(recipe, training._parser().parse_args(["dpo", "--train_dataset", "x"])) == recipe
