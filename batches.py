@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Container, Iterator
 
+from filelock import FileLock
 from pydantic import BaseModel
 
-from costs import price_table
+from costs import StepCost, price_table
 from endpoint import explain, request_body
 from event_loop import run_in_own_thread
-from journal import LineFile
-from replies import Outcome, Reply, Request, read_completion, reply_of
-from utils import CourseError
+from journal import LineFile, beside
+from replies import Outcome, Reply, Request, read_completion, reply_of, schema_name, schema_text
+from utils import CourseError, json_line
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
 RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
@@ -34,17 +36,16 @@ class BatchLog(LineFile):
     def __init__(self, journal_path):
         """Open or create `batches.jsonl` beside the journal."""
         self.rows: dict[str, dict] = {}
-        super().__init__(journal_path.with_name("batches.jsonl"))
-
-    def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
-        for row in rows:
-            self._take(row, "")
-        return rows
+        super().__init__(beside(journal_path, "batches"))
 
     def _take(self, row: dict, place: str) -> None:
         self.rows[row["batch_id"]] = self.rows.get(row["batch_id"], {}) | row
 
-    def at_work(self, keys: dict[str, Request]) -> list[str]:
+    def highest_usd_at_work(self) -> float:
+        """Return what the batches that are not collected yet may cost."""
+        return sum(row.get("highest_usd") or 0.0 for row in self.rows.values() if not row.get("collected"))
+
+    def at_work(self, keys: Container[str]) -> list[str]:
         """Return the ids of batches, not collected yet, that hold any of these requests."""
         return [
             batch_id
@@ -53,8 +54,17 @@ class BatchLog(LineFile):
         ]
 
 
-def submit(teacher, requests: dict[str, Request], schema: type[BaseModel] | None, step: str) -> list[str]:
+def log_of(journal_path) -> BatchLog | None:
+    """Return the log of a journal's batches, or None where none was ever submitted."""
+    return BatchLog(journal_path) if beside(journal_path, "batches").exists() else None
+
+
+def submit(
+    teacher, requests: dict[str, Request], highest_usd: dict[str, float], schema: type[BaseModel] | None, step: str
+) -> list[str]:
     """Submit requests by key, in files of at most 50,000, and return the batches' ids.
+
+    `highest_usd` is what each may cost; it counts against the budget until its batch is collected.
 
     A request that a batch is already working on is not submitted again; that batch's id is returned too. A batch
     made by a run that was killed before it could note it is found again by its metadata.
@@ -64,17 +74,30 @@ def submit(teacher, requests: dict[str, Request], schema: type[BaseModel] | None
     """
     if teacher.endpoint.is_recording:
         raise CourseError("The recording has no Batch API: set OPENAI_API_KEY, or use ask, which costs nothing here.")
-    log = BatchLog(teacher.journal.path)
-    ids = log.at_work(requests)
-    known = {request["key"] for batch_id in ids for request in log.rows[batch_id]["requests"]}
-    new = {key: request for key, request in requests.items() if key not in known}
-    for keys, content in _files(teacher, new, schema):
-        batch_id = _call(teacher, lambda client, keys=keys, content=content: _create(client, keys, content))
-        asked = [{"key": key, "id": new[key].id, "messages": list(new[key].messages)} for key in keys]
-        log.append([{"batch_id": batch_id, "step": step, "model": teacher.model, "requests": asked}])
-        print(f"batch {batch_id}: {len(keys)} requests submitted; collect it within a day or so")
-        ids.append(batch_id)
+    # one process at a time looks and then creates, or two would submit the same requests
+    with FileLock(f"{beside(teacher.journal.path, 'batches')}.submit.lock"):
+        log = BatchLog(teacher.journal.path)
+        ids = log.at_work(requests)
+        known = {request["key"] for batch_id in ids for request in log.rows[batch_id]["requests"]}
+        new = {key: request for key, request in requests.items() if key not in known}
+        for keys, content in _files(teacher, new, schema):
+            batch_id = _call(teacher, lambda client, content=content: _create(client, content, log))
+            noted = {
+                "batch_id": batch_id,
+                "step": step,
+                "model": teacher.model,
+                "schema": _schema_hash(schema),
+                "highest_usd": sum(highest_usd[key] for key in keys),
+                "requests": [{"key": key, "id": new[key].id, "messages": list(new[key].messages)} for key in keys],
+            }
+            log.append([noted])
+            print(f"batch {batch_id}: {len(keys)} requests submitted; collect it within a day or so")
+            ids.append(batch_id)
     return ids
+
+
+def _schema_hash(schema: type[BaseModel] | None) -> str:
+    return f"{schema_name(schema)} {hashlib.sha256(schema_text(schema).encode()).hexdigest()[:12]}"
 
 
 def _files(teacher, requests: dict[str, Request], schema) -> Iterator[tuple[list[str], bytes]]:
@@ -83,7 +106,7 @@ def _files(teacher, requests: dict[str, Request], schema) -> Iterator[tuple[list
     for key, request in requests.items():
         body = request_body(request, teacher.model, schema, teacher.dialect, teacher.max_completion_tokens)
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
-        encoded = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        encoded = json_line(line).encode()
         if keys and (len(keys) == MAX_REQUESTS or size + len(encoded) > MAX_BYTES):
             yield keys, b"".join(lines)
             keys, lines, size = [], [], 0
@@ -94,11 +117,11 @@ def _files(teacher, requests: dict[str, Request], schema) -> Iterator[tuple[list
         yield keys, b"".join(lines)
 
 
-async def _create(client, keys: list[str], content: bytes) -> str:
-    fingerprint = hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:32]
+async def _create(client, content: bytes, log: BatchLog) -> str:
+    fingerprint = hashlib.sha256(content).hexdigest()[:32]
     async for batch in client.batches.list(limit=100):
-        finished_badly = batch.status in ("failed", "expired", "cancelled", "cancelling")
-        if (batch.metadata or {}).get(FINGERPRINT) == fingerprint and not finished_badly:
+        over = batch.status in ("failed", "expired", "cancelled", "cancelling") or batch.id in log.rows
+        if (batch.metadata or {}).get(FINGERPRINT) == fingerprint and not over:
             return batch.id
     uploaded = await client.files.create(file=("requests.jsonl", content), purpose="batch")
     batch = await client.batches.create(
@@ -124,21 +147,39 @@ def collect(teacher, batch_id: str, schema: type[BaseModel] | None) -> list[Repl
             f"Batch {batch_id} is not in {log.path.name}; collect it with the journal that it was submitted with."
         )
     noted = log.rows[batch_id]
+    if noted["model"] != teacher.model or noted["schema"] != _schema_hash(schema):
+        raise CourseError(
+            f"Batch {batch_id} was submitted to {noted['model']} with the schema {noted['schema'].split()[0]}; collect it "
+            "with the same."
+        )
     requests = {row["key"]: Request(row["messages"], row["id"]) for row in noted["requests"]}
-    status, lines = _call(teacher, lambda client: _download(client, batch_id))
+    started = time.monotonic()
+    status, lines = _call(teacher, lambda client: _download(client, batch_id, teacher.endpoint.scrub))
     rows = []
     for key, request in requests.items():
-        outcome = teacher.endpoint.scrubbed(_outcome(lines.get(key), status, schema))
+        outcome = _outcome(lines.get(key), status, schema)
         row = teacher.row_of(key, request, schema, noted["step"], outcome)
         row["usd"] = None if row["usd"] is None else row["usd"] * price_table()["batch_factor"]
         rows.append(row | {"batch_id": batch_id})
     if not noted.get("collected"):
         teacher.keep(rows)
         log.append([{"batch_id": batch_id, "collected": True}])
+        usages = [row["usage"] for row in rows if row["usage"]]
+        step = StepCost(
+            step=noted["step"],
+            sent=len(rows),
+            failed=sum("failure" in row for row in rows),
+            prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
+            completion_tokens=sum(usage["completion_tokens"] for usage in usages),
+            usd_estimated=noted["highest_usd"] if teacher.price else None,
+            usd=sum(row["usd"] or 0.0 for row in rows) if teacher.price else None,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        teacher.steps.append(step)
     return [reply_of(row, schema) for row in rows]
 
 
-async def _download(client, batch_id: str) -> tuple[str, dict[str, dict]]:
+async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple[str, dict[str, dict]]:
     """Return a batch's status, and its lines by custom_id from both of its files."""
     batch = await client.batches.retrieve(batch_id)
     if batch.status in RUNNING:
@@ -148,8 +189,10 @@ async def _download(client, batch_id: str) -> tuple[str, dict[str, dict]]:
     lines = {}
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id:
-            content = (await client.files.content(file_id)).text
-            lines |= {line["custom_id"]: line for line in map(json.loads, content.splitlines()) if line}
+            content = scrub((await client.files.content(file_id)).text)
+            # on line feeds alone: a reply may hold other marks that splitlines takes for the end of a line
+            read = [json.loads(line) for line in content.split("\n") if line.strip()]
+            lines |= {line["custom_id"]: line for line in read if isinstance(line, dict) and "custom_id" in line}
     return batch.status, lines
 
 
@@ -162,7 +205,7 @@ def _outcome(line: dict | None, status: str, schema) -> Outcome:
         error = error or (response.get("body") or {}).get("error") or {}
         said = f"{error.get('code') or response.get('status_code')}: {error.get('message', '')!s:.200}"
         return Outcome(failure="batch_error", error=f"the batch could not answer this request ({said})")
-    return read_completion(response["body"], schema)
+    return read_completion(response.get("body"), schema)
 
 
 def _call(teacher, action):
@@ -180,4 +223,4 @@ def _call(teacher, action):
             raise CourseError(
                 "The endpoint has no such batch, or no Batch API at all (404): OpenAI has one; local servers have not."
             ) from None
-        raise CourseError(f"The Batch API failed: {explain(error, teacher.model)[1]}.") from None
+        raise CourseError(f"The Batch API failed: {explain(error, teacher.model, teacher.endpoint.scrub)[1]}.") from None

@@ -6,6 +6,7 @@ Cost of import: the standard library only; tiktoken is imported where a count ca
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -70,6 +71,8 @@ def price_of(model: str) -> Price | None:
             raise CourseError(
                 f"TEACHER_PRICE is {given!r}; write two numbers, USD per million tokens in and out, as in 0.15,0.60."
             ) from None
+        if not all(math.isfinite(paid) and paid >= 0 for paid in (paid_in, paid_out)):
+            raise CourseError(f"TEACHER_PRICE is {given!r}; a price is a number of USD, zero or more.")
         return Price(paid_in, paid_out)
     known = price_table()["models"].get(SNAPSHOT.sub("", model.removeprefix("openai/")))
     return Price(known["input"], known["output"], known["cached_input"]) if known else None
@@ -80,9 +83,13 @@ def price_of(model: str) -> Price | None:
 # Least squares on 2,500 texts of this course (documents, questions, answers, JSON replies, English prose and code)
 # against o200k_base, the encoding of gpt-4o and later. `tests/test_costs.py` holds it to that encoding's counts.
 SYLLABLE, KOREAN_WORD, LATIN_WORD, LATIN_LETTER, DIGITS, MARK, LINE = 0.72, 0.29, 0.96, 0.05, 1.8, 0.42, 0.85
+LONGEST_WORD, BEYOND_IT = 14, 0.4  # letters; in a longer run (a hash, an address) a token is two or three
+EMOJI = 3.0
 PIECES = re.compile(
-    r"(?P<korean>[가-힣]+)|(?P<latin>[A-Za-z]+)|(?P<digits>\d{1,3})|(?P<line>\n)|(?P<mark>[^\w\s])|(?P<other>\w)"
+    r"(?P<korean>[가-힣]+)|(?P<latin>[A-Za-z]+)|(?P<digits>\d{1,3})|(?P<line>\n)|(?P<emoji>[\U00010000-\U0010ffff])|"
+    r"(?P<mark>[^\w\s])|(?P<other>\w)|(?P<spaces>[^\S\n]{2,})"
 )
+APPROXIMATION_MARGIN = 1.3  # for a bound on what a request can cost; measured errors of single texts stay below it
 
 
 def approximate_tokens(text: str) -> int:
@@ -93,11 +100,15 @@ def approximate_tokens(text: str) -> int:
         if kind == "korean":
             total += KOREAN_WORD + SYLLABLE * length
         elif kind == "latin":
-            total += LATIN_WORD + LATIN_LETTER * length
+            total += LATIN_WORD + LATIN_LETTER * length + BEYOND_IT * max(0, length - LONGEST_WORD)
         elif kind == "mark":
             total += MARK
         elif kind == "line":
             total += LINE
+        elif kind == "emoji":
+            total += EMOJI
+        elif kind == "spaces":
+            total += 1 + length / 16
         else:  # three digits at most, or one character of another script
             total += DIGITS if kind == "digits" else 1.0
     return round(total)
@@ -115,6 +126,7 @@ class TokenCounter:
 
     count: Callable[[str], int]
     method: str
+    margin: float = 1.0  # by which a text may have more tokens than counted
 
     def messages(self, messages: Sequence[dict], schema_text: str = "") -> int:
         """Return the prompt tokens of a chat request, its reply's schema included."""
@@ -133,7 +145,8 @@ def token_counter(model: str, may_download: bool) -> TokenCounter:
             return TokenCounter(lru_cache(100_000)(lambda text: len(encode(text))), f"tiktoken {encoding}")
     except (ImportError, KeyError, OSError):  # not installed; a model it does not know; no way to fetch its file
         pass
-    return TokenCounter(lru_cache(100_000)(approximate_tokens), "an approximation for Korean, within about 10%")
+    counted = lru_cache(100_000)(approximate_tokens)
+    return TokenCounter(counted, "an approximation for Korean prose, within about 10%", APPROXIMATION_MARGIN)
 
 
 # --- estimates -------------------------------------------------------------------------------
@@ -145,6 +158,7 @@ class Estimate:
 
     requests counts those to be sent; from_journal those already answered. Tokens are sums over the requests to be
     sent; usd_low has the likely completion, usd_high the longest that is allowed; both are None without a price.
+    minutes is None for a batch.
     """
 
     model: str
@@ -155,7 +169,7 @@ class Estimate:
     completion_tokens_highest: int
     usd_low: float | None
     usd_high: float | None
-    minutes: float
+    minutes: float | None
     basis: str
 
     def __str__(self) -> str:
@@ -168,7 +182,7 @@ class Estimate:
             f"{self.requests:,} requests to {self.model}, {self.from_journal:,} more are in the journal already\n"
             f"{self.prompt_tokens:,} prompt tokens, {self.completion_tokens_likely:,} completion tokens likely, "
             f"{self.completion_tokens_highest:,} at most\n"
-            f"{cost}; about {self.minutes:.1f} minutes\n({self.basis})"
+            f"{cost}; {'within a day' if self.minutes is None else f'about {self.minutes:.1f} minutes'}\n({self.basis})"
         )
 
 
@@ -190,16 +204,19 @@ class StepCost:
 
 
 class Budget:
-    """Keeps what was spent, and what requests in flight may still cost, below a limit in USD."""
+    """Keeps what was spent, and what requests in flight may still cost, below a limit in USD.
 
-    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0):
-        self.limit_usd, self.spent_usd = limit_usd, spent_usd
+    `spent_elsewhere` tells what other processes have spent meanwhile.
+    """
+
+    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0, spent_elsewhere: Callable[[], float] = float):
+        self.limit_usd, self.spent_usd, self._elsewhere = limit_usd, spent_usd, spent_elsewhere
         self.reserved_usd, self.in_flight = 0.0, 0
 
     @property
     def left_usd(self) -> float:
         """What may still be spent, requests in flight not counted."""
-        return float("inf") if self.limit_usd is None else self.limit_usd - self.spent_usd
+        return math.inf if self.limit_usd is None else self.limit_usd - self.spent_usd - self._elsewhere()
 
     def reserve(self, usd: float) -> bool:
         """Set aside what a request may cost; False, and nothing set aside, where that could pass the limit."""

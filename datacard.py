@@ -28,7 +28,9 @@ class Provenance:
 def lengths(rows: Sequence[dict], field: str) -> str:
     """Return the spread of a field's length in characters, in words."""
     sizes = sorted(len(row[field]) for row in rows)
-    tenths = statistics.quantiles(sizes, n=10) if len(sizes) > 1 else [sizes[0]] * 9
+    if not sizes:
+        return "no rows"
+    tenths = statistics.quantiles(sizes, n=10, method="inclusive") if len(sizes) > 1 else sizes * 9
     return f"{tenths[0]:.0f} to {tenths[8]:.0f}, median {statistics.median(sizes):.0f} (10th to 90th percentile)"
 
 

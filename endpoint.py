@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from prompts import JSON_INSTRUCTION
 from recording import NOT_RECORDED, read_recording, transport
-from replies import Outcome, Request, schema_text
+from replies import Request, schema_text
 from utils import CourseError, setting
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -44,13 +44,8 @@ class Endpoint:
         """Return the name alone."""
         return f"Endpoint({self.name})"
 
-    def scrubbed(self, outcome: Outcome) -> Outcome:
-        """Return an outcome whose texts cannot show the key, should an endpoint echo it."""
-        return replace(outcome, text=self._scrub(outcome.text), error=self._scrub(outcome.error))
-
-    def _scrub(self, text: str | None) -> str | None:
-        if not text:
-            return text
+    def scrub(self, text: str) -> str:
+        """Return a text as it came from the endpoint without the key, should it echo it; before it is parsed or cut."""
         if self.secret and len(self.secret) > 6:  # "none", "ollama": no secret, and perhaps a word of the reply
             text = text.replace(self.secret, "[key]")
         return re.sub(r"\bsk-[\w-]{8,}", "[key]", text)
@@ -62,10 +57,17 @@ def choose(model: str, recording: Path) -> Endpoint:
     Raises:
         CourseError: OPENAI_BASE_URL is no http address, or the recording cannot be read.
     """
-    base_url, key = setting("OPENAI_BASE_URL"), setting("OPENAI_API_KEY")
+    base_url, key = setting("OPENAI_BASE_URL"), (setting("OPENAI_API_KEY") or "").strip() or None
+    if key and not (key.isascii() and key.isprintable()):
+        raise CourseError("OPENAI_API_KEY holds characters that no key has; copy it again.")
     if base_url:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        base_url = base_url.strip()
+        try:
+            parts = urlsplit(base_url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            usable = False
+        if not usable:
             raise CourseError("OPENAI_BASE_URL is no http address; write it as in http://127.0.0.1:11434/v1.")
         place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return Endpoint(f"{model} at {place}", _opener(base_url, key or "none"), False, False, key)
@@ -101,7 +103,9 @@ async def check_response(response) -> None:
     await response.aread()
     if response.status_code == 429 and b"insufficient_quota" in response.content:
         response.headers["x-should-retry"] = "false"
-    if response.is_success and "json" in response.headers.get("content-type", ""):
+    # with its length given, a body that ended early was noticed below; one that is whole and no JSON may have been paid for
+    open_ended = "content-length" not in response.headers and "json" in response.headers.get("content-type", "")
+    if response.is_success and open_ended:
         try:
             json.loads(response.content)
         except ValueError:
@@ -118,10 +122,14 @@ class Dialect:
     length_parameter: str = "max_completion_tokens"
     structure: str = STRUCTURED
 
-    def learn(self, error: Exception) -> str | None:
-        """Change to the next form where a refusal names the one that was used; return what changed, or None."""
+    def learn(self, error: Exception, request: Request) -> str | None:
+        """Change to the next form where a refusal names the one that was used; return what changed, or None.
+
+        A refusal of the request's own parameter says nothing about the others.
+        """
         said = f"{getattr(error, 'param', '')} {getattr(error, 'message', '')}"
-        if "max_completion_tokens" in said and self.length_parameter == "max_completion_tokens":
+        own_length = {"max_completion_tokens", "max_tokens"} & set(request.parameters)
+        if not own_length and "max_completion_tokens" in said and self.length_parameter == "max_completion_tokens":
             self.length_parameter = "max_tokens"
             return "takes max_tokens"
         if re.search(r"response_format|json_schema|json_object|structured", said) and self.structure != PLAIN_TEXT:
@@ -160,16 +168,15 @@ def strict_response_format(schema: type[BaseModel]) -> dict:
 # --- errors ----------------------------------------------------------------------------------
 
 
-def explain(error: Exception, model: str) -> tuple[str, str, bool]:
+def explain(error: Exception, model: str, scrub: Callable[[str], str] = str) -> tuple[str, str, bool]:
     """Return an error's class, what went wrong with what to do, and whether every further request would meet it."""
     import openai
 
-    code = getattr(error, "code", None)
-    if code == "not_recorded":
+    codes, status = {getattr(error, "code", None), getattr(error, "type", None)}, getattr(error, "status_code", "unknown")
+    if "not_recorded" in codes:
         return "not_recorded", NOT_RECORDED, False
-    if code == "insufficient_quota":
+    if "insufficient_quota" in codes or status == 402:
         return "insufficient_quota", "no credit is left on this key: top it up", True
-    status = getattr(error, "status_code", "unknown")
     explanations = {
         openai.AuthenticationError: (
             "refused_key", "the endpoint refused the key (401): check OPENAI_API_KEY or remove it", True),
@@ -192,5 +199,5 @@ def explain(error: Exception, model: str) -> tuple[str, str, bool]:
     for kind, explained in explanations.items():
         if isinstance(error, kind):
             return explained
-    said = str(getattr(error, "message", error))
+    said = scrub(str(getattr(error, "message", error)))
     return f"status_{status}", f"the endpoint answered with status {status} ({said:.200})", False

@@ -49,6 +49,7 @@ def collect_questions(replies: Sequence[Reply]) -> list[dict]:
     return [
         {"seed_word": item.seed_word, "question": question.strip()}
         for reply in replies
+        if reply.parsed
         for item in reply.parsed.items
         for question in item.questions
     ]
@@ -68,7 +69,7 @@ def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dic
     """Return {"question", "document_id"} rows, and the documents that were set aside, each with the reason."""
     known = {document["id"] for document in documents}
     rows, rejected = [], []
-    for item in (item for reply in replies for item in reply.parsed.items):
+    for item in (item for reply in replies if reply.parsed for item in reply.parsed.items):
         if item.document_id not in known:
             rejected.append({"document_id": item.document_id, "reason": "the teacher was not shown this document"})
         elif not (item.on_topic and item.safe):
@@ -95,7 +96,7 @@ def collect_tasks(
     replies: Sequence[Reply], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
 ) -> Collected:
     """Return the new tasks whose instruction is near none before it, and the others with the one that they repeat."""
-    new = [item.model_dump() for reply in replies for item in reply.parsed.items]
+    new = [item.model_dump() for reply in replies if reply.parsed for item in reply.parsed.items]
     texts = [task["instruction"] for task in [*seed_tasks, *new]]
     dropped = {d.index: d for d in deduplicate(texts, threshold, unit).dropped}
     rows, rejected = [], []

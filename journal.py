@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from utils import CourseError, relative
+from utils import CourseError, json_line, relative
 
 
 class LineFile:
@@ -24,10 +24,10 @@ class LineFile:
     def __init__(self, path: str | Path):
         """Open or create the file, mend a torn last line, and read what is there."""
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(f"{self.path}.lock")
         self._offset, self._lines = 0, 0
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab"):
                 pass
         except OSError as error:
@@ -38,25 +38,35 @@ class LineFile:
             self._mend_torn_line()
             self._read_new()
 
+    def refresh(self) -> None:
+        """Read what other processes have written since."""
+        with self._lock:
+            self._mend_torn_line()
+            self._read_new()
+
     def append(self, rows: Sequence[dict]) -> None:
-        """Write rows, one a line, and return once they are on disk."""
+        """Write the rows that are wanted, one a line; what they say counts once they are on disk."""
         with self._lock:
             self._mend_torn_line()  # of a process that was killed since
             self._read_new()
-            data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self._wanted(rows)).encode()
+            wanted = self._wanted(rows)
+            data = "".join(map(json_line, wanted)).encode()
             if data:
                 with self.path.open("ab") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
                 self._offset += len(data)
-                self._lines += data.count(b"\n")
+                self._lines += len(wanted)
+            for row in wanted:
+                self._take(row, "")
 
     def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
+        """Return the rows that are to be written."""
         return rows
 
     def _take(self, row: dict, place: str) -> None:
-        """Do something with a row that another process, or an earlier run, has written."""
+        """Remember a row that is on disk now; `place` names its line, and is empty for one of our own."""
 
     def _mend_torn_line(self) -> None:
         size = self.path.stat().st_size
@@ -110,22 +120,20 @@ class Journal(LineFile):
     def __init__(self, path: str | Path):
         """Open or create the journal and index what it holds."""
         self.rows: dict[str, dict] = {}
+        self.spent_usd = 0.0  # by all replies of this journal; those without a price count as nothing
+        self.spent_by_others_usd = 0.0  # the part that other processes and earlier runs have written
         super().__init__(path)
 
     def _wanted(self, rows: Sequence[dict]) -> list[dict]:
-        new = {row["key"]: row for row in rows if row["key"] not in self.rows}
-        self.rows.update(new)
-        return list(new.values())
+        return list({row["key"]: row for row in rows if row["key"] not in self.rows}.values())
 
     def _take(self, row: dict, place: str) -> None:
-        if not isinstance(row.get("key"), str):
-            raise CourseError(f"{place}, has no key; remove that line, or name another file for the journal.")
-        self.rows.setdefault(row["key"], row)
-
-    @property
-    def spent_usd(self) -> float:
-        """What all replies of this journal cost; those without a price count as nothing."""
-        return sum(row.get("usd") or 0.0 for row in self.rows.values())
+        if not isinstance(row.get("key"), str) or not isinstance(row.get("text"), str):
+            raise CourseError(f"{place}, has no key or no text; remove that line, or name another file for the journal.")
+        if row["key"] not in self.rows:
+            self.rows[row["key"]] = row
+            self.spent_usd += row.get("usd") or 0.0
+            self.spent_by_others_usd += (row.get("usd") or 0.0) if place else 0.0
 
 
 class FailureLog(LineFile):
@@ -133,15 +141,24 @@ class FailureLog(LineFile):
 
     def __init__(self, path: str | Path):
         """Open or create the log and add up what failures cost."""
-        self.spent_usd = 0.0
+        self.spent_usd = self.spent_by_others_usd = 0.0
+        self._of_batches: set[tuple[str, str]] = set()
         super().__init__(path)
 
     def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
-        self.spent_usd += sum(row.get("usd") or 0.0 for row in rows)
-        return rows
+        # a batch that is collected again fails again, but was paid for once
+        return [row for row in rows if (row.get("batch_id"), row["key"]) not in self._of_batches]
 
     def _take(self, row: dict, place: str) -> None:
         self.spent_usd += row.get("usd") or 0.0
+        self.spent_by_others_usd += (row.get("usd") or 0.0) if place else 0.0
+        if row.get("batch_id"):
+            self._of_batches.add((row["batch_id"], row["key"]))
+
+
+def beside(journal: Path, what: str) -> Path:
+    """Return the file that belongs to a journal: failures.jsonl for journal.jsonl, else <journal>.failures.jsonl."""
+    return journal.with_name(f"{what}.jsonl" if journal.stem == "journal" else f"{journal.stem}.{what}.jsonl")
 
 
 def _is_json(line: bytes) -> bool:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 # (?<!...) and (?!...): not within a longer number
 _PATTERNS = {
     # 생년월일 6 digits, then 1 to 8 for century, sex and citizenship (주민등록번호, 외국인등록번호)
-    "resident number": r"(?<!\d)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\s?-\s?[1-8]\d{6}(?!\d)",
+    "resident number": r"(?<!\d)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\s?-\s?)?[1-8]\d{6}(?!\d)",
     "e-mail": r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+",
     "card number": r"(?<![\d-])\d{4}[- ]\d{4}[- ]\d{4}[- ]\d{4}(?![\d-])",
-    "mobile phone": r"(?<![\d-])(?:\+82[- ]?)?0?1[016789][-. ]?\d{3,4}[-. ]?\d{4}(?![\d-])",
-    "phone": r"(?<![\d-])0(?:2|[3-6][1-5]|70|50\d)[-. )]\s?\d{3,4}[-. ]\d{4}(?![\d-])",
+    "mobile phone": r"(?<![\d-])(?:\+82[- ]?0?|0)1[016789][-. ]?\d{3,4}[-. ]?\d{4}(?![\d-])",
+    "phone": r"(?<![\d-])0(?:2|[3-6][1-5]|70|50\d)[-. )]?\s?\d{3,4}[-. ]?\d{4}(?![\d-])",
     # account numbers have no form of their own: digits in groups, near a word that says what they are
     "account number": (
         r"(?:은행|계좌|뱅크|농협|수협|신협|새마을금고)[^\d\n]{0,15}(\d{2,6}(?:-\d{2,8}){1,3}|\d{10,14})(?![\d-])"

@@ -19,6 +19,7 @@ from prompts import Message
 from utils import CourseError
 
 ROLES = ("system", "developer", "user", "assistant")
+FIXED_PARAMETERS = {"model", "messages", "n", "stream", "stream_options", "response_format"}
 FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -38,14 +39,28 @@ class Request:
         """
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        if not isinstance(messages, Sequence):
+            kind = type(messages).__name__
+            raise CourseError(f"Request {id or '(no id)'} is a {kind}; give a text or a list of messages.")
         for place, message in enumerate(messages):
-            if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
+            known = isinstance(message, dict) and message.get("role") in ROLES
+            if not known or not isinstance(message.get("content"), str):
                 raise CourseError(
                     f"Message {place} of request {id or '(no id)'} needs a role ({', '.join(ROLES)}) and a text; "
                     f"it has {message!r:.80}."
                 )
         if not messages:
             raise CourseError(f"Request {id or '(no id)'} has no messages; give it at least one.")
+        fixed = sorted(FIXED_PARAMETERS & set(parameters))
+        if fixed:
+            raise CourseError(
+                f"Request {id or '(no id)'} sets {', '.join(fixed)}, which the teacher sets itself; the model is chosen in "
+                "connect, and several replies to one prompt are several requests (with a seed each, say)."
+            )
+        try:
+            json.dumps(parameters)
+        except TypeError as error:
+            raise CourseError(f"Request {id or '(no id)'} has a parameter that is no JSON ({error}).") from None
         object.__setattr__(self, "messages", tuple(messages))
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "parameters", parameters)
@@ -82,14 +97,14 @@ def schema_text(schema: type[BaseModel] | None) -> str:
 
 @lru_cache(256)
 def _hash_of_model_and_schema(model: str, schema: type[BaseModel] | None):
-    return hashlib.sha256(json.dumps([model, schema_text(schema)], ensure_ascii=False).encode())
+    return hashlib.sha256(json.dumps([model, schema_text(schema)], ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def journal_key(model: str, request: Request, schema: type[BaseModel] | None) -> str:
     """Return the key of a request in the journal: a hash of model, messages, schema and parameters."""
     digest = _hash_of_model_and_schema(model, schema).copy()
     body = json.dumps([request.messages, request.parameters], ensure_ascii=False, sort_keys=True)
-    digest.update(body.encode())
+    digest.update(body.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
 
 
@@ -118,21 +133,29 @@ def parse_reply(text: str, schema: type[BaseModel]) -> BaseModel:
 
 def _usage_of(body: dict) -> Usage | None:
     usage = body.get("usage")
-    if not isinstance(usage, dict) or not isinstance(usage.get("prompt_tokens"), int):
+    if not isinstance(usage, dict):
         return None
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Usage(usage["prompt_tokens"], usage.get("completion_tokens") or 0, cached)
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached or 0)
+    return Usage(*counts) if all(isinstance(count, int) and count >= 0 for count in counts) else None
 
 
 def read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
     """Return what a chat completion's JSON holds; `finish_reason` is looked at before the text."""
-    if not isinstance(body, dict) or not body.get("choices"):
+    usage = _usage_of(body) if isinstance(body, dict) else None
+    choices = body.get("choices") if isinstance(body, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
         raw = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-        error = "the reply has no choices: the endpoint is not quite OpenAI-compatible"
-        return Outcome(raw[:2000], failure="no_choices", error=error)
-    choice = body["choices"][0]
-    message, usage = choice.get("message") or {}, _usage_of(body)
-    text, refusal, finish_reason = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+        error = "the reply has no choices with a message: the endpoint is not quite OpenAI-compatible"
+        return Outcome(raw[:2000], failure="no_choices", error=error, usage=usage)
+    text, finish_reason = message.get("content"), choice.get("finish_reason")
+    refusal = message.get("refusal") and str(message["refusal"])
+    if text is not None and not isinstance(text, str):
+        raw = json.dumps(text, ensure_ascii=False)
+        return Outcome(raw, failure="no_text", error="the reply's content is no text", usage=usage)
     if finish_reason == "length":
         failure = "truncated"
         error = "the reply was cut at its length limit: raise max_completion_tokens, or ask for less at a time"
@@ -153,7 +176,10 @@ def _read_text(text: str, schema: type[BaseModel] | None, usage: Usage | None) -
     try:
         return Outcome(text, parse_reply(text, schema), usage=usage)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    except Exception as error:  # a validator of the schema's own may raise anything
+        said = f"a validator of {schema.__name__} failed on the reply ({type(error).__name__}: {error})"
+        return Outcome(text, failure="schema", error=said, usage=usage)
     if first["type"] == "json_invalid":
         return Outcome(text, failure="invalid_json", error=f"the reply is no JSON: {first['msg']}", usage=usage)
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -176,7 +202,7 @@ def reply_of(row: dict, schema: type[BaseModel] | None, outcome: Outcome | None 
         return Reply(row["text"], outcome.parsed, None, identity, usage, row["usd"])
     try:
         parsed = parse_reply(row["text"], schema) if schema else None
-    except ValidationError:  # a validator was added to the schema's class since
+    except Exception:  # a validator was added to the schema's class since; it may raise anything
         error = f"the reply in the journal no longer fits {schema_name(schema)}: remove the line with key {row['key']}"
         return Reply(None, None, error, identity, usage, row.get("usd"), from_journal=True)
     return Reply(row["text"], parsed, None, identity, usage, row.get("usd"), from_journal=True)

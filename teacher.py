@@ -14,6 +14,8 @@ Cost of import: pydantic and filelock; openai is imported by `connect`.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import threading
 import time
 from collections import Counter
@@ -38,7 +40,7 @@ from costs import (
 )
 from endpoint import Dialect, Endpoint, choose, explain, request_body
 from event_loop import run_in_own_thread
-from journal import FailureLog, Journal
+from journal import FailureLog, Journal, beside
 from progress import bar
 from prompts import Message
 from recording import RECORDING, add_to_recording, recording_key
@@ -61,6 +63,11 @@ DEFAULT_MODEL = "gpt-4o-mini"
 RECORDED_MODEL = "recording"  # the name under which recorded replies stand in the journal: never a model's
 MAX_COMPLETION_TOKENS = 2048  # bounds what one request can cost
 CONNECTIONS_A_POOL = 16
+# Failures of requests that no model has seen; any other without a usage may have been billed.
+NEVER_BILLED = {
+    "not_recorded", "refused_key", "unknown_model", "forbidden", "insufficient_quota", "rate_limit", "bad_request",
+    "status_400", "status_404", "status_413", "status_422",
+}  # fmt: skip
 
 
 @dataclass
@@ -88,6 +95,7 @@ class _Run:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    sent: int = 0
     broken_in_a_row: int = 0
 
 
@@ -109,7 +117,7 @@ class Teacher:
         self.model, self.endpoint, self.concurrency = model, endpoint, concurrency
         self.price = price_of(model)
         self.journal = Journal(journal)
-        self.failures = FailureLog(Path(journal).with_name("failures.jsonl"))
+        self.failures = FailureLog(beside(self.journal.path, "failures"))
         self.budget_usd, self.max_completion_tokens = budget_usd, max_completion_tokens
         self.dialect = Dialect()
         self.steps: list[StepCost] = []
@@ -131,8 +139,12 @@ class Teacher:
 
     @property
     def spent_usd(self) -> float:
-        """What this journal's replies and failures have cost, in this run and in those before it."""
-        return self.journal.spent_usd + self.failures.spent_usd
+        """What this journal's replies and failures have cost, and what its batches that are at work may cost yet."""
+        log = batches.log_of(self.journal.path)
+        return self.journal.spent_usd + self.failures.spent_usd + (log.highest_usd_at_work() if log else 0.0)
+
+    def _spent_by_others_usd(self) -> float:
+        return self.journal.spent_by_others_usd + self.failures.spent_by_others_usd
 
     # --- before ---
 
@@ -153,7 +165,8 @@ class Teacher:
         for item in pending:
             item.prompt_tokens = counter.messages(item.request.messages, schema_text(schema))
             if self.price:
-                item.highest_usd = self.price.usd(Usage(item.prompt_tokens, self.longest_reply(item.request)))
+                bound = math.ceil(item.prompt_tokens * counter.margin)
+                item.highest_usd = self.price.usd(Usage(bound, self.longest_reply(item.request)))
         past = self._past(schema)
         caps = [self.longest_reply(item.request) for item in pending]
         each = past[0] if past else likely_tokens
@@ -171,7 +184,7 @@ class Teacher:
             completion_tokens_highest=sum(caps),
             usd_low=self.price.usd(Usage(prompt, likely)) if self.price else None,
             usd_high=self.price.usd(Usage(prompt, sum(caps))) if self.price else None,
-            minutes=len(pending) * seconds / self.concurrency / 60,
+            minutes=math.ceil(len(pending) / self.concurrency) * seconds / 60,
             basis=f"prompt tokens by {counter.method}; likely length {length}{prices}",
         )
 
@@ -195,6 +208,7 @@ class Teacher:
 
     def _sort_out(self, requests: Sequence[Request], schema) -> tuple[list[_Pending], dict[int, dict]]:
         """Return the requests to be sent, equal ones as one, and the journal's rows by the place of their request."""
+        self.journal.refresh()
         pending: dict[str, _Pending] = {}
         answered: dict[int, dict] = {}
         for place, request in enumerate(requests):
@@ -226,6 +240,8 @@ class Teacher:
             CourseError: a request is malformed, a budget is set for a model without a price, or the journal cannot
                 be written; all but the last before anything is sent.
         """
+        if isinstance(requests, str | dict | Request):
+            raise CourseError("ask takes a list of requests; put the one into a list.")
         asked = [as_request(request) for request in requests]
         step = step or schema_name(schema)
         pending, answered = self._sort_out(asked, schema)
@@ -237,6 +253,10 @@ class Teacher:
             return replies
         estimate = self._estimate(pending, len(answered), schema, likely_tokens)
         self._announce(estimate)
+        log = batches.log_of(self.journal.path)
+        at_work = log.at_work({item.key for item in pending}) if log else []
+        if at_work:
+            print(f"Some of these requests are in the batch {', '.join(at_work)}; they are asked and paid for once more.")
         started = time.monotonic()
         run = run_in_own_thread(lambda: self._run(pending, schema, step))
         for item in pending:
@@ -258,7 +278,12 @@ class Teacher:
     async def _run(self, pending: Sequence[_Pending], schema, step: str) -> _Run:
         waiting = iter(pending)
         with bar(len(pending), f"teacher: {step}", "request") as shown:
-            budget = Budget(None if self.endpoint.is_recording else self.budget_usd, self.spent_usd)
+            others_before = self._spent_by_others_usd()
+            budget = Budget(
+                None if self.endpoint.is_recording else self.budget_usd,
+                self.spent_usd,
+                lambda: self._spent_by_others_usd() - others_before,
+            )
             run = _Run(schema, step, budget, asyncio.Queue(), shown)
             writer = asyncio.create_task(self._write(run))
             count = min(self.concurrency, len(pending))
@@ -279,7 +304,8 @@ class Teacher:
                 for client in clients:
                     await client.close()
             for worker in workers:
-                worker.result()
+                if not worker.cancelled():
+                    worker.result()
         return run
 
     async def _work(self, waiting: Iterator[_Pending], run: _Run, client) -> None:
@@ -292,10 +318,12 @@ class Teacher:
             else:
                 started = time.monotonic()
                 outcome, stop = await self._send(item, run, client)
-                # a request that timed out may have been billed all the same: what was set aside for it stays taken
-                spent = item.highest_usd if outcome.failure == "timeout" else self._usd(outcome.usage) or 0.0
-                run.budget.settle(item.highest_usd, spent)
-                self._finish(item, outcome, time.monotonic() - started, run)
+                row = self.row_of(item.key, item.request, run.schema, run.step, outcome)
+                if row["usd"] is None and self.price and outcome.failure not in NEVER_BILLED:
+                    # a reply that does not say its usage, or came too late, is taken to have cost what it could
+                    row |= {"usd": item.highest_usd, "usd_is_bound": True}
+                run.budget.settle(item.highest_usd, row["usd"] or 0.0)
+                self._finish(item, outcome, row | {"seconds": round(time.monotonic() - started, 3)}, run)
                 if stop and not run.halted:
                     run.halted = outcome.error
             run.shown.update(1)
@@ -328,24 +356,38 @@ class Teacher:
                 # walks through the whole body and reply, and unlike its parse() it leaves a bad reply's text
                 response = await client.post("/chat/completions", body=body, cast_to=httpx2.Response)
                 run.broken_in_a_row = 0
-                return self.endpoint.scrubbed(read_completion(_json_of(response), run.schema)), False
+                return self._read(response, run.schema), False
             except openai.OpenAIError as error:
-                if getattr(error, "status_code", None) in (400, 422, 501) and self._learns(error, used):
+                learnable = getattr(error, "status_code", None) in (400, 422, 501)
+                if learnable and self._learns(error, used, item.request):
                     continue
-                kind, sentence, stop = explain(error, self.model)
+                kind, sentence, stop = explain(error, self.model, self.endpoint.scrub)
                 # one connection may break; when none gets through any more, the rest would wait in vain
                 run.broken_in_a_row = run.broken_in_a_row + 1 if kind == "connection" else 0
                 stop = stop or run.broken_in_a_row > 2
-            except TypeError as error:  # a parameter that is no JSON
+            except (TypeError, ValueError) as error:  # half of a surrogate pair in a prompt, for one
                 kind, sentence, stop = "bad_request", f"the request cannot be sent: {error}", False
-            return self.endpoint.scrubbed(Outcome(failure=kind, error=sentence)), stop
+            return Outcome(failure=kind, error=sentence), stop
 
-    def _learns(self, error: Exception, used: Dialect) -> bool:
+    def _read(self, response, schema) -> Outcome:
+        """Return what a reply holds, whatever the endpoint has put into it."""
+        text = self.endpoint.scrub(response.text)
+        try:
+            body = json.loads(text)
+        except ValueError:  # a page of HTML, say
+            body = text
+        try:
+            return read_completion(body, schema)
+        except Exception as error:  # it was paid for: it must not take the others down with it
+            said = f"the reply cannot be read ({type(error).__name__}: {error})"
+            return Outcome(text[:2000], failure="unreadable", error=said)
+
+    def _learns(self, error: Exception, used: Dialect, request: Request) -> bool:
         """Return whether to send again: the dialect has changed, by this refusal or another request's meanwhile."""
         with self._learning:
             if self.dialect != used:
                 return True
-            changed = self.dialect.learn(error)
+            changed = self.dialect.learn(error, request)
         if changed:
             print(f"{self.endpoint.name} {changed}")
         return changed is not None
@@ -355,10 +397,9 @@ class Teacher:
             return 0.0
         return self.price.usd(usage) if self.price and usage else None
 
-    def _finish(self, item: _Pending, outcome: Outcome, seconds: float, run: _Run) -> None:
+    def _finish(self, item: _Pending, outcome: Outcome, row: dict, run: _Run) -> None:
         """Keep a reply for the caller, and hand its row to the writer."""
-        row = self.row_of(item.key, item.request, run.schema, run.step, outcome)
-        row["seconds"] = round(seconds, 3)
+        run.sent += 1
         run.replies[item.key] = reply_of(row, run.schema, outcome)
         run.finished.put_nowait((item, row))
         if outcome.usage:
@@ -396,17 +437,23 @@ class Teacher:
         try:
             if good:
                 self.journal.append(good)
+            # another process was faster with the same request: its reply counts, and this one's cost is not forgotten
+            bad += [
+                row | {"failure": "answered_twice", "error": "another process answered this request meanwhile"}
+                for row in good
+                if self.journal.rows[row["key"]] is not row
+            ]
             if bad:
                 self.failures.append(bad)
         except OSError as error:
             raise CourseError(
-                f"{self.journal.path.name} cannot be written ({error.strerror}): make room and run again; "
-                f"replies written before are kept."
+                f"{self.journal.path.name} cannot be written ({error.strerror}): mend that and run again in a new session; "
+                "replies written before are kept."
             ) from None
 
     async def _write(self, run: _Run) -> None:
         """Write what has finished, as much as there is at a time, so that many replies share one sync to disk."""
-        ended, re_record = False, bool(setting("RECORD")) and not self.endpoint.is_recording
+        ended, re_record = False, setting("RECORD") == "1" and not self.endpoint.is_recording
         while not ended:
             entries = [await run.finished.get()]
             while not run.finished.empty():
@@ -430,7 +477,12 @@ class Teacher:
             for item, row in finished
             if "failure" not in row
         ]
-        add_to_recording(rows, self._recording)
+        try:
+            add_to_recording(rows, self._recording)
+        except OSError as error:
+            raise CourseError(
+                f"{self._recording.name} cannot be written ({error.strerror}); the replies are in the journal: unset RECORD."
+            ) from None
 
     # --- after ---
 
@@ -439,7 +491,7 @@ class Teacher:
         recorded = self.endpoint.is_recording
         step = StepCost(
             step=run.step,
-            sent=estimate.requests,
+            sent=run.sent,
             from_journal=estimate.from_journal,
             failed=failed,
             prompt_tokens_estimated=estimate.prompt_tokens,
@@ -454,7 +506,7 @@ class Teacher:
         if recorded:
             return
         spent = "unpriced" if step.usd is None else f"USD {step.usd:.4f} (estimated {step.usd_estimated:.4f})"
-        print(f"{step.step}: {step.sent - failed} of {step.sent} answered in {seconds:.0f} s; {spent}")
+        print(f"{step.step}: {estimate.requests - failed} of {estimate.requests} answered in {seconds:.0f} s; {spent}")
         if run.halted:
             print(f"stopped: {run.halted}")
 
@@ -478,26 +530,24 @@ class Teacher:
         if not pending:
             print(f"all {len(answered)} requests are answered in the journal; nothing to submit")
             return []
-        self._announce(self._estimate(pending, len(answered), schema, None))
-        highest = sum(item.highest_usd for item in pending) * price_table()["batch_factor"]
+        estimate = self._estimate(pending, len(answered), schema, None)
+        half = price_table()["batch_factor"]
+        prices = {} if self.price is None else {"usd_low": estimate.usd_low * half, "usd_high": estimate.usd_high * half}
+        self._announce(replace(estimate, minutes=None, **prices))
+        highest = sum(item.highest_usd for item in pending) * half
         if self.budget_usd is not None and self.spent_usd + highest > self.budget_usd:
             raise CourseError(
                 f"These {len(pending)} requests could cost USD {highest:.4f} as a batch, and USD "
                 f"{self.budget_usd - self.spent_usd:.4f} of the budget is left: raise budget_usd or submit fewer."
             )
-        return batches.submit(self, {item.key: item.request for item in pending}, schema, step or schema_name(schema))
+        requests_by_key = {item.key: item.request for item in pending}
+        highest_by_key = {item.key: item.highest_usd * half for item in pending}
+        return batches.submit(self, requests_by_key, highest_by_key, schema, step or schema_name(schema))
 
     def collect(self, batch_ids: str | Sequence[str], schema: type[BaseModel] | None = None) -> list[Reply]:
         """Return the replies of finished batches in the order of their requests. See `batches.collect`."""
         ids = [batch_ids] if isinstance(batch_ids, str) else list(batch_ids)
         return [reply for batch_id in ids for reply in batches.collect(self, batch_id, schema)]
-
-
-def _json_of(response) -> object:
-    try:
-        return response.json()
-    except ValueError:  # a page of HTML, say
-        return response.text
 
 
 def connect(
@@ -511,7 +561,8 @@ def connect(
 ) -> Teacher:
     """Connect to the endpoint that the settings name, or to the recording where they name none.
 
-    `budget_usd` bounds what this journal may ever cost, earlier runs included. `max_completion_tokens` bounds each
+    `budget_usd` bounds what this journal may ever cost, earlier runs and submitted batches included; several processes
+    at once may pass it by what they have in flight. `max_completion_tokens` bounds each
     reply, a reasoning model's hidden tokens included. With RECORD=1, a real teacher's replies go into `recording`.
 
     Raises:

@@ -116,9 +116,22 @@ def read_jsonl(path: str | Path) -> list[dict]:
     return rows
 
 
+def json_line(row: dict) -> str:
+    """Return a row as one line of JSON, with Korean as it is.
+
+    Half of a surrogate pair (an emoji that was cut) cannot be UTF-8; such a row is written in escapes throughout.
+    """
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(row)
+    return line + "\n"
+
+
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> Path:
     """Write one JSON object a line, with Korean as it is."""
-    return write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return write_atomic(path, "".join(map(json_line, rows)))
 
 
 def setting(name: str) -> str | None:

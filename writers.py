@@ -9,14 +9,13 @@ Cost of import: the standard library; pyarrow and openpyxl are imported where a 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from excel import UNWRITABLE, write_sheet
-from utils import CourseError, relative
+from utils import CourseError, json_line, relative
 
 NOT_HELD = "left out"
 
@@ -172,18 +171,9 @@ class Target:
 # --- files -----------------------------------------------------------------------------------
 
 
-def _json(row: dict) -> str:
-    text = json.dumps(row, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair can stand in JSON only as an escape
-        return json.dumps(row)
-    return text
-
-
 def _write_jsonl(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(_json(row) + "\n" for row in rows)
+        file.writelines(map(json_line, rows))
     return ()
 
 
@@ -196,7 +186,7 @@ def _write_json(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("[")
         for number, row in enumerate(rows):
-            file.write((",\n " if number else "\n ") + _json(row))
+            file.write((",\n " if number else "\n ") + json_line(row).rstrip("\n"))
         file.write("\n]\n")
     return ()
 

@@ -171,6 +171,57 @@ def test_many_requests_are_split_over_several_files(server, connect, monkeypatch
     assert [r.text for r in connect().collect(ids)] == asked
 
 
+def test_a_reply_may_hold_marks_that_look_like_line_ends(server, connect):
+    (batch_id,) = connect().submit(["가"])
+    server.finish(batch_id, lambda content: chat_completion("하나\u2028둘\x85셋"))
+    server.files[f"{batch_id}-output_file_id"] += b"\n\n"
+    assert connect().collect(batch_id)[0].text == "하나\u2028둘\x85셋"
+
+
+def test_a_batch_is_collected_with_its_own_schema_and_model(server, connect, tmp_path):
+    (batch_id,) = connect().submit(["가"], schema=SEED_WORDS.schema)
+    server.finish(batch_id, lambda content: chat_completion("no json"))
+    with pytest.raises(CourseError, match="collect it with the same"):
+        connect().collect(batch_id)
+    other = teacher.connect(journal=tmp_path / "journal.jsonl", model="gpt-4o")
+    with pytest.raises(CourseError, match="was submitted to gpt-4o-mini"):
+        other.collect(batch_id, schema=SEED_WORDS.schema)
+    assert (tmp_path / "journal.jsonl").read_text() == ""
+
+
+def test_a_batch_that_failed_throughout_can_be_submitted_again(server, connect):
+    (first,) = connect().submit(["가", "나"])
+    server.finish(first, lambda content: chat_completion("반", finish_reason="length", usage=(10, 10)))
+    assert all(reply.error for reply in connect().collect(first))
+    spent = connect().spent_usd
+    connect().collect(first)  # once more: it was paid for once
+    assert connect().spent_usd == pytest.approx(spent)
+    (second,) = connect(max_completion_tokens=9999).submit(["가", "나"])
+    assert second != first
+
+
+def test_batches_count_against_the_budget_from_the_moment_they_are_submitted(server, connect):
+    who = connect(budget_usd=0.001)
+    who.submit(["가"])
+    assert who.spent_usd > 0.0005
+    with pytest.raises(CourseError, match="budget is left"):
+        who.submit(["나"])
+
+
+def test_the_ledger_has_batches_too_and_asking_meanwhile_says_that_it_costs_again(server, connect, capsys):
+    who = connect()
+    (batch_id,) = who.submit(["가"], step="밤새")
+    assert "within a day" in capsys.readouterr().out
+    server.finish(batch_id, lambda content: chat_completion("예", usage=(1000, 100)))
+    who.collect(batch_id)
+    row = who.ledger().iloc[0]
+    assert (row["step"], row["sent"], row["prompt_tokens"]) == ("밤새", 1, 1000)
+    assert row["usd"] == pytest.approx((1000 * 0.15 + 100 * 0.6) / 1e6 / 2)
+    who.submit(["나"])
+    who.ask(["나"])
+    assert "paid for once more" in capsys.readouterr().out
+
+
 def test_a_budget_holds_for_batches_too(server, connect):
     with pytest.raises(CourseError, match="budget"):
         connect(budget_usd=0.001).submit([f"질문 {i}" for i in range(100)])

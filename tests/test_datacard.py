@@ -23,3 +23,9 @@ def test_a_changed_prompt_has_another_hash():
     assert changed.hash != GROUNDED_ANSWER.hash
     same = Prompt("another name", "another purpose", GROUNDED_ANSWER.system, GROUNDED_ANSWER.user, GroundedAnswer)
     assert same.hash == GROUNDED_ANSWER.hash
+
+
+def test_lengths_lie_within_the_texts():
+    rows = [{"a": "가" * 10}, {"a": "가" * 1000}]
+    assert datacard.lengths(rows, "a") == "109 to 901, median 505 (10th to 90th percentile)"
+    assert datacard.lengths([], "a") == "no rows"

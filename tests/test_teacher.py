@@ -350,7 +350,159 @@ def test_the_ledger_has_actual_beside_estimated_for_every_step(endpoint, connect
     assert table["usd"].sum() == pytest.approx(3 * (100 * 0.15 + 10 * 0.6) / 1e6)
 
 
+def test_a_reply_that_does_not_say_its_usage_counts_as_what_it_could_have_cost(endpoint, connect):
+    server = endpoint(lambda body: (200, chat_completion("예")))
+    who = connect(model="gpt-4o-mini", budget_usd=0.003, max_completion_tokens=2000)
+    replies = who.ask([f"질문 {i}" for i in range(50)])
+    assert 1 <= len(server.requests) <= 3
+    assert 0 < who.spent_usd <= 0.003
+    assert replies[0].usd > 0.001
+    assert connect(model="gpt-4o-mini").spent_usd == pytest.approx(who.spent_usd)
+
+
+def test_a_budget_is_that_of_the_journal_whoever_spends_it(endpoint, connect):
+    endpoint(lambda body: (time.sleep(0.01), echo(body))[1])
+    each = (100 * 0.15 + 10 * 0.60) / 1e6
+    options = {"model": "gpt-4o-mini", "budget_usd": each * 30, "concurrency": 1, "max_completion_tokens": 20}
+    both = [connect(**options), connect(**options)]
+    threads = [threading.Thread(target=who.ask, args=([f"{n} {i}" for i in range(40)],)) for n, who in enumerate(both)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # each learns of the other's spending when it writes its own: a few requests may be in flight meanwhile
+    assert 20 <= round(connect(**options).spent_usd / each) <= 34
+
+
+def test_one_journal_does_not_pay_for_anothers_failures(endpoint, connect, tmp_path):
+    endpoint(lambda body: (200, chat_completion("반", finish_reason="length", usage=(1000, 1000))))
+    connect(model="gpt-4o-mini").ask(["가"])
+    assert connect(model="gpt-4o-mini", journal=tmp_path / "other.jsonl").spent_usd == 0
+    assert (tmp_path / "other.failures.jsonl").exists()
+
+
+def test_the_ledger_counts_what_was_sent_and_not_what_was_asked_for(endpoint, connect):
+    endpoint(lambda body: (401, {"error": {"message": "no"}}))
+    who = connect(concurrency=1)
+    who.ask([f"질문 {i}" for i in range(20)])
+    assert who.ledger()["sent"].tolist() == [1]
+    assert who.ledger()["failed"].tolist() == [20]
+
+
 # --- failures ---
+
+
+def with_field(path, value):
+    """Return a completion in which one field is not what it should be."""
+    completion = chat_completion("예", usage=(3, 4))
+    *before, last = path
+    place = completion
+    for key in before:
+        place = place[key]
+    place[last] = value
+    return completion
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        with_field(["choices"], [None]),
+        with_field(["choices"], {"a": 1}),
+        with_field(["choices", 0, "message"], "x"),
+        with_field(["choices", 0, "message", "content"], [{"type": "text", "text": "예"}]),
+        with_field(["choices", 0, "message", "refusal"], {"why": "no"}),
+        with_field(["usage", "prompt_tokens_details"], [1]),
+        with_field(["usage", "completion_tokens"], "3"),
+        ["a list"],
+    ],
+)
+def test_an_odd_reply_does_not_take_the_others_with_it(endpoint, connect, odd):
+    endpoint(lambda body: (200, odd) if body["messages"][0]["content"] == "이상한 것" else echo(body))
+    replies = connect(concurrency=4).ask(["가", "이상한 것", "나", "다"])
+    assert [reply.text for reply in (replies[0], *replies[2:])] == ["가", "나", "다"]
+    assert len(read_jsonl(connect().journal.path)) + len(read_jsonl(connect().failures.path) if replies[1].error else []) == 4
+
+
+def test_half_an_emoji_in_a_reply_or_a_prompt_is_kept_or_named(endpoint, connect):
+    endpoint(lambda body: (200, chat_completion("반쪽 \ud83d")))
+    replies = connect().ask(["가", "나"])
+    assert [reply.text for reply in replies] == ["반쪽 \ud83d"] * 2
+    assert all(reply.from_journal and reply.text == "반쪽 \ud83d" for reply in connect().ask(["가", "나"]))
+    (bad,) = connect().ask(["질문 \ud83d"])
+    assert bad.error or bad.text
+
+
+def test_a_write_that_fails_is_not_remembered_as_done(endpoint, connect, monkeypatch):
+    endpoint(echo)
+    who = connect()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(CourseError, match="No space left on device"):
+        who.ask(["가"])
+    assert who.journal.rows == {}
+
+
+def test_a_validator_that_raises_anything_is_a_failure(endpoint, connect):
+    class Odd(BaseModel):
+        text: str
+
+        def model_post_init(self, context):
+            raise KeyError("odd")
+
+    endpoint(lambda body: (200, chat_completion('{"text": "예"}')))
+    (reply,) = connect().ask(["가"], schema=Odd)
+    assert "validator of Odd" in reply.error
+
+
+@pytest.mark.parametrize(
+    "given", ["전세란?", {"role": "user", "content": "전세란?"}, [3], [["가"]], [{"role": "user", "content": "가"}]]
+)
+def test_one_request_in_the_place_of_a_list_is_refused_before_anything_is_sent(endpoint, connect, given):
+    server = endpoint(echo)
+    with pytest.raises(CourseError):
+        connect().ask(given)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["n", "model", "stream", "response_format"])
+def test_parameters_that_the_teacher_sets_itself_are_refused(name):
+    with pytest.raises(CourseError, match=f"sets {name}"):
+        Request("가", **{name: 8})
+    with pytest.raises(CourseError, match="no JSON"):
+        Request("가", stop={1, 2})
+
+
+def test_a_refusal_of_one_requests_own_parameter_does_not_change_the_others(endpoint, connect):
+    def answer(body):
+        if "max_tokens" in body:
+            said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+            return 400, {"error": {"message": said, "param": "max_tokens"}}
+        return echo(body)
+
+    endpoint(answer)
+    replies = connect(concurrency=1).ask([Request("가", max_tokens=100), "나", "다"])
+    assert [bool(reply.error) for reply in replies] == [True, False, False]
+
+
+@pytest.mark.parametrize("answer", [(429, {"error": {"message": "pay", "type": "insufficient_quota"}}), (402, {"error": {}})])
+def test_spent_credit_stops_the_run_however_it_is_said(endpoint, connect, no_retries, answer):
+    server = endpoint(lambda body: answer)
+    connect(concurrency=1).ask([f"{i}" for i in range(20)])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["열쇠", "a\x01b"])
+def test_a_key_that_can_be_none_is_named(connect, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(CourseError, match="characters that no key has") as error:
+        connect()
+    assert key not in str(error.value)
+
+
+@pytest.mark.parametrize("price", ["nan,1", "-1,1", "1", "inf,0"])
+def test_a_price_is_a_number(connect, monkeypatch, price):
+    monkeypatch.setenv("TEACHER_PRICE", price)
+    with pytest.raises(CourseError, match="TEACHER_PRICE"):
+        connect()
 
 
 def test_a_refused_key_stops_the_run_and_stays_secret(endpoint, connect, capsys, tmp_path):
@@ -371,8 +523,13 @@ def test_a_server_that_echoes_the_key_does_not_bring_it_into_any_file(endpoint, 
     answers = iter([(200, chat_completion(f"열쇠는 {SECRET}")), (400, {"error": {"message": f"odd {SECRET}"}})])
     endpoint(lambda body: next(answers))
     replies = connect(concurrency=1).ask(["가", "나"])
+    endpoint(lambda body: (200, chat_completion(GOOD.replace("란 무엇", SECRET))))
+    replies += connect().ask(["다"], schema=SEED_WORDS.schema)  # nor into the parsed value
+    endpoint(lambda body: (400, {"error": {"message": "x" * 185 + SECRET}}))  # nor half of it, where a message is cut
+    replies += connect().ask(["라"])
     kept = "".join(path.read_text() for path in tmp_path.iterdir())
-    assert SECRET not in kept + repr(replies) + str(capsys.readouterr())
+    shown = kept + repr(replies) + str(capsys.readouterr())
+    assert SECRET not in shown and SECRET[:12] not in shown
     assert replies[0].text == "열쇠는 [key]"
 
 
@@ -526,8 +683,9 @@ def test_an_endpoint_that_is_down_is_named_and_the_rest_is_not_tried(connect, mo
     assert sum("not sent" in reply.error for reply in replies) == 47
 
 
-def test_an_address_that_is_none_is_refused_at_once(connect, monkeypatch):
-    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:11434")
+@pytest.mark.parametrize("address", ["localhost:11434", "http://h:abc/v1", "http://[::1/v1", "ftp://h/v1"])
+def test_an_address_that_is_none_is_refused_at_once(connect, monkeypatch, address):
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(CourseError, match="http address"):
         connect()
 
