@@ -48,7 +48,7 @@ class Endpoint:
         """Return a text as it came from the endpoint without the key, should it echo it; before it is parsed or cut."""
         if self.secret and len(self.secret) > 6:  # "none", "ollama": no secret, and perhaps a word of the reply
             text = text.replace(self.secret, "[key]")
-        return re.sub(r"\bsk-[\w-]{8,}", "[key]", text)
+        return re.sub(r"\bsk-[\w-]{8,}", "[key]", text) if "sk-" in text else text
 
 
 def choose(model: str, recording: Path) -> Endpoint:
@@ -85,12 +85,21 @@ def _opener(base_url: str, key: str, recorded: dict[str, dict] | None = None) ->
         import openai
 
         options = {} if recorded is None else {"transport": transport(recorded)}
-        http_client = openai.DefaultAsyncHttpxClient(event_hooks={"response": [check_response]}, **options)
+        hooks = {"response": [check_response]}
+        http_client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, verify=_certificates(), **options)
         return openai.AsyncOpenAI(
             base_url=base_url, api_key=key, timeout=TIMEOUT_S, max_retries=MAX_RETRIES, http_client=http_client
         )
 
     return open_client
+
+
+@lru_cache
+def _certificates():
+    """Return the certificates to check a server by, read once: that takes 30 ms for each client."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 async def check_response(response) -> None:

@@ -62,7 +62,7 @@ Asked = str | Sequence[Message] | Request
 DEFAULT_MODEL = "gpt-4o-mini"
 RECORDED_MODEL = "recording"  # the name under which recorded replies stand in the journal: never a model's
 MAX_COMPLETION_TOKENS = 2048  # bounds what one request can cost
-CONNECTIONS_A_POOL = 16
+CONNECTIONS_A_POOL = 8
 # Failures of requests that no model has seen; any other without a usage may have been billed.
 NEVER_BILLED = {
     "not_recorded", "refused_key", "unknown_model", "forbidden", "insufficient_quota", "rate_limit", "bad_request",
@@ -371,7 +371,7 @@ class Teacher:
 
     def _read(self, response, schema) -> Outcome:
         """Return what a reply holds, whatever the endpoint has put into it."""
-        text = self.endpoint.scrub(response.text)
+        text = self.endpoint.scrub(response.content.decode(errors="replace"))
         try:
             body = json.loads(text)
         except ValueError:  # a page of HTML, say
@@ -418,7 +418,7 @@ class Teacher:
             "model": self.model_in_journal,
             "schema": schema_name(schema),
             "text": outcome.text,
-            "usage": asdict(outcome.usage) if outcome.usage else None,
+            "usage": dict(vars(outcome.usage)) if outcome.usage else None,
             "usd": self._usd(outcome.usage),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -106,7 +106,7 @@ def test_open_book_rows_are_the_closed_book_ones_with_their_document_among_two_o
 
 def test_dialogues_have_a_history_that_is_one():
     with_history = [row for row in formats.load_rows("medical_dialogues") if row["history"]]
-    assert len(with_history) >= 20
+    assert len(with_history) >= 40
     for row in with_history:
         turns = [text for pair in row["history"] for text in pair] + [row["instruction"]]
         assert all(one != other for one, other in pairwise(turns))
