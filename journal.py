@@ -97,11 +97,12 @@ class LineFile:
             raise CourseError(f"{relative(self.path)} was cut short while in use; run this again to read it anew.")
         if size == self._offset:
             return
+        name = relative(self.path)
         with self.path.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 self._lines += 1
-                place = f"{relative(self.path)}, line {self._lines}"
+                place = f"{name}, line {self._lines}"
                 if not line.strip():
                     continue
                 try:
