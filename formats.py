@@ -1,7 +1,7 @@
 """Data sets by name or path, in every format of the four systems, as one canonical record; checked, and written back.
 
     python formats.py check PATH|NAME [--recipe NAME] [--against NAME]
-    python formats.py convert IN OUT --to sft|dpo|rw|pt|messages|sharegpt|qa|task|csv|parquet|xlsx
+    python formats.py convert IN OUT --to sft|dpo|rw|pt|messages|sharegpt|qa|seed_word|task|csv|parquet|xlsx
 
 `data/dataset_info.json` registers data sets as system C does: `hf_hub_url` (wins over the others), `script_url` (refused),
 `file_name`, `file_sha1`, `columns` (`prompt`, `query`, `response`, `history`; defaults instruction, input, output, none),
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     converting = commands.add_parser("convert", help="write a data set in another format")
     converting.add_argument("source", metavar="IN")
     converting.add_argument("target", metavar="OUT")
-    converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, task, csv, parquet, xlsx")
+    converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, seed_word, task, csv ...")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "check":
