@@ -24,30 +24,41 @@ class Recipe:
     device: str  # "cpu" | "cuda"
     dtype: str = "bfloat16"
     attention: str = "sdpa"
+    quantization: str | None = None  # "nf4": frozen weights in 4 bits (QLoRA)
     # LoRA
     lora_r: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     target_modules: tuple[str, ...] = LINEAR_LAYERS
+    # optimiser, for every stage
+    optimizer: str = "adamw_torch"
+    scheduler: str = "cosine"
+    warmup: float = 0.05  # below 1 a share of the steps, else their number
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_length: int = 512  # tokens of prompt and completion
+    accumulation: int = 1
     # supervised fine-tuning
     learning_rate: float = 1e-3
-    scheduler: str = "cosine"
-    warmup_share: float = 0.05
-    max_grad_norm: float = 1.0
     batch_size: int = 8
-    accumulation: int = 1
     epochs: float = 1.0
-    max_length: int = 512  # tokens of prompt and completion
-    optimizer: str = "adamw_torch"
+    packing: bool = False  # several rows in one, none of which sees another
+    # continued pre-training; the batch is that of supervised fine-tuning
+    pretrain_learning_rate: float = 1e-3
+    pretrain_epochs: float = 1.0
+    # reward model; the batch is that of DPO
+    reward_learning_rate: float = 2e-4
+    reward_epochs: float = 1.0
     # direct preference optimisation
     dpo_learning_rate: float = 5e-5
     dpo_beta: float = 0.1
-    dpo_batch_size: int = 4
+    dpo_batch_size: int = 4  # pairs
     dpo_epochs: float = 1.0
     dpo_pairs: int | None = None  # how many pairs dpo.ipynb trains on; None = all
-    # reward model
-    reward_learning_rate: float = 2e-4
-    reward_epochs: float = 1.0
+    # checkpoints and validation
+    save_steps: int = 50
+    keep_checkpoints: int = 2
+    early_stopping: int | None = None  # stop after so many validations without a better loss
     # generation
     generation_batch: int = 20
     max_new_tokens: int = 96
@@ -71,15 +82,94 @@ RECIPES = {
             device="cuda",
             lora_r=4,
             lora_alpha=32,
-            learning_rate=1e-4,
-            max_grad_norm=0.3,
-            batch_size=4,
-            accumulation=2,
-            epochs=5.0,
-            max_length=1024,
             optimizer="adamw_torch_fused",
+            max_grad_norm=0.3,
+            max_length=1024,
+            accumulation=2,
+            learning_rate=1e-4,
+            batch_size=4,
+            epochs=5.0,
+            pretrain_learning_rate=1e-4,
+            reward_learning_rate=1e-4,
             dpo_learning_rate=1e-5,
             max_new_tokens=256,
+        ),
+        # The hospital's scripts: Llama 3 8B in 4 bits, 2 x 4, linear with ten steps of warm-up.
+        Recipe(
+            name="llama-3-8b-qlora",
+            model="meta-llama/Meta-Llama-3-8B",
+            device="cuda",
+            quantization="nf4",
+            lora_r=16,
+            optimizer="adamw_8bit",
+            scheduler="linear",
+            warmup=10,
+            weight_decay=0.01,
+            max_length=1024,
+            accumulation=4,
+            learning_rate=2e-4,
+            batch_size=2,
+            epochs=3.0,
+            pretrain_learning_rate=2e-4,
+            reward_learning_rate=1e-4,
+            dpo_learning_rate=5e-6,
+            dpo_batch_size=2,
+            dpo_epochs=5.0,
+            keep_checkpoints=5,
+            max_new_tokens=512,
+            seed=3407,
+        ),
+        # The medical trainer: Llama 2 7B in 4 bits, query and value alone, 8 x 4, cosine.
+        Recipe(
+            name="llama-2-7b-qlora",
+            model="meta-llama/Llama-2-7b-chat-hf",
+            device="cuda",
+            quantization="nf4",
+            lora_r=8,
+            lora_alpha=32,
+            target_modules=("q_proj", "v_proj"),
+            warmup=0.0,
+            max_length=1024,
+            accumulation=4,
+            learning_rate=5e-5,
+            batch_size=8,
+            epochs=2.0,
+            pretrain_learning_rate=5e-5,
+            reward_learning_rate=5e-5,
+            dpo_learning_rate=1e-5,
+            save_steps=1000,
+            max_new_tokens=512,
+        ),
+        # The Korean task suite: SOLAR 10.7B, and later Llama 3.1 8B, in 4 bits, 4 x 4, length 2048.
+        *(
+            Recipe(
+                name=name,
+                model=model,
+                device="cuda",
+                quantization="nf4",
+                lora_r=8,
+                lora_alpha=32,
+                optimizer="adamw_8bit",
+                scheduler="linear",
+                warmup=0.0,
+                weight_decay=0.01,
+                max_length=2048,
+                accumulation=4,
+                learning_rate=2e-4,
+                batch_size=4,
+                epochs=3.0,
+                pretrain_learning_rate=2e-4,
+                reward_learning_rate=1e-4,
+                dpo_learning_rate=5e-6,
+                save_steps=9811,
+                keep_checkpoints=3,
+                max_new_tokens=256,
+                seed=3407,
+            )
+            for name, model in (
+                ("solar-10.7b-qlora", "upstage/SOLAR-10.7B-v1.0"),
+                ("llama-3.1-8b-qlora", "meta-llama/Llama-3.1-8B"),
+            )
         ),
     )
 }

@@ -112,7 +112,8 @@ def _arguments(recipe: Recipe, output_dir: Path, batch_size: int, learning_rate:
         "num_train_epochs": epochs,
         "learning_rate": learning_rate,
         "lr_scheduler_type": recipe.scheduler,
-        "warmup_steps": recipe.warmup_share,  # below 1 it is a share
+        "warmup_steps": recipe.warmup,  # below 1 it is a share
+        "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "optim": recipe.optimizer,
         "bf16": recipe.dtype == "bfloat16",

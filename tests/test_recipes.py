@@ -9,7 +9,7 @@ from utils import CourseError
 def test_the_l4_recipe_is_the_reference_courses():
     recipe = recipes.RECIPES["gemma-2b-l4"]
     assert (recipe.lora_r, recipe.lora_alpha, recipe.learning_rate, recipe.scheduler) == (4, 32, 1e-4, "cosine")
-    assert (recipe.batch_size, recipe.accumulation, recipe.epochs, recipe.warmup_share) == (4, 2, 5.0, 0.05)
+    assert (recipe.batch_size, recipe.accumulation, recipe.epochs, recipe.warmup) == (4, 2, 5.0, 0.05)
     assert (recipe.dtype, recipe.optimizer) == ("bfloat16", "adamw_torch_fused")
 
 
