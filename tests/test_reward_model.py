@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-import models
+import adapters
 import reward_model
 import training
 from reward_model import PairAccuracy
@@ -25,14 +25,14 @@ def test_it_learns_pairs_and_its_saved_head_gives_the_same_scores(
     tiny_model, tiny_recipe, tokenizer, pairs, parent, tmp_path
 ):
     recipe = replace(tiny_recipe, reward_epochs=40.0, reward_learning_rate=1e-2)
-    model = models.merge_adapter(tiny_model, parent)
+    model = adapters.merge_adapter(tiny_model, parent)
     result = training.reward(
         recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "reward", held_out=pairs
     )
     assert result.log[0]["loss"] == pytest.approx(0.69, abs=0.05)  # the new head prefers nothing yet
     assert result.log[-1]["loss"] < 0.3
     assert result.figures["accuracy"] == 1
-    assert models._card(result.adapter)["parent_sha256"] == models.adapter_hash(parent)
+    assert adapters._card(result.adapter)["parent_sha256"] == adapters.adapter_hash(parent)
     loaded = reward_model.load_reward_model(model, tokenizer, result.adapter)
     again = reward_model.pair_accuracy(loaded, tokenizer, pairs, recipe)
     assert again.accuracy == 1  # a head that was not saved would be a new random one

@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-import models
+import adapters
 import trainers
 import training
 from prompts import END_OF_TURN
@@ -41,7 +41,7 @@ def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
 def four_losses(trainer_class, config, rows, *, tiny_model, tiny_recipe, tokenizer):
     """Return the losses of four steps from the same adapter, and leave the model as it was."""
     torch.manual_seed(0)
-    model = models.add_adapter(tiny_model, tiny_recipe)
+    model = adapters.add_adapter(tiny_model, tiny_recipe)
     trainer = trainer_class(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
     model.unload()
@@ -69,14 +69,14 @@ def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tok
     before = training.held_out_loss(tiny_model, tokenizer, records, recipe)
     result = training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
     assert training.held_out_loss(tiny_model, tokenizer, records, recipe) == pytest.approx(before)  # base untouched
-    merged = models.merge_adapter(tiny_model, result.adapter)
+    merged = adapters.merge_adapter(tiny_model, result.adapter)
     after = training.held_out_loss(merged, tokenizer, records, recipe)
     assert after < before - 0.2  # the narrow model's random head is frozen, which leaves it little room
     assert result.log[-1]["loss"] == pytest.approx(after, rel=0.1)
-    card = models._card(result.adapter)
+    card = adapters._card(result.adapter)
     assert card["stage"] == "sft"
     assert card["data_rows"] == 4
-    assert card["adapter_sha256"] == models.adapter_hash(result.adapter)
+    assert card["adapter_sha256"] == adapters.adapter_hash(result.adapter)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
@@ -91,18 +91,18 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
 
     recipe = replace(tiny_recipe, dpo_epochs=20.0)
     parent = training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
-    model = models.merge_adapter(tiny_model, parent)
+    model = adapters.merge_adapter(tiny_model, parent)
     rows = training.encode_preference(pairs, tokenizer, 128).rows
     reference = training.reference_logprobs(model, rows, tokenizer, recipe)
     assert training.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
     result = training.dpo(recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
     assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert result.log[0]["rewards/margins"] == pytest.approx(0, abs=1e-3)
-    tuned = models.merge_adapter(model, result.adapter)
+    tuned = adapters.merge_adapter(model, result.adapter)
     now = training.preference_loss(tuned, reference, tokenizer, recipe)
     assert now["loss"] < math.log(2)
     assert now["accuracy"] == 1
-    assert models._card(result.adapter)["parent_sha256"] == models.adapter_hash(parent)
+    assert adapters._card(result.adapter)["parent_sha256"] == adapters.adapter_hash(parent)
 
 
 def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
@@ -153,9 +153,9 @@ def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_
     recipe = replace(tiny_recipe, epochs=20.0, learning_rate=3e-2, lora_r=16)
     before = training.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
     result = training.pretrain(recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain")
-    after = training.perplexity(models.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
+    after = training.perplexity(adapters.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
     assert after < 0.8 * before
-    assert models._card(result.adapter)["stage"] == "pretrain"
+    assert adapters._card(result.adapter)["stage"] == "pretrain"
 
 
 def test_the_command_line_refuses_data_of_another_stage():

@@ -1,0 +1,134 @@
+"""LoRA adapters: put on, merged, saved with their run card, and found again.
+
+Cost of import: pydantic (through models); torch and peft are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipes import Recipe
+from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
+
+
+def add_adapter(model, recipe: Recipe):
+    """Return the model with a fresh LoRA adapter: B is zero, so nothing changes before the first step."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=list(recipe.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def merge_adapter(model, adapter: str | Path):
+    """Return the model with a saved adapter merged into its weights.
+
+    The sum is formed in float32 and rounded once to the weights' own dtype, because in bf16 small updates round away.
+
+    Raises:
+        CourseError: the folder holds no adapter, or one for another model.
+    """
+    import torch
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_config.json").exists():
+        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
+    dtype = model.dtype
+    try:
+        adapted = PeftModel.from_pretrained(_cast_parameters(model, torch.float32), adapter)
+    except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
+        raise CourseError(
+            f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
+            "load the model that it was trained on."
+        ) from None
+    return _cast_parameters(adapted.merge_and_unload(safe_merge=True), dtype).eval()
+
+
+def _cast_parameters(model, dtype):
+    """Cast the parameters alone: `model.to(dtype)` would also round the rotary frequencies, which stay in float32."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def require_replaceable(folder: str | Path, parent: str | Path | None = None) -> None:
+    """Raise a CourseError if saving an adapter to this folder would delete something else.
+
+    A folder that is missing, empty, or holds an earlier run may be replaced; the adapter that a run starts from may
+    not.
+    """
+    folder = Path(folder)
+    if parent is not None and folder.resolve() == Path(parent).resolve():
+        raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held - {"checkpoints"} and "run.json" not in held:  # a run that died leaves its checkpoints alone
+        raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
+
+
+def save_adapter(model, folder: Path, card: dict) -> Path:
+    """Save an adapter in bf16 with its run card; the adapter's own SHA-256 goes into the card."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    require_replaceable(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    # save_embedding_layers: "auto" would ask the hub for the base model's configuration
+    model.save_pretrained(folder, save_embedding_layers=False)
+    weights = folder / "adapter_model.safetensors"
+    save_file({k: v.to(torch.bfloat16) for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)  # peft's card names machine paths
+    config = read_json(folder / "adapter_config.json")
+    config["base_model_name_or_path"] = card["base"]
+    config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in any order
+    write_json(folder / "adapter_config.json", config)
+    write_json(folder / "run.json", {**card, "adapter_sha256": adapter_hash(folder)})
+    return folder
+
+
+def adapter_hash(folder: str | Path) -> str:
+    """Return the SHA-256 of an adapter's weights."""
+    return hashlib.sha256((Path(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The SFT adapter and, on top of it, the DPO adapter that was trained from exactly it."""
+
+    sft: Path
+    dpo: Path | None
+    reason: str
+
+
+def _card(folder: Path) -> dict:
+    return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+
+
+def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
+    """Return the adapters to go on from: the learner's own in `outputs/`, else those shipped in `assets/`.
+
+    A DPO adapter counts only with the very SFT adapter that it was trained from, and an adapter only on the base
+    that the recipe names.
+
+    Raises:
+        CourseError: neither place has adapters for this recipe's model.
+    """
+    missing = []
+    for root, what in ((OUTPUTS, "trained on this machine"), (ASSETS, "shipped with the course")):
+        sft, dpo = root / "sft", root / "dpo"
+        sft_card, dpo_card = _card(sft), _card(dpo)
+        if sft_card.get("base") != recipe.model:
+            missing.append(f"{root.name}/sft is not there for {recipe.model}")
+        elif need_dpo and dpo_card.get("parent_sha256") != sft_card["adapter_sha256"]:
+            missing.append(f"{root.name}/dpo was not trained from {root.name}/sft")
+        else:
+            return Adapters(sft, dpo if need_dpo else None, what)
+    notebooks = "train.ipynb and then dpo.ipynb" if need_dpo else "train.ipynb"
+    raise CourseError(f"There is no adapter to start from ({'; '.join(missing)}); run {notebooks} first.")
