@@ -6,12 +6,16 @@ Cost of import: pydantic (through models); torch and peft are imported where the
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from recipes import Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
+
+UNFINISHED = "saving-"  # folders that a killed run may leave behind
 
 
 def add_adapter(model, recipe: Recipe):
@@ -59,6 +63,49 @@ def _cast_parameters(model, dtype):
     return model
 
 
+def merge_chain(model, adapter: str | Path):
+    """Return the base model with an adapter merged in, after those that it was trained on top of.
+
+    Raises:
+        CourseError: as for `merge_adapter`, or an earlier adapter of the chain is not where the run card says.
+    """
+    for one in chain(adapter):
+        model = merge_adapter(model, one)
+    return model
+
+
+def chain(adapter: str | Path) -> list[Path]:
+    """Return the adapters that lead to this one, from the base model up, itself last.
+
+    Raises:
+        CourseError: an earlier one is not where the run card says, or is another one by now.
+    """
+    steps = [Path(adapter)]
+    while card := _card(steps[0]):
+        if not card.get("parent_sha256"):
+            break
+        parent = (steps[0] / card.get("parent", "../sft")).resolve()
+        if not (parent / "adapter_model.safetensors").exists() or adapter_hash(parent) != card["parent_sha256"]:
+            raise CourseError(
+                f"{relative(steps[0])} was trained on top of an adapter that is not at {relative(parent)} any more; "
+                "put that adapter back there, or train this one again."
+            )
+        steps.insert(0, parent)
+    return steps
+
+
+def require_base(adapter: str | Path, model: str) -> None:
+    """Raise a CourseError if the folder holds no adapter, or one that its run card says is for another model."""
+    if not (Path(adapter) / "adapter_config.json").exists():
+        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
+    base = _card(Path(adapter)).get("base", model)
+    if base != model:
+        raise CourseError(
+            f"The adapter {relative(adapter)} was trained on {base}, and the recipe's model is {model}; "
+            "choose the recipe of that model, or another adapter."
+        )
+
+
 def require_replaceable(folder: str | Path, parent: str | Path | None = None) -> None:
     """Raise a CourseError if saving an adapter to this folder would delete something else.
 
@@ -69,27 +116,44 @@ def require_replaceable(folder: str | Path, parent: str | Path | None = None) ->
     if parent is not None and folder.resolve() == Path(parent).resolve():
         raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    held -= {name for name in held if name.startswith(UNFINISHED)}
     if held - {"checkpoints"} and "run.json" not in held:  # a run that died leaves its checkpoints alone
         raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
 
 
-def save_adapter(model, folder: Path, card: dict) -> Path:
-    """Save an adapter in bf16 with its run card; the adapter's own SHA-256 goes into the card."""
+def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None, state: dict | None = None) -> Path:
+    """Save an adapter in bf16 with its run card; the adapter's own SHA-256 and its parent's go into the card.
+
+    All is written beside its place first. A run killed before the exchange still has its checkpoints, and one killed
+    within it its new files.
+
+    state: the gathered weights, where several processes hold a part each.
+    """
     import torch
     from safetensors.torch import load_file, save_file
 
-    require_replaceable(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    require_replaceable(folder, parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
     # save_embedding_layers: "auto" would ask the hub for the base model's configuration
-    model.save_pretrained(folder, save_embedding_layers=False)
-    weights = folder / "adapter_model.safetensors"
+    model.save_pretrained(work, save_embedding_layers=False, state_dict=state)
+    weights = work / "adapter_model.safetensors"
     save_file({k: v.to(torch.bfloat16) for k, v in load_file(weights).items()}, weights, {"format": "pt"})
-    (folder / "README.md").unlink(missing_ok=True)  # peft's card names machine paths
-    config = read_json(folder / "adapter_config.json")
+    config = read_json(work / "adapter_config.json")
     config["base_model_name_or_path"] = card["base"]
     config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in any order
-    write_json(folder / "adapter_config.json", config)
-    write_json(folder / "run.json", {**card, "adapter_sha256": adapter_hash(folder)})
+    write_json(work / "adapter_config.json", config)
+    line = {"parent": None, "parent_sha256": None}
+    if parent is not None:
+        line = {"parent": Path(os.path.relpath(parent, folder)).as_posix(), "parent_sha256": adapter_hash(parent)}
+    write_json(work / "run.json", {**card, **line, "adapter_sha256": adapter_hash(work)})
+    for old in folder.iterdir():
+        if old != work and old.name != "checkpoints":
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+        os.replace(work / name, folder / name)
+    shutil.rmtree(work)  # what is left is peft's own card, which names machine paths
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return folder
 
 

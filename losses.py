@@ -10,6 +10,8 @@ Cost of import: torch.
 from __future__ import annotations
 
 from functools import lru_cache
+from types import MethodType
+from typing import NamedTuple
 
 import torch
 
@@ -66,10 +68,17 @@ def token_logprobs(
     return _TokenLogprobs.apply(hidden, head_weight, targets)
 
 
+class CompletionLogprobs(NamedTuple):
+    """Log-probability of every completion token, and the row of the batch that it stands in: (completion tokens,) each."""
+
+    logprobs: torch.Tensor
+    rows: torch.Tensor
+
+
 def completion_logprobs(
-    model, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log-probability of every completion token, and the row of the batch that it stands in.
+    model, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor, **inputs: torch.Tensor
+) -> CompletionLogprobs:
+    """Return the log-probability of every completion token.
 
     Only positions whose next label is not -100 pass through the head.
 
@@ -85,14 +94,35 @@ def completion_logprobs(
         )
     decoder = getattr(causal_lm, causal_lm.base_model_prefix)
     hidden = decoder(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs
     ).last_hidden_state  # (batch, seq, width)
     counted = labels[:, 1:] != -100  # position t predicts token t + 1
     head_weight = causal_lm.get_output_embeddings().weight
     logprobs = token_logprobs(
         hidden[:, :-1][counted].to(head_weight.dtype), head_weight, labels[:, 1:][counted]
     )
-    return logprobs, counted.nonzero()[:, 0]
+    return CompletionLogprobs(logprobs, counted.nonzero()[:, 0])
+
+
+def add_completion_head(causal_lm) -> None:
+    """Let `causal_lm(..., completion_labels=labels)` return CompletionLogprobs in place of logits.
+
+    A trainer calls the model through the wrappers that share gradients between processes (DDP, FSDP, DeepSpeed), and
+    these act on `forward` alone. Without `completion_labels`, forward is what it was.
+    """
+    causal_lm.forward = MethodType(_forward_with_completion_head, causal_lm)
+
+
+def remove_completion_head(causal_lm) -> None:
+    """Undo `add_completion_head`."""
+    causal_lm.__dict__.pop("forward", None)
+
+
+def _forward_with_completion_head(self, *arguments, completion_labels=None, **inputs):
+    if completion_labels is None:
+        return type(self).forward(self, *arguments, **inputs)
+    given = {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
+    return completion_logprobs(self, attention_mask=inputs.get("attention_mask"), labels=completion_labels, **given)
 
 
 def sum_by_row(values: torch.Tensor, rows: torch.Tensor, batch_size: int) -> torch.Tensor:

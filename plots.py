@@ -6,26 +6,13 @@ Cost of import: matplotlib; numpy, rapidfuzz and pydantic through judging.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import matplotlib.pyplot as plt
-from matplotlib import font_manager
 
 from judging import Report
+from korean_font import use_korean_font
 
 BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a"
-
-
-def use_korean_font() -> None:
-    """Register NanumGothic from its package; matplotlib's own fonts have no Hangul."""
-    # found without importing: the package's own code needs distutils, which Python 3.12 no longer has
-    package = find_spec("koreanize_matplotlib")
-    if package is None:
-        return
-    for file in ("NanumGothic.ttf", "NanumGothicBold.ttf"):
-        font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / file)
-    plt.rcParams.update({"font.family": "NanumGothic", "axes.unicode_minus": False})
 
 
 use_korean_font()

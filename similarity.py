@@ -615,7 +615,8 @@ def rank(
     return ranked[:top_k]
 
 
-def _content_words(texts: Sequence[str]) -> list[list[str]]:
+def content_words(texts: Sequence[str]) -> list[list[str]]:
+    """Return the content morphemes of each text (nouns, stems of verbs and adjectives, Latin words), lower-cased."""
     words = [_WORD.findall(unicodedata.normalize("NFC", text).lower()) for text in texts]
     return [[t.form for t in tokens if t.tag.startswith(CONTENT_TAGS)] for tokens in _analyse(words)]
 
@@ -625,7 +626,7 @@ def _bm25_index(documents: tuple[str, ...]):
     import bm25s
 
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each step as soon as any handler listens
-    words = _content_words(documents)
+    words = content_words(documents)
     if not any(words):
         return None
     index = bm25s.BM25()
@@ -637,7 +638,7 @@ def _bm25_scores(query: str, documents: tuple[str, ...]) -> Sequence[float]:
     index = _bm25_index(documents)
     if index is None:
         return [0.0] * len(documents)
-    words = [word for word in _content_words([query])[0] if word in index.vocab_dict]
+    words = [word for word in content_words([query])[0] if word in index.vocab_dict]
     return index.get_scores(words) if words else [0.0] * len(documents)
 
 

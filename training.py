@@ -1,9 +1,11 @@
 """Train: continued pre-training, SFT, a reward model and DPO, on TRL's trainers with one faster loss.
 
     python training.py pretrain --train_dataset corpus.txt
-    python training.py sft --train_dataset my.jsonl --output_dir outputs/my_sft
-    python training.py reward --train_dataset pairs.jsonl --sft outputs/my_sft
-    python training.py dpo --train_dataset pairs.jsonl --sft outputs/my_sft --output_dir outputs/my_dpo
+    python training.py sft --train_dataset my.jsonl --eval_dataset held_out.jsonl --output_dir outputs/my_sft
+    python training.py reward --train_dataset pairs.jsonl --model_path outputs/my_sft
+    python training.py dpo --train_dataset pairs.jsonl --model_path outputs/my_sft --output_dir outputs/my_dpo
+
+A run that was killed continues from its last whole checkpoint when it is started again.
 
 Cost of import: pydantic (through prompts); torch, transformers, trl and peft come with the first stage.
 """
@@ -11,145 +13,226 @@ Cost of import: pydantic (through prompts); torch, transformers, trl and peft co
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
-import platform
+import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import adapters
+import checkpoints
 import formats
 import models
+from encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
+from overrides import Config, read_config, with_overrides
+from preference_health import measure
 from progress import bar
-from prompts import render
-from recipes import RECIPES, Choice, Recipe, choose
+from recipe_table import RECIPES, Recipe
+from recipes import choose, estimate
+from run_card import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, relative, seed_everything
 
 LN_2 = math.log(2)
-
-
-# --- data ------------------------------------------------------------------------------------
+HEALTH_ANSWERS = 20  # written before and after DPO
+TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Tokenised rows ready for a trainer, and the ids of those left out because they are too long."""
+class Stage:
+    """A stage of training: what its records must have, and where the recipe keeps its settings."""
 
-    rows: list[dict]
-    too_long: list[str]
+    name: str
+    what: str
+    wanted: str  # the field of a record
+    learning_rate: str
+    epochs: str
+    batch_size: str
 
 
-def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
-    """Render SFT records to {"input_ids", "labels"}; labels are -100 outside the completion.
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "pretrain", "continued pre-training on plain text", "text",
+            "pretrain_learning_rate", "pretrain_epochs", "batch_size",
+        ),
+        Stage("sft", "supervised fine-tuning", "completion", "learning_rate", "epochs", "batch_size"),
+        Stage(
+            "reward", "a reward model from preference pairs", "chosen",
+            "reward_learning_rate", "reward_epochs", "dpo_batch_size",
+        ),
+        Stage(
+            "dpo", "direct preference optimisation", "chosen",
+            "dpo_learning_rate", "dpo_epochs", "dpo_batch_size",
+        ),
+    )
+}  # fmt: skip
 
-    A row over `max_length` is left out and named, never cut: cutting takes the end token away.
+
+@dataclass(frozen=True)
+class Reporting:
+    """What a run shows besides its bar: a plot of the loss as PNG, and a tracker (tensorboard, trackio or wandb)."""
+
+    plot_loss: bool = False
+    tracker: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a stage leaves: the adapter's folder, one log row a step, the validations, and the run card's figures."""
+
+    adapter: Path
+    log: list[dict]
+    figures: dict
+    validation: list[dict] = field(default_factory=list)
+
+
+# --- what every stage shares -----------------------------------------------------------------
+
+
+def stage_records(data, stage: str) -> list[dict]:
+    """Return the records of a data set given by name, by path, as a Dataset or as records, fit for a stage.
+
+    Raises:
+        CourseError: no such data set, or its records are those of another stage.
     """
-    rows, too_long = [], []
-    for record in records:
-        ids, mask = render(tokenizer, record["prompt"], record["completion"])
-        if len(ids) > max_length:
-            too_long.append(record["id"])
-            continue
-        labels = [token if counted else -100 for token, counted in zip(ids, mask, strict=True)]
-        rows.append({"input_ids": ids, "labels": labels})
-    return _checked(rows, too_long, max_length)
-
-
-def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
-    """Render preference records to {"prompt_ids", "chosen_ids", "rejected_ids"}; over-long pairs are named."""
-    rows, too_long = [], []
-    for record in records:
-        prompt_ids = render(tokenizer, record["prompt"]).ids
-        chosen = render(tokenizer, record["prompt"], record["chosen"]).ids
-        rejected = render(tokenizer, record["prompt"], record["rejected"]).ids
-        if max(len(chosen), len(rejected)) > max_length:
-            too_long.append(record["id"])
-            continue
-        start = len(prompt_ids)
-        rows.append(
-            {"prompt_ids": prompt_ids, "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]}
-        )
-    return _checked(rows, too_long, max_length)
-
-
-def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
-    """Tokenise pre-training documents to {"input_ids", "labels"}: every token is learnt, and the end of the document.
-
-    Each document is a row of its own: no token sees another document's.
-    """
-    rows, too_long = [], []
-    for number, record in enumerate(records, start=1):
-        ids = tokenizer(record["text"], add_special_tokens=False)["input_ids"]
-        ids = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
-        if len(ids) > max_length:
-            too_long.append(f"document {number}")
-        else:
-            rows.append({"input_ids": ids, "labels": [-100, *ids[1:]]})
-    return _checked(rows, too_long, max_length)
-
-
-def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
-    if not rows:
+    named = isinstance(data, str | Path)
+    records = formats.load(data) if named else data.to_list() if hasattr(data, "to_list") else list(data)
+    wanted = STAGES[stage].wanted
+    wrong = next((record.get("id", number) for number, record in enumerate(records, 1) if wanted not in record), None)
+    if wrong is not None:
         raise CourseError(
-            f"All {len(too_long)} rows are longer than {max_length} tokens; raise max_length or shorten them."
+            f"{data if named else 'The data set'}, row {wrong}, has no field for {stage}; pretrain needs text, sft "
+            "question and answer (or the like), reward and dpo prompt, chosen and rejected."
         )
-    return Encoded(rows, too_long)
+    return records
 
 
-# --- trainers --------------------------------------------------------------------------------
+def processes() -> int:
+    """Return how many processes train together, as `accelerate launch` sets it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _arguments(recipe: Recipe, output_dir: Path, batch_size: int, learning_rate: float, epochs: float) -> dict:
-    """Return the training arguments that both stages share."""
-    return {
+def is_main_process() -> bool:
+    """Say whether this process prints and saves."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def load_start(recipe: Recipe, parent: str | Path | None):
+    """Return (model, tokenizer) that a stage starts from: the recipe's model, with `parent` and its parents merged in.
+
+    Raises:
+        CourseError: `parent` is no adapter or stands on another model.
+    """
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    tokenizer = models.load_tokenizer(recipe.model)
+    model = models.load_model(recipe)
+    return (adapters.merge_chain(model, parent) if parent is not None else model), tokenizer
+
+
+def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, reporting: Reporting) -> dict[str, Any]:
+    """Return the training arguments of a stage; the recipe's batch is shared out among the processes."""
+    settings = STAGES[stage]
+    batch_size = getattr(recipe, settings.batch_size)
+    if batch_size % processes():
+        raise CourseError(
+            f"{settings.batch_size} is {batch_size} and cannot be shared out among {processes()} processes; "
+            f"set it to a multiple of {processes()}."
+        )
+    on_cpu = recipe.device == "cpu"
+    arguments = {
         "output_dir": str(output_dir / "checkpoints"),
-        "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": batch_size,
+        "per_device_train_batch_size": batch_size // processes(),
+        "per_device_eval_batch_size": batch_size // processes(),
         "gradient_accumulation_steps": recipe.accumulation,
-        "num_train_epochs": epochs,
-        "learning_rate": learning_rate,
+        "num_train_epochs": getattr(recipe, settings.epochs),
+        "learning_rate": getattr(recipe, settings.learning_rate),
         "lr_scheduler_type": recipe.scheduler,
         "warmup_steps": recipe.warmup,  # below 1 it is a share
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "optim": recipe.optimizer,
         "bf16": recipe.dtype == "bfloat16",
-        "use_cpu": recipe.device == "cpu",
-        "activation_checkpointing": recipe.device != "cpu",
-        "dataloader_pin_memory": recipe.device != "cpu",
+        "use_cpu": on_cpu,
+        "activation_checkpointing": not on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "ddp_find_unused_parameters": False,
         "logging_steps": 1,
         "logging_first_step": True,
-        "save_strategy": "no",
-        "report_to": "none",
+        "save_strategy": "steps",
+        "save_steps": recipe.save_steps,
+        # the last one may be half-written when the run is killed: one before it is kept
+        "save_total_limit": max(2, recipe.keep_checkpoints),
+        "report_to": reporting.tracker or "none",
         "logging_nan_inf_filter": False,  # its default logs a NaN as 0.0, and the run looks fine
         "disable_tqdm": True,
         "seed": recipe.seed,
         "max_length": None,  # over-long rows were left out and named; nothing is cut here
     }
+    if validated:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": recipe.save_steps,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+        }
+    return arguments
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """What a stage leaves: the adapter's folder, one log row a step, and the figures of the run card."""
+class _Run:
+    """What a stage hands to `_train`, besides its trainer."""
 
-    adapter: Path
-    log: list[dict]
-    figures: dict
+    stage: str
+    recipe: Recipe
+    records: list[dict]
+    validation: list[dict]
+    encoded: Encoded
+    output_dir: Path
+    parent: Path | None
+    reporting: Reporting
+
+    def card(self, figures: dict) -> dict:
+        return run_card(self.stage, self.recipe, self.records, self.validation, figures)
+
+    def arguments(self) -> dict[str, Any]:
+        return _arguments(self.recipe, self.stage, self.output_dir, bool(self.validation), self.reporting)
+
+    def callbacks(self) -> list:
+        from transformers import EarlyStoppingCallback
+
+        from loss_plot import live_plot
+        from trainers import EvaluateLast, ProgressBar
+
+        called = [ProgressBar(), *live_plot(self.stage)]
+        if self.validation:
+            called.append(EvaluateLast())
+            if self.recipe.early_stopping is not None:
+                called.append(EarlyStoppingCallback(self.recipe.early_stopping))
+        return called
 
 
-def _train(trainer, recipe: Recipe) -> tuple[list[dict], float]:
-    """Train silently but for the bar; return one log row a step, and the minutes."""
+def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
+    """Train, from the last whole checkpoint where there is one; return log rows, validations and shared figures."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    seed_everything(recipe.seed)
+    parent_sha256 = adapters.adapter_hash(run.parent) if run.parent else None
+    found = checkpoints.begin(run.output_dir / "checkpoints", checkpoints.experiment(run.card({}), parent_sha256))
+    if is_main_process():
+        found.report()
+        checkpoints.discard(found)
+    seed_everything(run.recipe.seed)
     start = time.perf_counter()
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(found.checkpoint) if found.checkpoint else None)
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise CourseError(
@@ -157,46 +240,133 @@ def _train(trainer, recipe: Recipe) -> tuple[list[dict], float]:
             ) from None
         raise
     minutes = (time.perf_counter() - start) / 60
-    return [row for row in trainer.state.log_history if "loss" in row], minutes
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "trl", "peft")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _data_hash(records: Sequence[dict]) -> str:
-    return hashlib.sha256(json.dumps(list(records), ensure_ascii=False, sort_keys=True).encode()).hexdigest()
-
-
-def _peak_memory_gib(recipe: Recipe) -> float:
-    if recipe.device == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**30
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # bytes there, KiB elsewhere
-
-
-def _card(stage: str, recipe: Recipe, records: Sequence[dict], figures: dict, parent: str | None) -> dict:
-    return {
-        "stage": stage,
-        "base": recipe.model,
-        "parent_sha256": parent,
-        "recipe": asdict(recipe),
-        "data_rows": len(records),
-        "data_sha256": _data_hash(records),
-        "figures": figures,
-        "versions": _versions(),
-        "processor": platform.machine(),
+    log = [row for row in trainer.state.log_history if "loss" in row]
+    validation = [row for row in trainer.state.log_history if "eval_loss" in row]
+    figures = {
+        "steps": len(log),
+        "first_loss": log[0]["loss"],
+        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
+        "too_long": len(run.encoded.too_long),
+        "minutes": round(minutes, 2),
+        "peak_memory_gib": round(peak_memory_gib(run.recipe), 2),
     }
+    if found.checkpoint is not None:
+        figures["continued_from_step"] = int(found.checkpoint.name.rpartition("-")[2])
+    if validation:
+        figures["best_validation_loss"] = min(row["eval_loss"] for row in validation)
+        figures["best_step"] = trainer.state.best_global_step
+    return log, validation, figures
 
 
-# --- stages ----------------------------------------------------------------------------------
+def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures: dict) -> TrainingResult:
+    """Save the adapter with its card, the losses and their plot; the checkpoints go."""
+    from loss_plot import save_losses
+    from losses import remove_completion_head
+
+    state = None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # every process holds a part of the weights
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if is_main_process():
+        adapters.save_adapter(trainer.model, run.output_dir, run.card(figures), parent=run.parent, state=state)
+        save_losses(log, validation, run.output_dir, run.stage, run.reporting.plot_loss)
+    trainer.accelerator.wait_for_everyone()
+    remove_completion_head(trainer.model.unload())
+    return TrainingResult(run.output_dir, log, figures, validation)
+
+
+def _begin(  # noqa: PLR0917
+    stage: str, recipe: Recipe, data, validation, encode, tokenizer, output_dir, parent, reporting: Reporting | None
+) -> _Run:
+    """Read and encode the data of a stage."""
+    records = stage_records(data, stage)
+    held_out = stage_records(validation, stage) if validation is not None else []
+    encoded = encode(records, tokenizer, recipe.max_length)
+    if is_main_process():
+        encoded.report()
+    parent = Path(parent) if parent is not None else None
+    return _Run(stage, recipe, records, held_out, encoded, Path(output_dir), parent, reporting or Reporting())
+
+
+# --- pre-training and supervised fine-tuning -------------------------------------------------
+
+
+def sft(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "sft",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on the completions of supervised records and save it with its run card.
+
+    `data` and `validation` are data sets by name or path, Datasets, or records. `model` and `tokenizer` are loaded if
+    they are not given; `model` has the adapter `parent` merged in where there is one (a pre-trained stage), and its
+    weights stay as they are. With `validation`, its loss is taken every `save_steps`, the best checkpoint is what is
+    saved, and `early_stopping` applies.
+
+    Raises:
+        CourseError: the data are not fit for the stage, no row fits `max_length`, memory runs out, the loss is no
+            number, or the output folder holds something else.
+    """
+    return _language_modelling(
+        "sft", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_supervised
+    )
+
+
+def pretrain(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "pretrain",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on plain documents (continued pre-training) and save it with its run card.
+
+    Every token of a document is learnt, its end token included. Arguments and errors are those of `sft`.
+    """
+    return _language_modelling(
+        "pretrain", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_text
+    )
+
+
+def _language_modelling(  # noqa: PLR0917
+    stage: str, recipe: Recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode
+) -> TrainingResult:
+    from datasets import Dataset
+    from trl import SFTConfig
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from trainers import CompletionSFTTrainer, PackedCollator
+
+    adapters.require_replaceable(output_dir, parent)
+    if model is None:
+        model, tokenizer = load_start(recipe, parent)
+    run = _begin(stage, recipe, data, validation, encode, tokenizer, output_dir, parent, reporting)
+    held_out = encode(run.validation, tokenizer, recipe.max_length).rows if run.validation else None
+    packed = pack(run.encoded.rows, recipe.max_length) if recipe.packing else None
+    collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
+    seed_everything(recipe.seed)  # LoRA's A is drawn at random
+    trainer = CompletionSFTTrainer(
+        model=adapters.add_adapter(model, recipe),
+        args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
+        data_collator=collator(pad_token_id=tokenizer.pad_token_id),
+        train_dataset=packed if recipe.packing else Dataset.from_list(run.encoded.rows),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+        callbacks=run.callbacks(),
+    )
+    start = time.perf_counter()
+    log, validations, figures = _train(trainer, run)
+    figures["completion_tokens_per_s"] = round(trainer.completion_tokens / (time.perf_counter() - start), 1)
+    return _finish(trainer, run, log, validations, figures)
 
 
 def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
@@ -215,7 +385,7 @@ def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
 
     from losses import completion_logprobs
 
-    _report_left_out(encoded, recipe)
+    encoded.report()
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
     total = tokens = 0
     with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
@@ -228,137 +398,110 @@ def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
     return total / tokens
 
 
-def sft(
-    recipe: Recipe,
-    records: Sequence[dict],
-    model,
-    tokenizer,
-    output_dir: str | Path = OUTPUTS / "sft",
-) -> TrainingResult:
-    """Train a LoRA adapter on the completions of supervised records and save it with its run card.
-
-    `model` is the base from `models.load_model`; its weights stay as they are.
-
-    Raises:
-        CourseError: no row fits `max_length`, memory runs out, the loss is no number, or the output folder holds
-            something else.
-    """
-    encoded = encode_supervised(records, tokenizer, recipe.max_length)
-    return _language_modelling("sft", recipe, records, encoded, model, tokenizer, output_dir)
-
-
-def pretrain(
-    recipe: Recipe,
-    records: Sequence[dict],
-    model,
-    tokenizer,
-    output_dir: str | Path = OUTPUTS / "pretrain",
-) -> TrainingResult:
-    """Train a LoRA adapter on plain documents (continued pre-training) and save it with its run card.
-
-    Every token of a document is learnt, its end token included.
-
-    Raises:
-        CourseError: as for `sft`.
-    """
-    encoded = encode_text(records, tokenizer, recipe.max_length)
-    return _language_modelling("pretrain", recipe, records, encoded, model, tokenizer, output_dir)
-
-
-def _language_modelling(  # noqa: PLR0917
-    stage: str, recipe: Recipe, records: Sequence[dict], encoded: Encoded, model, tokenizer, output_dir: str | Path
-) -> TrainingResult:
-    from datasets import Dataset
-    from trl import SFTConfig
-
-    from trainers import CompletionSFTTrainer, ProgressBar
-
-    adapters.require_replaceable(output_dir)
-    _report_left_out(encoded, recipe)
-    seed_everything(recipe.seed)  # LoRA's A is drawn at random
-    adapted = adapters.add_adapter(model, recipe)
-    arguments = _arguments(recipe, Path(output_dir), recipe.batch_size, recipe.learning_rate, recipe.epochs)
-    trainer = CompletionSFTTrainer(
-        model=adapted,
-        args=SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=Dataset.from_list(encoded.rows),
-        processing_class=tokenizer,
-        callbacks=[ProgressBar()],
-    )
-    log, minutes = _train(trainer, recipe)
-    figures = {
-        "steps": len(log),
-        "first_loss": log[0]["loss"],
-        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
-        "too_long": len(encoded.too_long),
-        "minutes": round(minutes, 2),
-        "completion_tokens_per_s": round(trainer._total_train_tokens / minutes / 60, 1),
-        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
-    }
-    adapter = adapters.save_adapter(adapted, Path(output_dir), _card(stage, recipe, records, figures, None))
-    adapted.unload()
-    return TrainingResult(adapter, log, figures)
+# --- reward model ----------------------------------------------------------------------------
 
 
 def reward(
     recipe: Recipe,
-    records: Sequence[dict],
-    model,
-    tokenizer,
-    *,
-    parent: str | Path,
+    data,
+    model=None,
+    tokenizer=None,
     output_dir: str | Path = OUTPUTS / "reward",
-    held_out: Sequence[dict] = (),
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
 ) -> TrainingResult:
     """Train a reward model on preference pairs: the chosen answer is to have the higher score (Bradley-Terry).
 
-    `model` has the SFT adapter `parent` merged in. The new head is saved with the adapter. With `held_out` pairs, the
-    figures have the accuracy on them, by kind, beside that of "the longer answer wins".
-
-    Raises:
-        CourseError: as for `sft`.
+    It starts from the SFT adapter `parent`, merged in. The new head is saved with the adapter. With `validation` pairs,
+    the figures have the accuracy on them, by kind, beside that of "the longer answer wins". The rest is as for `sft`.
     """
     from datasets import Dataset
-    from trl import RewardConfig, RewardTrainer
+    from trl import RewardConfig
 
     from reward_model import add_reward_adapter, pair_accuracy, with_reward_head
-    from trainers import ProgressBar
+    from trainers import CourseRewardTrainer
 
     adapters.require_replaceable(output_dir, parent)
-    encoded = encode_preference(records, tokenizer, recipe.max_length)
-    _report_left_out(encoded, recipe)
+    if model is None:
+        model, tokenizer = load_start(recipe, parent)
+    run = _begin("reward", recipe, data, validation, encode_preference, tokenizer, output_dir, parent, reporting)
+    held_out = encode_preference(run.validation, tokenizer, recipe.max_length).rows if run.validation else None
     seed_everything(recipe.seed)
-    classifier = add_reward_adapter(with_reward_head(model, tokenizer), recipe)
-    rows = [
-        {"chosen_ids": row["prompt_ids"] + row["chosen_ids"], "rejected_ids": row["prompt_ids"] + row["rejected_ids"]}
-        for row in encoded.rows
-    ]
-    arguments = _arguments(
-        recipe, Path(output_dir), recipe.dpo_batch_size, recipe.reward_learning_rate, recipe.reward_epochs
-    )
-    trainer = RewardTrainer(
-        model=classifier,
+    trainer = CourseRewardTrainer(
+        model=add_reward_adapter(with_reward_head(model, tokenizer), recipe),
         # scores may drift together without any effect on the loss: the coefficient keeps them near zero
-        args=RewardConfig(**arguments, center_rewards_coefficient=0.01),
-        train_dataset=Dataset.from_list(rows),
+        args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
+        train_dataset=Dataset.from_list(_whole_conversations(run.encoded.rows)),
+        eval_dataset=Dataset.from_list(_whole_conversations(held_out)) if held_out else None,
         processing_class=tokenizer,
-        callbacks=[ProgressBar()],
+        callbacks=run.callbacks(),
     )
-    log, minutes = _train(trainer, recipe)
-    figures = {
-        "steps": len(log),
-        "first_loss": log[0]["loss"],
-        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
-        "too_long": len(encoded.too_long),
-        "minutes": round(minutes, 2),
-        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
-    }
+    log, validations, figures = _train(trainer, run)
+    if run.validation:
+        figures |= asdict(pair_accuracy(trainer.model.eval(), tokenizer, run.validation, recipe))
+    return _finish(trainer, run, log, validations, figures)
+
+
+def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
+    return [{side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")} for row in rows]
+
+
+# --- direct preference optimisation ----------------------------------------------------------
+
+
+def dpo(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "dpo",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on preference pairs with DPO, starting from the SFT adapter `parent`, merged in.
+
+    The reference is that same model before the first step, so step 0 has loss ln 2 and margin 0, which is checked.
+    With `validation` pairs, the figures have the health report (`preference_health`). The rest is as for `sft`.
+
+    Raises:
+        CourseError: the reference is not the starting policy, or as for `sft`.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig
+
+    from trainers import CompletionDPOTrainer
+
+    adapters.require_replaceable(output_dir, parent)
+    if model is None:
+        model, tokenizer = load_start(recipe, parent)
+    run = _begin("dpo", recipe, data, validation, encode_preference, tokenizer, output_dir, parent, reporting)
+    rows = reference_logprobs(model, run.encoded.rows, tokenizer, recipe)
+    held_out = encode_preference(run.validation, tokenizer, recipe.max_length).rows if run.validation else []
+    held_out = reference_logprobs(model, held_out, tokenizer, recipe)
+    seed_everything(recipe.seed)
+    trainer = CompletionDPOTrainer(
+        model=adapters.add_adapter(model, recipe),
+        args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+        callbacks=run.callbacks(),
+    )
+    log, validations, figures = _train(trainer, run)
+    if abs(log[0]["loss"] - LN_2) > 0.02:
+        raise CourseError(
+            f"The DPO loss at step 0 is {log[0]['loss']:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
+            "that training starts from; merge the SFT adapter first and pass that model."
+        )
+    figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
     if held_out:
-        figures |= asdict(pair_accuracy(classifier.eval(), tokenizer, held_out, recipe))
-    card = _card("reward", recipe, records, figures, adapters.adapter_hash(parent))
-    adapter = adapters.save_adapter(classifier, Path(output_dir), card)
-    classifier.unload()
-    return TrainingResult(adapter, log, figures)
+        prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
+        figures["health"] = measure(trainer.model, tokenizer, held_out, prompts, recipe).row()
+    return _finish(trainer, run, log, validations, figures)
 
 
 def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
@@ -403,146 +546,120 @@ def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> d
     }
 
 
-def dpo(
-    recipe: Recipe,
-    records: Sequence[dict],
-    model,
-    tokenizer,
-    *,
-    parent: str | Path,
-    output_dir: str | Path = OUTPUTS / "dpo",
-) -> TrainingResult:
-    """Train a LoRA adapter on preference pairs with DPO, starting from a merged SFT model.
-
-    `model` has the SFT adapter `parent` merged in; the reference is that same model before the first step, so
-    step 0 has loss ln 2 and margin 0, which is checked.
-
-    Raises:
-        CourseError: the reference is not the starting policy, or as for `sft`.
-    """
-    from datasets import Dataset
-    from trl import DPOConfig
-
-    from trainers import CompletionDPOTrainer, ProgressBar
-
-    adapters.require_replaceable(output_dir, parent)
-    encoded = encode_preference(records, tokenizer, recipe.max_length)
-    _report_left_out(encoded, recipe)
-    seed_everything(recipe.seed)
-    adapted = adapters.add_adapter(model, recipe)
-    rows = reference_logprobs(model, encoded.rows, tokenizer, recipe)
-    arguments = _arguments(
-        recipe, Path(output_dir), recipe.dpo_batch_size, recipe.dpo_learning_rate, recipe.dpo_epochs
-    )
-    trainer = CompletionDPOTrainer(
-        model=adapted,
-        args=DPOConfig(**arguments, beta=recipe.dpo_beta, remove_unused_columns=True),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        callbacks=[ProgressBar()],
-    )
-    log, minutes = _train(trainer, recipe)
-    if abs(log[0]["loss"] - LN_2) > 0.02:
-        raise CourseError(
-            f"The DPO loss at step 0 is {log[0]['loss']:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
-            "that training starts from; merge the SFT adapter first and pass that model."
-        )
-    figures = {
-        "steps": len(log),
-        "first_loss": log[0]["loss"],
-        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
-        "last_margin": sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:]),
-        "too_long": len(encoded.too_long),
-        "minutes": round(minutes, 2),
-        "peak_memory_gib": round(_peak_memory_gib(recipe), 2),
-    }
-    card = _card("dpo", recipe, records, figures, adapters.adapter_hash(parent))
-    adapter = adapters.save_adapter(adapted, Path(output_dir), card)
-    adapted.unload()
-    return TrainingResult(adapter, log, figures)
-
-
-def _report_left_out(encoded: Encoded, recipe: Recipe) -> None:
-    if encoded.too_long:
-        print(
-            f"{len(encoded.too_long)} rows are longer than {recipe.max_length} tokens and are left out: "
-            f"{', '.join(encoded.too_long[:5])}{' ...' if len(encoded.too_long) > 5 else ''}"
-        )
-
-
 # --- command line ----------------------------------------------------------------------------
 
 
-STAGES = {  # stage: what it is, what its records must have
-    "pretrain": ("continued pre-training on plain text", "text"),
-    "sft": ("supervised fine-tuning", "completion"),
-    "reward": ("a reward model from preference pairs", "chosen"),
-    "dpo": ("direct preference optimisation", "chosen"),
-}
 FROM_SFT = ("reward", "dpo")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     stages = parser.add_subparsers(dest="stage", required=True)
-    for stage, (what, _) in STAGES.items():
-        options = stages.add_parser(stage, help=what)
-        options.add_argument(
-            "--train_dataset", "--train_data", required=True, help="a file, a folder, or a name in data/dataset_info.json"
-        )
-        options.add_argument("--output_dir", type=Path, default=OUTPUTS / stage, help="the adapter goes here")
+    for stage in STAGES.values():
+        options = stages.add_parser(stage.name, help=stage.what)
+        data = "a file, a folder, or a name in data/dataset_info.json"
+        options.add_argument("--train_dataset", "--train_data", help=data)
+        options.add_argument("--eval_dataset", "--validation_data", help=f"{data}, for the validation loss")
+        options.add_argument("--output_dir", help=f"the adapter goes here; outputs/{stage.name} if not given")
         options.add_argument("--recipe", choices=sorted(RECIPES), help="instead of the choice by machine")
+        options.add_argument("--config", type=Path, help="YAML or JSON: arguments, and any value of the recipe; flags win")
         options.add_argument("--r", type=int, help="LoRA rank; overrides the recipe, as the following do")
         options.add_argument("--lora_alpha", type=int)
         options.add_argument("--learning_rate", type=float)
         options.add_argument("--max_seq_length", type=int)
         # the second spelling is the one in a reference system's README
         options.add_argument("--num_train_epochs", "--num_train_epocs", type=float)
-        if stage in FROM_SFT:
-            options.add_argument(
-                "--sft", "--model_path", type=Path, default=OUTPUTS / "sft", help="the SFT adapter to start from"
-            )
+        options.add_argument("--save_steps", type=int, help="a checkpoint, and a validation, every so many steps")
+        options.add_argument("--plot_loss", action="store_true", help="write loss.png beside the adapter")
+        options.add_argument("--report_to", choices=TRACKERS, help="also send the log to a tracker")
+        options.add_argument(
+            "--model_path", "--sft", help="what to start from: an adapter's folder, a merged model's, or a hub name"
+        )
+        options.add_argument("--estimate", action="store_true", help="print memory and minutes, and stop")
     return parser
 
 
 def _overridden(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
-    prefix = {"reward": "reward_", "dpo": "dpo_"}.get(chosen.stage, "")
+    """Return the recipe with the flags of the command line in it."""
     given = {
         "lora_r": chosen.r,
         "lora_alpha": chosen.lora_alpha,
         "max_length": chosen.max_seq_length,
-        f"{prefix}learning_rate": chosen.learning_rate,
-        f"{prefix}epochs": chosen.num_train_epochs,
+        "save_steps": chosen.save_steps,
+        "learning_rate": chosen.learning_rate,
+        "epochs": chosen.num_train_epochs,
     }
-    return replace(recipe, **{field: value for field, value in given.items() if value is not None})
+    return with_overrides(recipe, {name: value for name, value in given.items() if value is not None}, chosen.stage)
+
+
+def _with_file(chosen: argparse.Namespace) -> tuple[argparse.Namespace, Config]:
+    """Return the arguments with those of the --config file where no flag was given, and the file itself."""
+    config = read_config(chosen.config) if chosen.config is not None else Config({}, {}, {})
+    if config.run.get("stage", chosen.stage) != chosen.stage:
+        raise CourseError(
+            f"{relative(chosen.config)} is for {config.run['stage']} and the command for {chosen.stage}; use one of them."
+        )
+    merged = dict(vars(chosen))
+    for name, value in config.run.items():
+        if name != "stage" and merged[name] in (None, False):
+            merged[name] = value
+    merged["output_dir"] = Path(merged["output_dir"] or OUTPUTS / chosen.stage)
+    return argparse.Namespace(**merged), config
+
+
+def _planned(chosen: argparse.Namespace, config: Config) -> tuple[Recipe, Path | None, str]:
+    """Return the recipe, the adapter to start from, and why this recipe: all that is known before any loading."""
+    model_path = chosen.model_path
+    if model_path is None and chosen.stage in FROM_SFT:
+        model_path = OUTPUTS / "sft"
+        if not (model_path / "adapter_config.json").exists():
+            raise CourseError(
+                f"{chosen.stage} starts from a tuned model and {relative(model_path)} holds no adapter; train it with "
+                "`python training.py sft`, or pass --model_path."
+            )
+    parent = Path(model_path) if model_path and (Path(model_path) / "adapter_config.json").exists() else None
+    choice = choose(chosen.recipe)
+    recipe = _overridden(with_overrides(choice.recipe, config.values, chosen.stage), chosen)
+    if model_path and parent is None:  # a whole model in the place of the recipe's own
+        recipe = with_overrides(recipe, {"model": str(model_path)})
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    return recipe, parent, choice.reason
+
+
+def _require_tracker(tracker: str | None) -> None:
+    if tracker is not None and find_spec(tracker) is None:
+        raise CourseError(f"--report_to {tracker} needs a package that is not here; run `pip install {tracker}`.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stage from the command line on a data set by path or name."""
-    chosen = _parser().parse_args(arguments)
-    records = formats.load(chosen.train_dataset)
-    wanted = STAGES[chosen.stage][1]
-    wrong = next((record.get("id", "1") for record in records if wanted not in record), None)
-    if wrong is not None:
-        raise CourseError(
-            f"{chosen.train_dataset}, row {wrong}, has no field for {chosen.stage}; pretrain needs text, sft question and "
-            "answer (or the like), reward and dpo prompt, chosen and rejected."
-        )
-    parent = chosen.sft if chosen.stage in FROM_SFT else None
+    chosen, config = _with_file(_parser().parse_args(arguments))
+    _require_tracker(chosen.report_to)
+    if chosen.train_dataset is None:
+        raise CourseError("Which data to train on? Pass --train_dataset with a file or a name in data/dataset_info.json.")
+    records = stage_records(chosen.train_dataset, chosen.stage)
+    held_out = stage_records(chosen.eval_dataset, chosen.stage) if chosen.eval_dataset else None
+    recipe, parent, reason = _planned(chosen, config)
     adapters.require_replaceable(chosen.output_dir, parent)
-    choice = choose() if chosen.recipe is None else Choice(RECIPES[chosen.recipe], "asked for by name")
-    recipe = _overridden(choice.recipe, chosen)
-    print(f"{recipe.name}: {choice.reason}")
-    model, tokenizer = models.load_model(recipe), models.load_tokenizer(recipe.model)
-    if parent is not None:
-        model = adapters.merge_adapter(model, parent)
-        run = {"reward": reward, "dpo": dpo}[chosen.stage]
-        result = run(recipe, records, model, tokenizer, parent=parent, output_dir=chosen.output_dir)
-    else:
-        run = {"pretrain": pretrain, "sft": sft}[chosen.stage]
-        result = run(recipe, records, model, tokenizer, chosen.output_dir)
-    print(f"{relative(result.adapter)}: {json.dumps(result.figures)}")
+    expected = estimate(recipe, records, chosen.stage)
+    if is_main_process():
+        print(f"{recipe.name}: {reason}\n{expected}")
+    if chosen.estimate:
+        return
+    result = RUN[chosen.stage](
+        recipe,
+        records,
+        output_dir=chosen.output_dir,
+        parent=parent,
+        validation=held_out,
+        reporting=Reporting(chosen.plot_loss, chosen.report_to),
+    )
+    if is_main_process():
+        print(f"{relative(result.adapter)}: {json.dumps(result.figures, ensure_ascii=False)}")
 
+
+RUN = {"pretrain": pretrain, "sft": sft, "reward": reward, "dpo": dpo}
 
 if __name__ == "__main__":
     try:

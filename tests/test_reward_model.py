@@ -27,7 +27,7 @@ def test_it_learns_pairs_and_its_saved_head_gives_the_same_scores(
     recipe = replace(tiny_recipe, reward_epochs=40.0, reward_learning_rate=1e-2)
     model = adapters.merge_adapter(tiny_model, parent)
     result = training.reward(
-        recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "reward", held_out=pairs
+        recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "reward", validation=pairs
     )
     assert result.log[0]["loss"] == pytest.approx(0.69, abs=0.05)  # the new head prefers nothing yet
     assert result.log[-1]["loss"] < 0.3

@@ -1,37 +1,22 @@
 """Protects: what is trained on, that the fast loss is TRL's, and that DPO starts from its own reference."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from datasets import Dataset
 
 import adapters
+import encoding
 import trainers
 import training
-from prompts import END_OF_TURN
 from utils import CourseError
 
 
-def test_labels_are_the_answer_and_its_end(tokenizer, records):
-    encoded = training.encode_supervised(records, tokenizer, 128)
-    for row, record in zip(encoded.rows, records, strict=True):
-        learnt = tokenizer.decode([label for label in row["labels"] if label != -100])
-        assert learnt == record["completion"][0]["content"] + END_OF_TURN
-
-
-def test_a_row_that_is_too_long_is_named_and_not_cut(tokenizer, records, capsys):
-    records[1]["completion"] = [{"role": "assistant", "content": "아주 긴 답변입니다. " * 40}]
-    encoded = training.encode_supervised(records, tokenizer, 64)
-    assert encoded.too_long == ["r1"]
-    assert len(encoded.rows) == 3
-    with pytest.raises(CourseError, match="longer than 3 tokens"):
-        training.encode_supervised(records, tokenizer, 3)
-
-
 def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
-    supervised = training.encode_supervised(records, tokenizer, 128).rows
-    preference = training.encode_preference(pairs, tokenizer, 128).rows
+    supervised = encoding.encode_supervised(records, tokenizer, 128).rows
+    preference = encoding.encode_preference(pairs, tokenizer, 128).rows
     for sft_row, dpo_row, record in zip(supervised, preference, records, strict=True):
         prompt = tokenizer.apply_chat_template(record["prompt"], add_generation_prompt=True, return_dict=False)
         assert dpo_row["prompt_ids"] == prompt
@@ -51,10 +36,9 @@ def four_losses(trainer_class, config, rows, *, tiny_model, tiny_recipe, tokeniz
 def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
-    rows = Dataset.from_list(training.encode_supervised(records, tokenizer, 128).rows)
-    arguments = training._arguments(tiny_recipe, tmp_path, 4, 1e-3, 1.0)
-    arguments["lr_scheduler_type"] = "constant"
-    arguments["max_steps"] = 4
+    rows = Dataset.from_list(encoding.encode_supervised(records, tokenizer, 128).rows)
+    arguments = training._arguments(tiny_recipe, "sft", tmp_path, False, training.Reporting())
+    arguments.update(lr_scheduler_type="constant", learning_rate=1e-3, max_steps=4, save_strategy="no")
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
     kinds = {"ours": trainers.CompletionSFTTrainer, "trl": SFTTrainer}
     figures = {name: four_losses(kind, SFTConfig(**arguments), rows, **setting) for name, kind in kinds.items()}
@@ -63,8 +47,6 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
 
 
 def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
-    from dataclasses import replace
-
     recipe = replace(tiny_recipe, epochs=30.0, learning_rate=3e-2, lora_r=16)
     before = training.held_out_loss(tiny_model, tokenizer, records, recipe)
     result = training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
@@ -87,12 +69,10 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokeniz
 
 
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
-    from dataclasses import replace
-
     recipe = replace(tiny_recipe, dpo_epochs=20.0)
     parent = training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
     model = adapters.merge_adapter(tiny_model, parent)
-    rows = training.encode_preference(pairs, tokenizer, 128).rows
+    rows = encoding.encode_preference(pairs, tokenizer, 128).rows
     reference = training.reference_logprobs(model, rows, tokenizer, recipe)
     assert training.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
     result = training.dpo(recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
@@ -108,9 +88,9 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
 def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     from trl import DPOConfig, DPOTrainer
 
-    arguments = training._arguments(tiny_recipe, tmp_path, 4, 1e-2, 1.0)
-    arguments.update(lr_scheduler_type="constant", max_steps=4)
-    rows = training.encode_preference(pairs, tokenizer, 128).rows
+    arguments = training._arguments(tiny_recipe, "dpo", tmp_path, False, training.Reporting())
+    arguments.update(lr_scheduler_type="constant", learning_rate=1e-2, max_steps=4, save_strategy="no")
+    rows = encoding.encode_preference(pairs, tokenizer, 128).rows
     rows = Dataset.from_list(training.reference_logprobs(tiny_model, rows, tokenizer, tiny_recipe))
     text = Dataset.from_list([{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs])
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
@@ -138,19 +118,8 @@ def test_a_wrong_reference_is_refused(tiny_model, tiny_recipe, tokenizer, record
 DOCUMENTS = [{"text": text} for text in ("전세는 집을 빌리는 방식이다.", "월세는 다달이 차임을 낸다.", "등기는 권리를 적는다.")]
 
 
-def test_every_token_of_a_document_is_learnt_and_its_end(tokenizer):
-    for row, document in zip(training.encode_text(DOCUMENTS, tokenizer, 64).rows, DOCUMENTS, strict=True):
-        assert row["input_ids"][0] == tokenizer.bos_token_id
-        assert row["labels"][-1] == tokenizer.eos_token_id
-        assert tokenizer.decode(row["labels"][1:-1]) == document["text"]
-    long = [*DOCUMENTS, {"text": "아주 긴 글이다. " * 60}]
-    assert training.encode_text(long, tokenizer, 64).too_long == ["document 4"]
-
-
 def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_path):
-    from dataclasses import replace
-
-    recipe = replace(tiny_recipe, epochs=20.0, learning_rate=3e-2, lora_r=16)
+    recipe = replace(tiny_recipe, pretrain_epochs=20.0, pretrain_learning_rate=3e-2, lora_r=16)
     before = training.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
     result = training.pretrain(recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain")
     after = training.perplexity(adapters.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
@@ -180,3 +149,84 @@ def test_flags_override_the_recipe_of_their_stage_alone():
     reward = training._overridden(recipe, training._parser().parse_args(["reward", *given]))
     assert (reward.reward_learning_rate, reward.reward_epochs, reward.learning_rate) == (1e-5, 2.0, recipe.learning_rate)
     assert training._overridden(recipe, training._parser().parse_args(["dpo", "--train_dataset", "x"])) == recipe
+
+
+def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    recipe = replace(tiny_recipe, packing=True, max_length=128, epochs=30.0, learning_rate=5e-2, lora_r=16)
+    result = training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
+    assert result.log[-1]["loss"] < result.log[0]["loss"] - 0.2
+    unpacked = training.sft(replace(recipe, packing=False), records, tiny_model, tokenizer, tmp_path / "unpacked")
+    assert result.log[0]["loss"] == pytest.approx(unpacked.log[0]["loss"], abs=1e-3)  # all rows are in the first batch
+
+
+def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
+    from copy import deepcopy
+
+    pretrained = training.pretrain(tiny_recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain").adapter
+    base = deepcopy(tiny_model)
+    model = adapters.merge_adapter(tiny_model, pretrained)
+    sft = training.sft(tiny_recipe, records, model, tokenizer, tmp_path / "sft", parent=pretrained).adapter
+    model = adapters.merge_adapter(model, sft)
+    dpo = training.dpo(tiny_recipe, pairs, model, tokenizer, tmp_path / "dpo", parent=sft).adapter
+    assert adapters.chain(dpo) == [pretrained.resolve(), sft.resolve(), dpo]
+    by_hand = training.held_out_loss(adapters.merge_adapter(model, dpo), tokenizer, records, tiny_recipe)
+    again = training.held_out_loss(adapters.merge_chain(base, dpo), tokenizer, records, tiny_recipe)
+    assert again == pytest.approx(by_hand, abs=1e-6)
+    training.sft(replace(tiny_recipe, seed=7), records, model, tokenizer, tmp_path / "sft")
+    with pytest.raises(CourseError, match="trained on top of an adapter that is not at"):
+        adapters.chain(dpo)
+
+
+def test_the_best_checkpoint_is_what_is_saved(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    # a learning rate that is far too high: the first validation is the best
+    recipe = replace(
+        tiny_recipe, learning_rate=1.0, epochs=8.0, save_steps=1, early_stopping=2, warmup=0, scheduler="constant"
+    )
+    result = training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft", validation=records[2:])
+    best = min(result.validation, key=lambda row: row["eval_loss"])
+    assert result.figures["best_step"] == best["step"]
+    assert len(result.log) == best["step"] + 2 < 8  # stopped early
+    merged = adapters.merge_adapter(tiny_model, result.adapter)
+    assert training.held_out_loss(merged, tokenizer, records[2:], recipe) == pytest.approx(best["eval_loss"], rel=1e-2)
+
+
+def test_data_come_by_name_by_path_as_a_dataset_or_as_records(records, tmp_path):
+    import json
+
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
+    for data in (path, str(path), records, Dataset.from_list(records)):
+        assert [record["completion"] for record in training.stage_records(data, "sft")] == [r["completion"] for r in records]
+    assert len(training.stage_records("pretraining", "pretrain")) == 420
+    with pytest.raises(CourseError, match="The data set, row r0, has no field for dpo"):
+        training.stage_records(records, "dpo")
+
+
+def test_a_run_leaves_its_losses_and_its_plot(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    recipe = replace(tiny_recipe, batch_size=2, save_steps=1)
+    reporting = training.Reporting(plot_loss=True)
+    training.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft", validation=records, reporting=reporting)
+    assert (tmp_path / "sft" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    lines = (tmp_path / "sft" / "loss.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,validation_loss,learning_rate"
+    assert len(lines) == 3
+    assert all(line.split(",")[2] for line in lines[1:])
+
+
+def test_an_adapter_of_another_model_is_refused_before_anything_is_loaded(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    adapter = training.sft(replace(tiny_recipe, model="other/model"), records, tiny_model, tokenizer, tmp_path / "sft").adapter
+    with pytest.raises(CourseError, match=r"was trained on other/model, and the recipe's model is gemma-3-270m"):
+        training.load_start(tiny_recipe, adapter)
+    with pytest.raises(CourseError, match="holds no adapter"):
+        training.load_start(tiny_recipe, tmp_path)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(CourseError, match="batch_size is 4 and cannot be shared out among 3 processes"):
+        training._arguments(tiny_recipe, "sft", tmp_path, False, training.Reporting())
+
+
+def test_a_tracker_that_is_not_installed_is_named():
+    with pytest.raises(CourseError, match="pip install trackio"):
+        training.main(["sft", "--train_dataset", "real_estate_train", "--report_to", "trackio"])

@@ -1,0 +1,63 @@
+"""Train a stage in a process of its own that kills itself: `killed_run.py STAGE MODEL DATA OUTPUT [WHEN]`.
+
+WHEN is `step:N` (after step N), `saving:N` (with checkpoint N half-written) or `adapter` (before the adapter is moved into
+its place). SIGKILL leaves no chance to tidy up, as a lost machine does not.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import adapters
+import formats
+import trainers
+import training
+from recipes import RECIPES
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arrange(when: str) -> None:
+    """Make the process kill itself at the moment named."""
+    event, _, step = when.partition(":")
+    if event == "step":
+        plain = trainers.ProgressBar.on_step_end
+
+        def on_step_end(self, args, state, control, **kwargs):
+            plain(self, args, state, control, **kwargs)
+            if state.global_step == int(step):
+                kill()
+
+        trainers.ProgressBar.on_step_end = on_step_end
+    elif event == "saving":
+
+        def mark_whole(checkpoint):
+            if checkpoint.name == f"checkpoint-{step}":
+                kill()
+            marked(checkpoint)
+
+        marked, trainers.mark_whole = trainers.mark_whole, mark_whole
+    else:
+        adapters.os.replace = lambda *paths: kill()
+
+
+def main() -> None:
+    stage, model, data, output, *when = sys.argv[1:]
+    recipe = replace(
+        RECIPES["gemma-3-270m-cpu"], model=model, dtype="float32", learning_rate=5e-3, dpo_learning_rate=5e-3, batch_size=2,
+        dpo_batch_size=2, epochs=4.0, dpo_epochs=4.0, save_steps=2, max_length=96,
+    )  # fmt: skip
+    if when:
+        arrange(when[0])
+    records = formats.load(data)
+    training.RUN[stage](recipe, records, output_dir=output, validation=records[:2] if stage == "sft" else None)
+
+
+if __name__ == "__main__":
+    main()

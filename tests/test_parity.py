@@ -1,0 +1,100 @@
+"""Protects: one conversation has the same token ids on every surface, from data preparation to the merged model."""
+
+from dataclasses import replace
+
+import pytest
+
+import adapters
+import encoding
+import inference
+import models
+import reward_model
+import training
+from prompts import END_OF_TURN, render
+
+CONVERSATIONS = {
+    "one turn": [{"role": "user", "content": "  확정일자는 어디에서 받나요?\n"}],
+    "system text": [
+        {"role": "system", "content": "당신은 부동산 상담사입니다."},
+        {"role": "user", "content": "전세와 월세의 차이를 알려 주세요."},
+    ],
+    "several turns": [
+        {"role": "user", "content": "LTV가 뭐예요?"},
+        {"role": "assistant", "content": "집값에 견준 대출의 비율입니다."},
+        {"role": "user", "content": "그럼 <b>DSR</b>은요? 表도 보여 주세요 🙂"},
+    ],
+    "a document": [{"role": "user", "content": "다음 문서를 참고하여 답해 주세요.\n\n[1] 등기\n등기는 권리를 적는다."}],
+}
+ANSWER = [{"role": "assistant", "content": "주민센터나 등기소에서 받을 수 있습니다."}]
+
+
+def seen_ids(model, run):
+    """Return the token rows that a model is called with while `run` runs, without their padding."""
+    seen = []
+
+    def keep(module, arguments, inputs):
+        ids = inputs.get("input_ids", arguments[0] if arguments else None)
+        mask = inputs.get("attention_mask")
+        for row, counted in zip(ids.tolist(), mask.tolist() if mask is not None else [[1] * ids.shape[1]] * len(ids), strict=True):
+            seen.append([token for token, kept in zip(row, counted[: len(row)], strict=False) if kept])
+
+    hook = getattr(model, model.base_model_prefix).register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        run()
+    finally:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer, tmp_path):
+    prompt = CONVERSATIONS[name]
+    record = {"id": "x", "prompt": prompt, "completion": ANSWER, "source": ""}
+    pair = {"id": "x", "prompt": prompt, "chosen": ANSWER, "rejected": [{"role": "assistant", "content": "몰라."}], "source": ""}
+    recipe = replace(tiny_recipe, max_new_tokens=1)
+
+    expected_prompt = tokenizer.apply_chat_template(
+        prompt if prompt[0]["role"] != "system" else
+        [{"role": "user", "content": f"{prompt[0]['content']}\n\n{prompt[1]['content']}"}],
+        add_generation_prompt=True, return_dict=False,
+    )  # fmt: skip
+    end = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+    answer_ids = tokenizer(ANSWER[0]["content"], add_special_tokens=False)["input_ids"]
+    whole = [*expected_prompt, *answer_ids, end]
+    assert whole.count(tokenizer.bos_token_id) == 1
+
+    # data preparation
+    assert encoding.encode_supervised([record], tokenizer, 512).rows[0]["input_ids"] == whole
+    preference = encoding.encode_preference([pair], tokenizer, 512).rows[0]
+    assert preference["prompt_ids"] == expected_prompt
+    assert preference["prompt_ids"] + preference["chosen_ids"] == whole
+
+    # what the models are really called with
+    sft = seen_ids(tiny_model, lambda: training.sft(recipe, [record], tiny_model, tokenizer, tmp_path / "sft"))
+    assert sft == [whole]
+    parent = tmp_path / "sft"
+    dpo = seen_ids(
+        tiny_model, lambda: training.dpo(recipe, [pair], tiny_model, tokenizer, tmp_path / "dpo", parent=parent)
+    )
+    assert whole in dpo
+    assert all(row[: len(expected_prompt)] == expected_prompt for row in dpo)
+    reward = seen_ids(
+        tiny_model, lambda: training.reward(recipe, [pair], tiny_model, tokenizer, tmp_path / "reward", parent=parent)
+    )
+    assert whole in reward
+    classifier = reward_model.load_reward_model(tiny_model, tokenizer, tmp_path / "reward")
+    judged = seen_ids(
+        tiny_model, lambda: reward_model.score(classifier, tokenizer, [prompt], [ANSWER[0]["content"]], recipe)
+    )
+    assert judged == [whole]
+    classifier.unload()
+    generated = seen_ids(tiny_model, lambda: inference.generate(tiny_model, tokenizer, [prompt], recipe))
+    assert generated[0] == expected_prompt
+
+    # the merged model, from its own folder
+    models.save_merged(adapters.merge_adapter(tiny_model, parent), tokenizer, tmp_path / "merged")
+    own = models.load_tokenizer(str(tmp_path / "merged"))
+    assert render(own, prompt, ANSWER).ids == whole
+    merged = models.load_model(recipe, str(tmp_path / "merged"))
+    assert end in merged.generation_config.eos_token_id
+    assert seen_ids(merged, lambda: inference.generate(merged, own, [prompt], recipe))[0] == expected_prompt
