@@ -11,10 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # top to bottom: a module imports only those above it
 ORDER = [
     "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "style_checks",
-    "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation", "recipes", "models", "adapters", "formats",
+    "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation",
+    "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models", "adapters",
     "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "losses", "reward_model", "trainers", "training", "inference", "judging", "plots", "course",
+    "reward_model", "trainers", "training", "inference", "judging", "plots", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]
