@@ -43,6 +43,7 @@ def load_model(recipe: Recipe, name: str | None = None):
     if recipe.quantization == "nf4":
         options |= {"quantization_config": _nf4(options["dtype"]), "device_map": {"": recipe.device}}
     model = from_pretrained(AutoModelForCausalLM, name, **options)
+    _keep_unpacked(model)
     model.generation_config.eos_token_id = stops
     if recipe.quantization is None:
         model.to(recipe.device)
@@ -61,6 +62,18 @@ def _nf4(dtype):
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=NEVER_QUANTISED,
     )
+
+
+def _keep_unpacked(model) -> None:
+    """Keep 4-bit layers in the one order that their backward pass reads.
+
+    Used without gradients on a CPU with AVX512-BF16, bitsandbytes (0.50) packs a layer's weights in another order for a
+    faster kernel, and the backward pass of a later training step reads them as if they were not: its gradients point
+    elsewhere (cosine 0.4 with the right ones), and no error is raised.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _require_room(recipe: Recipe) -> None:

@@ -130,9 +130,7 @@ def frozen(model):
     return {name: p.detach().clone() for name, p in model.named_parameters() if "lora_" not in name}
 
 
-@pytest.mark.parametrize(
-    ("dtype", "optimizer"), [("float32", "adamw_torch"), ("bfloat16", "adamw_torch"), ("bfloat16", "adamw_8bit")]
-)
+@pytest.mark.parametrize(("dtype", "optimizer"), [("float32", "adamw_torch"), ("bfloat16", "adamw_8bit")])
 def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     tiny_recipe, tokenizer, records, on_disk, tmp_path, dtype, optimizer
 ):
@@ -151,7 +149,6 @@ def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     result = training.sft(recipe, records, model, tokenizer, tmp_path / "outputs" / "sft")
 
     assert [row["step"] for row in result.log] == [1, 2, 3]
-    assert result.log[0]["loss"] == pytest.approx(loss_before, abs=0.02)  # after use, which packs weights otherwise
     assert result.log[-1]["loss"] < result.log[0]["loss"] - 0.01
     after = frozen(model)
     assert before.keys() == after.keys()
@@ -162,6 +159,27 @@ def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     assert whole.dtype == getattr(torch, dtype)
     merged = adapters.merge_adapter(whole, result.adapter)
     assert training.held_out_loss(merged, tokenizer, records, recipe) < loss_before - 0.01
+
+
+def test_four_bits_have_the_same_gradient_after_use_as_before(tiny_recipe, on_disk):
+    def gradient(model):
+        model.train().zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    ids = torch.tensor([[2, 105, 2364, 107, 500, 600]])
+    model = adapters.add_adapter(models.load_model(quantised(tiny_recipe, on_disk)), tiny_recipe)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # B is zero at the start, and A then has no gradient
+            torch.nn.init.normal_(parameter, std=0.05)
+    before = gradient(model)
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    assert torch.allclose(gradient(model), before, atol=1e-7)
+    whole = adapters.add_adapter(models.load_model(replace(tiny_recipe, model=on_disk)), tiny_recipe)
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    whole.load_state_dict(weights, strict=False)
+    assert torch.nn.functional.cosine_similarity(gradient(whole), before, dim=0) > 0.9
 
 
 def test_four_bits_are_near_the_weights_they_stand_for(tiny_recipe, on_disk):
