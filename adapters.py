@@ -38,13 +38,15 @@ def merge_adapter(model, adapter: str | Path):
     The sum is formed in float32 and rounded once to the weights' own dtype, because in bf16 small updates round away.
 
     Raises:
-        CourseError: the folder holds no adapter, or one for another model.
+        CourseError: the folder holds no adapter, or one for another model; or the weights are quantised.
     """
     import torch
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_config.json").exists():
         raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
+    if getattr(model, "is_loaded_in_4bit", False):
+        raise CourseError("An adapter merges into whole weights; load the model with recipe.unquantised().")
     dtype = model.dtype
     try:
         adapted = PeftModel.from_pretrained(_cast_parameters(model, torch.float32), adapter)

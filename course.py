@@ -60,13 +60,14 @@ def execute(notebook: str, target: Path) -> float:
 
 def run() -> None:
     """Run the whole course on this machine's recipe and print its minutes and figures."""
-    import models
-    from recipes import LOCAL_GEMMA, choose
+    import model_files
+    from model_files import LOCAL_GEMMA
+    from recipes import choose
 
     choice = choose()
     print(f"{choice.recipe.name}: {choice.reason}")
     if choice.recipe.model == LOCAL_GEMMA:
-        models.local_gemma()
+        model_files.local_gemma()
     minutes = {name: execute(name, OUTPUTS / "notebooks" / name) for name in NOTEBOOKS}
     print("\n".join(summary(minutes)))
 

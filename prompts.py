@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from string import Template
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
@@ -240,31 +241,75 @@ def open_book_prompt(question: str, documents: Sequence[dict]) -> tuple[str, str
 
 # --- the renderer ----------------------------------------------------------------------------
 
-# Gemma's turns: `<start_of_turn>user\n ... <end_of_turn>\n<start_of_turn>model\n ... <end_of_turn>\n`.
-# There is no system role: a system text opens the first user turn.
-GEMMA_CHAT_TEMPLATE = (
-    "{{ bos_token }}"
+# What every template below has in common: a system text may come first, then user and assistant take turns.
+_TURNS = (
     "{%- set turns = namespace(system='', expected='user') -%}"
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'system' and loop.first -%}"
-    "{%- set turns.system = message['content'] | trim + '\n\n' -%}"
+    "{%- set turns.system = message['content'] | trim -%}"
     "{%- else -%}"
     "{%- if message['role'] != turns.expected -%}"
     "{{ raise_exception('turns must alternate between user and assistant, the user first') }}"
     "{%- endif -%}"
     "{%- if message['role'] == 'user' -%}"
-    "{{ '<start_of_turn>user\n' + turns.system + message['content'] | trim + '<end_of_turn>\n' }}"
+    "<user>"
     "{%- set turns.system = '' -%}"
     "{%- set turns.expected = 'assistant' -%}"
     "{%- else -%}"
-    "{{ '<start_of_turn>model\n' + message['content'] | trim + '<end_of_turn>\n' }}"
+    "<assistant>"
     "{%- set turns.expected = 'user' -%}"
     "{%- endif -%}"
     "{%- endif -%}"
     "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<start_of_turn>model\n' }}{%- endif -%}"
+    "{%- if add_generation_prompt -%}<generation>{%- endif -%}"
+)
+
+
+def _chat_template(user: str, assistant: str, generation: str) -> str:
+    """Return a Jinja chat template out of how one turn of each role is written, and what opens a reply."""
+    turns = _TURNS.replace("<user>", user).replace("<assistant>", assistant).replace("<generation>", generation)
+    return "{{ bos_token if bos_token else '' }}" + turns
+
+
+# Gemma's turns: `<start_of_turn>user\n ... <end_of_turn>\n<start_of_turn>model\n ... <end_of_turn>\n`.
+# There is no system role: a system text opens the first user turn.
+GEMMA_CHAT_TEMPLATE = _chat_template(
+    user=(
+        "{{ '<start_of_turn>user\n' + (turns.system + '\n\n' if turns.system else '') + message['content'] | trim "
+        "+ '<end_of_turn>\n' }}"
+    ),
+    assistant="{{ '<start_of_turn>model\n' + message['content'] | trim + '<end_of_turn>\n' }}",
+    generation="{{ '<start_of_turn>model\n' }}",
 )
 END_OF_TURN = "<end_of_turn>"
+
+# Llama 3's turns: `<|start_header_id|>user<|end_header_id|>\n\n ... <|eot_id|>`, with a system role of its own.
+_LLAMA_3_TURN = "'<|start_header_id|>{role}<|end_header_id|>\n\n' + {text} | trim + '<|eot_id|>'"
+LLAMA_3_CHAT_TEMPLATE = _chat_template(
+    user=(
+        "{%- if turns.system -%}{{ " + _LLAMA_3_TURN.format(role="system", text="turns.system") + " }}{%- endif -%}"
+        "{{ " + _LLAMA_3_TURN.format(role="user", text="message['content']") + " }}"
+    ),
+    assistant="{{ " + _LLAMA_3_TURN.format(role="assistant", text="message['content']") + " }}",
+    generation="{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}",
+)
+
+# For a base model without turn markers of its own, as SOLAR and Llama 2: plain headings, and the tokenizer's own end
+# token, which is trained already, to end a reply. (Home-made end marks such as system D's `$&%` are several tokens, which
+# no server stops at.)
+KOREAN_CHAT_TEMPLATE = _chat_template(
+    user="{{ (turns.system + '\n\n' if turns.system else '') + '### 입력:\n' + message['content'] | trim + '\n\n' }}",
+    assistant="{{ '### 출력:\n' + message['content'] | trim + eos_token + '\n\n' }}",
+    generation="{{ '### 출력:\n' }}",
+)
+
+# A template for each vocabulary, by markers that it has; the first that fits is taken.
+TEMPLATES_BY_MARKERS = (
+    (("<start_of_turn>", END_OF_TURN), GEMMA_CHAT_TEMPLATE),
+    (("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), LLAMA_3_CHAT_TEMPLATE),
+)
+# What may serve for padding where the vocabulary has no token for it.
+PAD_CANDIDATES = ("<pad>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unk>")
 
 
 class Rendered(NamedTuple):
@@ -277,22 +322,41 @@ class Rendered(NamedTuple):
     mask: list[int]
 
 
-def prepare_tokenizer(tokenizer):
-    """Give a Gemma tokenizer its chat template, and pad on the left for generation; return it.
+def _has_token(tokenizer, token: str) -> bool:
+    found = tokenizer.convert_tokens_to_ids(token)
+    return found is not None and (found != tokenizer.unk_token_id or token == tokenizer.unk_token)
 
-    A tokenizer that has a template keeps it. The pre-trained Gemma 3 270M has none, though its vocabulary
-    holds the turn markers.
+
+def prepare_tokenizer(tokenizer):
+    """Give a tokenizer a chat template and a padding token where it has none, and pad on the left; return it.
+
+    A template that is there is kept. Else the markers in the vocabulary choose: Gemma's turns (the pre-trained Gemma 3
+    270M has no template, though its vocabulary holds the markers), Llama 3's, or plain Korean headings that end with the
+    tokenizer's own end token. Padding never is an end token where the vocabulary offers another, because code that masks
+    padding by its id would mask the end as well.
 
     Raises:
-        CourseError: there is no template, and the vocabulary has no `<end_of_turn>`.
+        CourseError: there is no template, no known marker, and no end token.
     """
     if tokenizer.chat_template is None:
-        if tokenizer.convert_tokens_to_ids(END_OF_TURN) in (None, tokenizer.unk_token_id):
-            raise CourseError(
-                "This model's tokenizer has neither a chat template nor Gemma's turn markers; "
-                "choose an instruction-tuned model or a Gemma."
+        fitting = (
+            template for markers, template in TEMPLATES_BY_MARKERS if all(_has_token(tokenizer, mark) for mark in markers)
+        )
+        tokenizer.chat_template = next(fitting, KOREAN_CHAT_TEMPLATE)
+    if tokenizer.chat_template == KOREAN_CHAT_TEMPLATE and tokenizer.eos_token is None:
+        raise CourseError(
+            "This model's tokenizer has neither a chat template, nor turn markers, nor an end token (eos_token), so that "
+            "a reply could not end; choose a Gemma, a Llama or a SOLAR, or an instruction-tuned model."
+        )
+    ends = {tokenizer.convert_ids_to_tokens(token) for token in stop_ids(tokenizer)}
+    if tokenizer.pad_token is None or tokenizer.pad_token in ends:
+        free = (token for token in PAD_CANDIDATES if _has_token(tokenizer, token) and token not in ends)
+        tokenizer.pad_token = next(free, tokenizer.eos_token)
+        if tokenizer.pad_token in ends:
+            print(
+                f"The tokenizer has no token for padding and none that is free, so {tokenizer.pad_token} pads as well as "
+                "ends; the course's losses count by position, where others may mask the end."
             )
-        tokenizer.chat_template = GEMMA_CHAT_TEMPLATE
     tokenizer.padding_side = "left"
     return tokenizer
 
@@ -319,12 +383,25 @@ def _template_ids(tokenizer, messages: Sequence[Message], add_generation_prompt:
     raise CourseError(f"The conversation {roles} cannot be rendered: {reason}.")
 
 
+# A tokenizer's template, and the end token that was read off it. Reading takes 14 ms with Gemma's 6,414 added tokens, ten
+# times what rendering a conversation takes.
+_ENDS: WeakKeyDictionary[object, tuple[str, int]] = WeakKeyDictionary()
+
+
 def end_of_turn_id(tokenizer) -> int:
     """Return the id of the token that ends an assistant's turn, read off the chat template itself."""
+    template, end = _ENDS.get(tokenizer, (None, None))
+    if template is None or template != tokenizer.chat_template:
+        end = _read_end_of_turn_id(tokenizer)
+        _ENDS[tokenizer] = tokenizer.chat_template, end
+    return end
+
+
+def _read_end_of_turn_id(tokenizer) -> int:
     probe = [{"role": "user", "content": "가"}]
     prompt = _template_ids(tokenizer, probe, add_generation_prompt=True)
     whole = _template_ids(tokenizer, [*probe, {"role": "assistant", "content": "나"}], False)
-    special = set(tokenizer.get_added_vocab().values())
+    special = {*tokenizer.get_added_vocab().values(), tokenizer.eos_token_id}
     for token in whole[len(prompt) :]:
         if token in special:
             return token
@@ -333,7 +410,24 @@ def end_of_turn_id(tokenizer) -> int:
 
 def stop_ids(tokenizer) -> list[int]:
     """Return every token id that ends a reply: the end of a turn, and the tokenizer's own end token."""
-    return sorted({end_of_turn_id(tokenizer), tokenizer.eos_token_id})
+    return sorted({end_of_turn_id(tokenizer), tokenizer.eos_token_id} - {None})
+
+
+def _require_plain_text(messages: Sequence[Message], bos: str | None, end: str) -> None:
+    """Raise a CourseError for a message without text, or with a token of the template written out in its text."""
+    for place, message in enumerate(messages):
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            raise CourseError(f"Message {place} ({message.get('role')}) has no text; fill it in or drop the record.")
+        if bos and bos in message["content"]:
+            raise CourseError(
+                f"Message {place} ({message.get('role')}) holds {bos}, and would be rendered with two {bos} tokens; pass "
+                "messages, not rendered text, or take it out."
+            )
+        if end in message["content"]:
+            raise CourseError(
+                f"Message {place} ({message.get('role')}) holds {end}, which would end the turn in the middle of its text; "
+                "take it out."
+            )
 
 
 def render(
@@ -346,12 +440,12 @@ def render(
     (Gemma: a newline) is never generated, and so is left out of ids and loss alike.
 
     Raises:
-        CourseError: the roles do not alternate, a text is empty, or the template renders the prompt otherwise
-            once a completion follows (the model would train on a context that it never meets in use).
+        CourseError: the roles do not alternate, a text is empty or holds the first or the end token, or the template
+            renders the prompt otherwise once a completion follows (the model would train on a context that it never
+            meets in use).
     """
-    for place, message in enumerate([*prompt, *(completion or [])]):
-        if not isinstance(message.get("content"), str) or not message["content"].strip():
-            raise CourseError(f"Message {place} ({message.get('role')}) has no text; fill it in or drop the record.")
+    end = end_of_turn_id(tokenizer)
+    _require_plain_text([*prompt, *(completion or [])], tokenizer.bos_token, tokenizer.convert_ids_to_tokens(end))
     if not any(message["role"] == "user" for message in prompt):
         raise CourseError("The prompt has no user turn; a model answers a user.")
     prompt_ids = _template_ids(tokenizer, prompt, add_generation_prompt=True)
@@ -364,12 +458,32 @@ def render(
                 "The chat template renders the prompt differently once a completion follows; "
                 "choose a model whose template does not."
             )
-        last = len(whole) - 1 - whole[::-1].index(end_of_turn_id(tokenizer))
+        last = len(whole) - 1 - whole[::-1].index(end)
         ids = whole[: last + 1]
         mask = [0] * len(prompt_ids) + [1] * (len(ids) - len(prompt_ids))
-    if tokenizer.bos_token_id is not None and ids.count(tokenizer.bos_token_id) > 1:
-        raise CourseError("The conversation was rendered with two <bos> tokens; pass messages, not rendered text.")
+    # only at the start: Llama 2's own template writes <s> before each user turn
+    if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
+        raise CourseError("The chat template writes two <bos> tokens; mend the template that came with this tokenizer.")
     return Rendered(ids, mask)
+
+
+class Lengths(NamedTuple):
+    """Tokens of one rendered sequence, and how many of them the loss counts."""
+
+    tokens: int
+    trained: int
+
+
+def rendered_lengths(tokenizer, record: dict) -> list[Lengths]:
+    """Return the length of each sequence that a canonical record is trained as: a preference pair has two.
+
+    A pre-training document counts its first and end tokens, and learns all but the first.
+    """
+    if "text" in record:
+        tokens = len(tokenizer(record["text"], add_special_tokens=False)["input_ids"]) + 2
+        return [Lengths(tokens, tokens - 1)]
+    replies = [record[side] for side in ("completion", "chosen", "rejected") if side in record] or [None]
+    return [Lengths(len(ids), sum(mask)) for ids, mask in (render(tokenizer, record["prompt"], reply) for reply in replies)]
 
 
 def label_table(tokenizer, rendered: Rendered) -> list[dict]:

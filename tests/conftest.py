@@ -29,16 +29,15 @@ def no_outside_network(monkeypatch):
 @pytest.fixture(scope="session")
 def tokenizer():
     """The tokenizer of the CPU default, as the course loads it."""
-    import models
-    from recipes import LOCAL_GEMMA
+    from model_files import LOCAL_GEMMA, load_tokenizer
 
-    return models.load_tokenizer(LOCAL_GEMMA)
+    return load_tokenizer(LOCAL_GEMMA)
 
 
 @pytest.fixture
 def tiny_recipe():
     """The CPU recipe in float32 with settings for a model of a few thousand parameters a layer."""
-    from recipes import RECIPES
+    from recipe_table import RECIPES
 
     return replace(
         RECIPES["gemma-3-270m-cpu"],

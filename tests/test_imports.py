@@ -10,11 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # top to bottom: a module imports only those above it
 ORDER = [
-    "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "document_support", "style_checks",
-    "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation", "korean_font", "recipes", "models", "adapters", "formats",
-    "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
+    "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "document_support",
+    "style_checks", "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation",
+    "korean_font", "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models",
+    "adapters", "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "losses", "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health", "training", "judging", "plots", "course",
+    "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health",
+    "training", "judging", "plots", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]

