@@ -19,6 +19,7 @@ from pathlib import Path
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
 
 NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
+ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
 STORED = ROOT / "outputs" / "store" / "outputs"  # what `store` runs in, apart from the learner's own outputs
 QUIET = {  # kernels inherit these
     "TQDM_DISABLE": "1",
@@ -81,10 +82,14 @@ def summary(minutes: dict[str, float]) -> list[str]:
     lines += [
         f"  {'together':18} {sum(minutes.values()):5.1f}",
         "figures",
+        f"  pre-training: perplexity {sft['perplexity']['before']:.1f} -> {sft['perplexity']['after']:.1f} on unread texts",
         f"  SFT: held-out loss {loss['before']:.2f} -> {loss['after']:.2f} nats a token; "
         f"answers that end by themselves {ended['before']} -> {ended['after']} of {ended['of']}",
+        *(f"  {book}: {row['terms']} terms stand in the document" for book, row in sft["books"].items()),
+        f"  reward model: right on {dpo['reward']['accuracy']:.0%} of {dpo['reward']['pairs']} held-out pairs; "
+        f"the longer answer is the better in {dpo['reward']['longer_wins']:.0%}",
         f"  DPO: loss {dpo['first_loss']:.3f} (ln 2) -> {dpo['held_out']['loss']:.3f} on held-out pairs, "
-        f"accuracy {dpo['held_out']['accuracy']:.2f}",
+        f"accuracy {dpo['held_out']['accuracy']:.2f}; {dpo['training']['health']['verdict']}",
     ]
     for name, report in read_json(OUTPUTS / "eval" / "report.json").items():
         low, high = report["interval"]
@@ -123,7 +128,7 @@ def tidy(path: Path) -> None:
 
 def adapters() -> None:
     """Copy the adapters of the last `store` into assets/."""
-    for stage in ("sft", "dpo"):
+    for stage in ADAPTERS:
         source, target = STORED / stage, ASSETS / stage
         if not (source / "run.json").exists():
             raise CourseError(f"{source.relative_to(ROOT)} has no adapter; run `make notebooks` first.")

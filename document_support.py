@@ -26,6 +26,13 @@ class Support:
     terms: int
     supported_terms: int
 
+    def row(self) -> dict[str, str]:
+        """Return the counts as one row for a table."""
+        return {
+            "numbers": f"{self.supported_numbers} of {self.numbers}",
+            "terms": f"{self.supported_terms} of {self.terms}",
+        }
+
     @property
     def number_share(self) -> float | None:
         """Share of the numbers that a document has; None where no answer has a number."""

@@ -213,6 +213,14 @@ def from_question(row: dict) -> list[dict]:
     return [{"role": "user", "content": row["question"]}]
 
 
+def from_answers(prompts: Iterable[list[dict]], answers: Iterable[str]) -> list[dict]:
+    """Return supervised records of prompts and the answers that are right for them; raises ValueError if one is missing."""
+    return [
+        {"id": str(number), "prompt": prompt, "completion": [{"role": "assistant", "content": answer}], "source": ""}
+        for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start=1)
+    ]
+
+
 # --- command line ----------------------------------------------------------------------------
 
 

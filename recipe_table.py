@@ -82,7 +82,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         # The default without a GPU: a real Gemma in minutes on two cores.
-        Recipe(name="gemma-3-270m-cpu", model=LOCAL_GEMMA, device="cpu", dpo_pairs=120),
+        Recipe(name="gemma-3-270m-cpu", model=LOCAL_GEMMA, device="cpu", dpo_pairs=120, save_steps=30),
         # The reference course on an L4: LoRA r 4, alpha 32, lr 1e-4 cosine, warm-up 5%, batch 4 x 2, 5 epochs.
         Recipe(
             name="gemma-2b-l4",

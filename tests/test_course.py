@@ -26,11 +26,18 @@ def test_the_summary_prints_the_saved_figures(here):
     training = {"peak_memory_gib": 3.25}
     figures = {
         "sft": {
+            "perplexity": {"before": 44.25, "after": 32.75},
+            "books": {"closed book": {"terms": "35 of 99"}, "open book": {"terms": "266 of 294"}},
             "held_out_loss": {"before": 3.5, "after": 2.25},
             "ended_by_itself": {"before": 0, "after": 7, "of": 8},
             "training": training,
         },
-        "dpo": {"first_loss": 0.6931, "held_out": {"loss": 0.5, "accuracy": 0.75}, "training": training},
+        "dpo": {
+            "first_loss": 0.6931,
+            "held_out": {"loss": 0.5, "accuracy": 0.75},
+            "training": {**training, "health": {"verdict": "healthy"}},
+            "reward": {"accuracy": 0.85, "longer_wins": 0.5, "pairs": 40},
+        },
     }
     for stage, values in figures.items():
         (here / "outputs" / stage).mkdir(parents=True)
@@ -39,7 +46,7 @@ def test_the_summary_prints_the_saved_figures(here):
     (here / "outputs" / "eval").mkdir()
     (here / "outputs" / "eval" / "report.json").write_text(json.dumps(report))
     text = "\n".join(course.summary({"train.ipynb": 3.0, "dpo.ipynb": 1.5}))
-    for words in ("4.5", "3.50 -> 2.25", "0 -> 7 of 8", "accuracy 0.75", "0.80", "0.60 to 0.90", "n = 40", "3.2 GiB"):
+    for words in ("4.5", "3.50 -> 2.25", "0 -> 7 of 8", "accuracy 0.75; healthy", "44.2 -> 32.8", "open book: 266 of 294", "85% of 40", "0.80", "0.60 to 0.90", "n = 40", "3.2 GiB"):
         assert words in text
 
 

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 import adapters
 import encoding
+import models
 import trainers
 import training
 from utils import CourseError
@@ -230,3 +231,16 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe, tmp_path, mon
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(CourseError, match="pip install trackio"):
         training.main(["sft", "--train_dataset", "real_estate_train", "--report_to", "trackio"])
+
+
+def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    recipe = replace(tiny_recipe, model=str(tmp_path / "model"), quantization="nf4", epochs=8.0)
+    training.sft(recipe, records, output_dir=tmp_path / "sft")
+    model, _ = training.load_start(recipe, tmp_path / "sft")
+    assert model.is_loaded_in_4bit
+    result = training.dpo(recipe, pairs, model, tokenizer, tmp_path / "dpo", parent=tmp_path / "sft")
+    assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    merged = adapters.merge_chain(models.load_model(recipe.unquantised()), tmp_path / "dpo")
+    assert merged.dtype == torch.float32
