@@ -169,8 +169,8 @@ def measure(labelled: Sequence[Labelled], judgments: Sequence[Judgment]) -> Cali
     if not any(line.status == JUDGED for _, line in core):
         problems = sorted({line.problem for line in judgments if line.problem})
         raise CourseError(
-            f"The judge {judgments[0].judge} has not one verdict on the calibration set ({', '.join(problems)}); look at its "
-            "raw replies."
+            f"The judge {judgments[0].judge} has not one verdict on the calibration set ({', '.join(problems)}); look at "
+            "its raw replies."
         )
     judged = [line for _, line in core if line.status == JUDGED]
     flips = sum(line.flipped for line in judged)

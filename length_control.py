@@ -24,11 +24,12 @@ from intervals import Z95, Interval
 # explains without exception would drive phi to infinity.
 RIDGE = 1 / 25
 ITERATIONS = 100
+FEW = 0.1  # with a smaller share of A's answers longer (or shorter) than B's, equal length lies at the edge of the data
 
 
 @dataclass(frozen=True)
 class LengthControlled:
-    """The length-controlled win rate of A, or in `reason` why there is none.
+    """The length-controlled win rate of A; `note` says why there is none, or why it is a guess beyond the data.
 
     length_effect is phi: above zero, longer answers win more. interval: 95%, from a robust (sandwich) standard error, since
     a tie enters as half a win.
@@ -38,7 +39,7 @@ class LengthControlled:
     interval: Interval | None
     length_effect: float | None
     length_effect_interval: Interval | None
-    reason: str = ""
+    note: str = ""
 
 
 def length_controlled(points: Sequence[float], differences: Sequence[float]) -> LengthControlled:
@@ -47,7 +48,7 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     if np.ptp(y) == 0:
         return LengthControlled(None, None, None, None, "every question has the same verdict: there is nothing to fit")
     if np.std(d) == 0:
-        return LengthControlled(None, None, None, None, "the lengths differ by the same everywhere: no effect can be told")
+        return LengthControlled(None, None, None, None, "the lengths differ by the same everywhere: no effect to tell")
     x = np.column_stack([np.ones_like(d), np.tanh(d / np.std(d))])
     penalty = np.diag([0.0, RIDGE])
     beta = _fit(x, y, penalty)
@@ -58,11 +59,14 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     covariance = bread @ (scores.T @ scores) @ bread * len(y) / (len(y) - 1)
     error = np.sqrt(np.diag(covariance))
     theta, phi = (float(value) for value in beta)
+    longer, shorter = int((d > 0).sum()), int((d < 0).sum())
+    extrapolated = min(longer, shorter) < FEW * len(d)
     return LengthControlled(
         win_rate=float(_sigmoid(theta)),
         interval=(float(_sigmoid(theta - Z95 * error[0])), float(_sigmoid(theta + Z95 * error[0]))),
         length_effect=phi,
         length_effect_interval=(phi - Z95 * float(error[1]), phi + Z95 * float(error[1])),
+        note=f"a guess: A is longer {longer} and shorter {shorter} times of {len(d)}" if extrapolated else "",
     )
 
 

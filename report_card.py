@@ -18,6 +18,7 @@ from calibration import KIND_BAR, OVERALL_BAR, Calibration
 from comparison import Report, ScoreSummary
 from intervals import Interval
 from judgments import JUDGED, Judgment
+from length_control import LengthControlled
 from utils import ASSETS, CourseError, write_atomic
 
 TEMPLATE = ASSETS / "report_card.html"
@@ -106,7 +107,7 @@ class ReportCard:
             (f"wins / ties / losses of {self.name_a}", f"{r.wins} / {r.ties} / {r.losses}", "", f"{r.n_judged}"),
             ("win rate (a tie is half)", _percent(r.win_rate), _interval(r.interval), f"{r.n_judged}"),
             ("sign test of wins against losses", f"p = {r.p_value:.2g}", "", f"{r.wins + r.losses}"),
-            ("win rate at equal length", _percent(lc.win_rate), _interval(lc.interval) or lc.reason, f"{r.n_judged}"),
+            ("win rate at equal length", _percent(lc.win_rate), _with_note(lc), f"{r.n_judged}"),
             ("questions that would show it (80% power)", needed, "", ""),
             ("verdicts that changed with the order", _percent(r.flip_rate), _interval(r.flip_interval), _shown(r)),
             ("of these, took the first place", f"{r.first_place} of {r.first_place_of}", "", f"{r.first_place_of}"),
@@ -119,6 +120,10 @@ class ReportCard:
         for second in self.seconds:
             rows += _second_lines(second)
         return rows
+
+
+def _with_note(fitted: LengthControlled) -> str:
+    return "; ".join(part for part in (_interval(fitted.interval), fitted.note) if part)
 
 
 def _shown(report: Report) -> str:
@@ -163,7 +168,13 @@ def make_card(
     scores: tuple[ScoreSummary, ScoreSummary] | None = None,
     seconds: Sequence[tuple[Report, Sequence[Judgment]]] = (),
 ) -> ReportCard:
-    """Return the card of a comparison; `seconds` are the reports and judgments of other judges on the same answers."""
+    """Return the card of a comparison; `seconds` are the reports and judgments of other judges on the same answers.
+
+    Raises:
+        CourseError: the calibration is of another judge.
+    """
+    if calibration and (calibration.judge, calibration.fingerprint) != (report.judge, report.fingerprint):
+        raise CourseError(f"The calibration is of {calibration.judge}, the report of {report.judge}; give that judge's own.")
     winners = {line.id: line.winner for line in judgments}
     opinions = tuple(
         SecondOpinion(other, agree(winners, {line.id: line.winner for line in lines})) for other, lines in seconds
@@ -217,9 +228,9 @@ def disagreements(
 
 
 def _reason(raw: str | dict | None) -> str:
-    """Return the reason in a judge's reply, or the scores behind its verdict."""
+    """Return the reason in a judge's reply, or the scores behind its verdict (first and second, as shown)."""
     if isinstance(raw, dict):
-        return f"scores {raw.get('first'):.3f} and {raw.get('second'):.3f}, in the order shown"
+        return f"{', '.join(f'{side} {score:.3f}' for side, score in raw.items())} (as shown)"
     try:
         said = json.loads(raw or "")
     except ValueError:
@@ -323,7 +334,8 @@ def _draw_rates(axes, card: ReportCard) -> None:
     r = card.report
     rates = [("승률 (무승부 = 0.5)", r.win_rate, r.interval)]
     if r.length_controlled.win_rate is not None:
-        rates.append(("길이를 맞춘 승률", r.length_controlled.win_rate, r.length_controlled.interval))
+        guess = " (추정)" if r.length_controlled.note else ""
+        rates.append((f"길이를 맞춘 승률{guess}", r.length_controlled.win_rate, r.length_controlled.interval))
     rates += [(second.report.judge, second.report.win_rate, second.report.interval) for second in card.seconds]
     rates.append(("순서에 따라 바뀐 비율", r.flip_rate, r.flip_interval))
     _draw_intervals(axes, rates, BLUE)

@@ -14,7 +14,9 @@ ORDER = [
     "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation", "recipes", "models", "adapters", "formats",
     "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "losses", "reward_model", "trainers", "training", "inference", "judging", "plots", "course",
+    "losses", "reward_model", "trainers", "training", "inference",
+    "intervals", "agreement", "length_control", "answers", "judges", "judgments", "calibration", "comparison", "plots",
+    "report_card", "blind_vote", "judging", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]
