@@ -32,6 +32,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/teacher.py
 	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/training.py
+	@$(BIN)/python bench/judging.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

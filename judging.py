@@ -1,177 +1,199 @@
-"""Compare answers in pairs, in both orders, and report wins with an interval.
+"""Judge answers, and know how far to trust the judge. Three stages with JSONL between them, each resumable:
 
-Answers, judgments and the report are three stages; `evaluation.ipynb` writes each to a file before the next.
+    judging.answer(answerer, questions, "a.jsonl")                        answers
+    lines = judging.compare(judge, "a.jsonl", "b.jsonl", "judgments.jsonl")    judgments, in both orders
+    judging.report(lines, judging.calibrate(judge))                       the report, with intervals
+
+From the command line, for two answers files (`id`, `question`, `answer` and, where known, `reference`):
+
+    python judging.py --answers_a a.jsonl --answers_b b.jsonl --judge reference --out report.json --calibrate
+    python judging.py ... --judge reward --reward_model outputs/reward --sft outputs/sft
+    python judging.py ... --judge openai:gpt-4o-mini --budget_usd 0.5 --second_judge reference --html report.html
 
 Cost of import: numpy, rapidfuzz and pydantic.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from pathlib import Path
 
-import numpy as np
+from agreement import Agreement, agree
+from answers import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
+from calibration import CALIBRATION, Calibration, calibrate, list_probe, load_calibration
+from comparison import Report, ScoreSummary, report, scores_behind, summarise
+from judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, Shown, Single, load_reward_judge
+from judgments import Judgment, Scored, compare, read_judgments, score
+from report_card import ReportCard, make_card, write_html, write_png
+from teacher import connect, has_real_teacher
+from utils import OUTPUTS, CourseError, relative, write_json
 
-from prompts import REFERENCE_JUDGE
-from similarity import rouge_l
-from teacher import Teacher, answered
+__all__ = [
+    "Agreement", "Answered", "Calibration", "Judge", "Judgment", "LLMJudge", "LocalModel", "Question", "ReferenceJudge",
+    "Report", "ReportCard", "RewardJudge", "ScoreSummary", "Scored", "TeacherModel", "agree", "answer", "calibrate",
+    "compare", "load_judge", "load_reward_judge", "make_card", "read_answers", "read_judgments", "report", "score",
+    "scores_behind", "summarise", "write_html", "write_png",
+]  # fmt: skip
 
-Winner = Literal["a", "b", "tie"]
-BOOTSTRAP_DRAWS = 10_000
-
-
-@dataclass(frozen=True)
-class Question:
-    """What both sides were asked, and the reference answer."""
-
-    id: str
-    question: str
-    reference: str
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A pair as one judge call sees it."""
-
-    question: Question
-    first: str
-    second: str
+JUDGES = "reference, reward or openai:MODEL"
 
 
-class Judge(Protocol):
-    """Says of each pair which answer is better: "first", "second", "tie", or None for an unreadable verdict."""
+def load_judge(
+    name: str,
+    *,
+    reward_model: str | Path = OUTPUTS / "reward",
+    sft: str | Path = OUTPUTS / "sft",
+    journal: str | Path = OUTPUTS / "eval" / "judge_journal.jsonl",
+    budget_usd: float | None = None,
+) -> Judge:
+    """Return a judge by name: reference, reward, or openai:MODEL (any OpenAI-compatible endpoint that the settings name).
 
-    name: str
-
-    def verdicts(self, pairs: Sequence[Shown]) -> list[str | None]: ...
-
-
-@dataclass(frozen=True)
-class ReferenceJudge:
-    """Prefers the answer that shares more with the reference: ROUGE-L F1 on Korean morphemes.
-
-    Real and free, but blind to meaning: a fluent answer with a wrong number scores almost as well as a right one.
-    Two scores closer than `tie_below` are a tie.
+    Raises:
+        CourseError: the name is unknown, the reward model cannot be loaded, or no endpoint is set.
     """
+    kind, _, model = name.partition(":")
+    if name == "reference":
+        return ReferenceJudge()
+    if name == "reward":
+        from recipes import choose
 
-    tie_below: float = 0.02
-    name: str = "reference (ROUGE-L on morphemes)"
-
-    def verdicts(self, pairs: Sequence[Shown]) -> list[str | None]:
-        verdicts = []
-        for pair in pairs:
-            first = rouge_l(pair.first, pair.question.reference).f1
-            second = rouge_l(pair.second, pair.question.reference).f1
-            if abs(first - second) < self.tie_below:
-                verdicts.append("tie")
-            else:
-                verdicts.append("first" if first > second else "second")
-        return verdicts
-
-
-@dataclass(frozen=True)
-class LLMJudge:
-    """Asks a teacher model for a verdict through a schema; an unreadable reply is None, never a default.
-
-    What failed is counted and printed; a CourseError says why where not one request was answered.
-    """
-
-    teacher: Teacher
-
-    @property
-    def name(self) -> str:
-        return f"LLM ({self.teacher.model})"
-
-    def verdicts(self, pairs: Sequence[Shown]) -> list[str | None]:
-        requests = [
-            REFERENCE_JUDGE.messages(
-                question=pair.question.question,
-                reference=pair.question.reference,
-                first=pair.first,
-                second=pair.second,
+        return load_reward_judge(reward_model, sft, choose().recipe)
+    if kind == "openai" and model.strip():
+        if not has_real_teacher():
+            raise CourseError(
+                f"The judge {name} needs an endpoint: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server, or take "
+                "the judge reference, which needs none."
             )
-            for pair in pairs
-        ]
-        replies = self.teacher.ask(requests, schema=REFERENCE_JUDGE.schema)
-        answered(replies)
-        return [reply.parsed.winner if reply.parsed else None for reply in replies]
+        return LLMJudge(connect(model.strip(), journal=journal, budget_usd=budget_usd))
+    raise CourseError(f"The judge {name!r} is unknown; choose {JUDGES}.")
 
 
-@dataclass(frozen=True)
-class Judgment:
-    """One question judged in both orders.
-
-    verdict_ab: the winner when A was shown first; verdict_ba: when B was; None where a verdict was unreadable.
-    winner: their common verdict; orders that disagree are a tie; None where either is unreadable.
-    """
-
-    id: str
-    verdict_ab: Winner | None
-    verdict_ba: Winner | None
-    winner: Winner | None
+# --- command line ----------------------------------------------------------------------------
 
 
-AB = {"first": "a", "second": "b", "tie": "tie", None: None}
-BA = {"first": "b", "second": "a", "tie": "tie", None: None}
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="judging.py", description="Compare two answers files, in both orders.")
+    parser.add_argument("--answers_a", required=True, metavar="FILE", help="JSONL with id, question, answer, reference")
+    parser.add_argument("--answers_b", required=True, metavar="FILE")
+    parser.add_argument("--judge", required=True, help=JUDGES)
+    parser.add_argument("--out", required=True, metavar="JSON", help="where the report goes")
+    parser.add_argument("--name_a", help="what A is called; its file's name if not given")
+    parser.add_argument("--name_b")
+    parser.add_argument("--judgments", metavar="JSONL", help="where judgments are kept; beside the report if not given")
+    parser.add_argument("--calibrate", action="store_true", help="measure the judges first on pairs of known verdict")
+    parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
+    parser.add_argument("--second_judge", action="append", default=[], metavar="JUDGE", help="another, to compare with")
+    parser.add_argument("--scores", action="store_true", help="score every answer by itself too (an LLM is asked once more)")
+    parser.add_argument("--html", metavar="FILE", help="the report card as one page")
+    parser.add_argument("--png", metavar="FILE", help="the report card as one picture")
+    parser.add_argument("--reward_model", default=OUTPUTS / "reward", metavar="FOLDER", help="for the judge reward")
+    parser.add_argument("--sft", default=OUTPUTS / "sft", metavar="FOLDER", help="the adapter that it was trained on top of")
+    parser.add_argument("--journal", default=OUTPUTS / "eval" / "judge_journal.jsonl", metavar="JSONL", help="paid replies")
+    parser.add_argument("--budget_usd", type=float, help="the most that this journal may ever cost")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    return parser
 
 
-def compare(
-    judge: Judge, questions: Sequence[Question], answers_a: Sequence[str], answers_b: Sequence[str]
-) -> list[Judgment]:
-    """Judge every pair in both orders; the verdict is read in its order before it is mapped back to A and B."""
-    pairs = list(zip(questions, answers_a, answers_b, strict=True))
-    shown_ab = judge.verdicts([Shown(question, a, b) for question, a, b in pairs])
-    shown_ba = judge.verdicts([Shown(question, b, a) for question, a, b in pairs])
-    judgments = []
-    for (question, _, _), raw_ab, raw_ba in zip(pairs, shown_ab, shown_ba, strict=True):
-        ab, ba = AB[raw_ab], BA[raw_ba]
-        winner = None if ab is None or ba is None else ab if ab == ba else "tie"
-        judgments.append(Judgment(question.id, ab, ba, winner))
-    return judgments
+def _beside(out: Path, judge: Judge, what: str) -> Path:
+    """Return the file of a judge's verdicts beside the report: each judge has its own."""
+    return out.with_name(f"{out.stem}.{re.sub(r'[^0-9A-Za-z.-]+', '_', judge.name).strip('_')}.{what}.jsonl")
 
 
-@dataclass(frozen=True)
-class Report:
-    """Wins of A over B. win_rate counts a tie as half; interval: 95%, bootstrap over questions."""
+def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
+    """Print what an LLM will cost over all that it is going to be asked, before the first request."""
+    if not isinstance(judge, LLMJudge):
+        return
+    paired = side_by_side(chosen.answers_a, chosen.answers_b)
+    pairs = list(paired.pairs)
+    if chosen.calibrate:
+        labelled = load_calibration(chosen.calibration)
+        pairs += [one.pair for one in [*labelled, *list_probe(labelled)]]
+    full = [pair for pair in pairs if pair.answer_a.strip() and pair.answer_b.strip()]
+    shown = [Shown(pair.question, *sides) for pair in full for sides in
+             ((pair.answer_a, pair.answer_b), (pair.answer_b, pair.answer_a))]  # fmt: skip
+    singles = []
+    if chosen.scores:
+        given = [*read_answers(chosen.answers_a), *read_answers(chosen.answers_b)]
+        singles = [Single(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
+    print(f"--- {judge.name}: what it will cost ---")
+    for estimate in judge.estimate(shown, singles):
+        print(estimate)
 
-    judge: str
-    n_asked: int
-    n_judged: int
-    unparsed: int
-    wins: int
-    ties: int
-    losses: int
-    win_rate: float
-    interval: tuple[float, float]
-    flip_rate: float
 
-    def row(self) -> dict:
-        """Return the report as one flat row for a table or JSON."""
-        return asdict(self)
+def _judge_once(
+    judge: Judge, chosen: argparse.Namespace, judgments: Path
+) -> tuple[Report, list[Judgment], Calibration | None]:
+    _print_price(judge, chosen)
+    calibration = None
+    if chosen.calibrate:
+        calibration = calibrate(judge, chosen.calibration, _beside(Path(chosen.out), judge, "calibration"))
+    lines = compare(judge, chosen.answers_a, chosen.answers_b, judgments)
+    return report(lines, calibration, chosen.seed), lines, calibration
 
 
-def report(judge_name: str, judgments: Sequence[Judgment], seed: int = 0) -> Report:
-    """Count wins, ties and losses of A, with a percentile bootstrap interval over questions.
-
-    Unreadable judgments are counted in `unparsed` and in no rate. Raises ValueError where none is readable.
-    """
-    judged = [j for j in judgments if j.winner is not None]
-    if not judged:
-        raise ValueError(f"None of {len(judgments)} judgments could be read; look at the judge's raw replies.")
-    points = np.array([{"a": 1.0, "tie": 0.5, "b": 0.0}[j.winner] for j in judged])
-    draws = np.random.default_rng(seed).choice(points, size=(BOOTSTRAP_DRAWS, len(points)))
-    low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
-    winners = [j.winner for j in judged]
-    return Report(
-        judge=judge_name,
-        n_asked=len(judgments),
-        n_judged=len(judged),
-        unparsed=len(judgments) - len(judged),
-        wins=winners.count("a"),
-        ties=winners.count("tie"),
-        losses=winners.count("b"),
-        win_rate=float(points.mean()),
-        interval=(float(low), float(high)),
-        flip_rate=sum(j.verdict_ab != j.verdict_ba for j in judged) / len(judged),
+def _scores(judge: Judge, chosen: argparse.Namespace, lines: Sequence[Judgment]) -> tuple[ScoreSummary, ScoreSummary] | None:
+    if not chosen.scores:
+        return scores_behind(lines)
+    sides = (("A", chosen.answers_a), ("B", chosen.answers_b))
+    a, b = (
+        summarise(side, score(judge, answers, _beside(Path(chosen.out), judge, f"scores_{side.lower()}")))
+        for side, answers in sides
     )
+    return a, b
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare two answers files and write the report."""
+    chosen = _parser().parse_args(arguments)
+    out = Path(chosen.out)
+    for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
+        if given and Path(given).suffix.lower() != ending:
+            raise CourseError(f"{given} does not end in {ending}; name the file so.")
+    side_by_side(chosen.answers_a, chosen.answers_b)  # what is wrong with them is said before a judge is loaded
+    if chosen.calibrate:
+        load_calibration(chosen.calibration)
+    options = {"reward_model": chosen.reward_model, "sft": chosen.sft, "journal": chosen.journal}
+    judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
+    if len({judge.name for judge in judges}) < len(judges):
+        raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
+    judgments = Path(chosen.judgments) if chosen.judgments else _beside(out, judges[0], "judgments")
+    first, lines, calibration = _judge_once(judges[0], chosen, judgments)
+    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments"))[:2] for judge in judges[1:]]
+    card = make_card(
+        chosen.name_a or Path(chosen.answers_a).stem,
+        chosen.name_b or Path(chosen.answers_b).stem,
+        first,
+        lines,
+        calibration=calibration,
+        scores=_scores(judges[0], chosen, lines),
+        seconds=seconds,
+    )
+    written = [write_json(out, card.json())]
+    if chosen.html:
+        written.append(write_html(card, chosen.html))
+    if chosen.png:
+        written.append(write_png(card, chosen.png))
+    print("\n".join(summary(card)))
+    print(f"written: {', '.join(map(relative, [judgments, *written]))}")
+
+
+def summary(card: ReportCard) -> list[str]:
+    """Return the report in lines of text, with what cannot be trusted about it first."""
+    warnings = [f"warning: {one.warning}" for one in (card.report, *(s.report for s in card.seconds)) if one.warning]
+    lines = [(measure, f"{value}  [{interval}]" if interval else value) for measure, value, interval, _ in card.lines()]
+    left_out = [
+        f"left out, {reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})"
+        for reason, ids in card.report.left_out_ids.items()
+    ]
+    problems = [f"{name}: {count}" for name, count in card.report.problems.items()]
+    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *left_out, *problems]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CourseError as problem:
+        sys.exit(f"error: {problem}")

@@ -1,6 +1,6 @@
 """The course's plots: titles, units, and Korean glyphs that render on any machine.
 
-Cost of import: matplotlib; numpy, rapidfuzz and pydantic through judging.
+Cost of import: matplotlib; numpy, rapidfuzz and pydantic through comparison.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 
-from judging import Report
+from comparison import Report
 from korean_font import use_korean_font
 
 BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a"
@@ -86,13 +86,17 @@ def reward_margins(log: Sequence[dict]) -> None:
 
 
 def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
-    """Win rate of A with its 95% interval, one row a comparison; 0.5 is no difference."""
+    """Win rate of A with its 95% interval, one row a comparison; 0.5 is no difference.
+
+    A judge that is below the bar of its calibration, or was not calibrated, is marked.
+    """
     _, axes = plt.subplots(figsize=(7, 0.9 + 0.7 * len(reports)))
     for place, (_, report) in enumerate(reports):
         low, high = report.interval
         axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
         axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
     axes.axvline(0.5, color=GREY, linestyle="--")
-    axes.set_yticks(range(len(reports)), [name for name, _ in reports])
+    marked = [f"{name}\n(주의: 심사자 검증 미달)" if report.warning else name for name, report in reports]
+    axes.set_yticks(range(len(reports)), marked)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))
     _finish(axes, "승률과 95% 구간 (무승부는 0.5승)", "win rate", "")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pydantic import BaseModel, ValidationError
@@ -75,7 +75,9 @@ def as_request(given: str | Sequence[Message] | Request) -> Request:
 class Reply:
     """What came back for one request: the text and, with a schema, its parsed value; or the error.
 
-    usage and usd are those of the time when it was asked; usd is None where the model has no known price.
+    usage and usd are those of the time when it was asked; usd is None where the model has no known price. Of a failed
+    request, failure is the class (None where it was not sent) and raw the reply as it came, where there was one.
+    served_by: the model that the endpoint says it used, with its fingerprint.
     """
 
     text: str | None
@@ -85,6 +87,9 @@ class Reply:
     usage: Usage | None = None
     usd: float | None = None
     from_journal: bool = False
+    failure: str | None = None
+    raw: str | None = None
+    served_by: str | None = None
 
 
 @lru_cache
@@ -120,6 +125,7 @@ class Outcome:
     failure: str | None = None
     error: str | None = None
     usage: Usage | None = None
+    served_by: str | None = None
 
 
 def parse_reply(text: str, schema: type[BaseModel]) -> BaseModel:
@@ -143,6 +149,17 @@ def _usage_of(body: dict) -> Usage | None:
 
 def read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
     """Return what a chat completion's JSON holds; `finish_reason` is looked at before the text."""
+    return replace(_read_completion(body, schema), served_by=_served_by(body))
+
+
+def _served_by(body: object) -> str | None:
+    if not isinstance(body, dict):
+        return None
+    parts = [body.get("model"), body.get("system_fingerprint")]
+    return " ".join(part for part in parts if isinstance(part, str) and part) or None
+
+
+def _read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
     usage = _usage_of(body) if isinstance(body, dict) else None
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -194,15 +211,18 @@ def schema_name(schema: type[BaseModel] | None) -> str:
 
 def reply_of(row: dict, schema: type[BaseModel] | None, outcome: Outcome | None = None) -> Reply:
     """Return the reply that a line of the journal or of the failures holds; `outcome` is given where it is new."""
-    usage = Usage(**row["usage"]) if row.get("usage") else None
+    usage, served_by = Usage(**row["usage"]) if row.get("usage") else None, row.get("served_by")
     identity = row.get("id") or row["key"]
     if "failure" in row:
-        return Reply(None, None, row["error"], identity, usage, row["usd"])
+        failed = Reply(None, None, row["error"], identity, usage, row["usd"])
+        return replace(failed, failure=row["failure"], raw=row["text"], served_by=served_by)
     if outcome is not None:
-        return Reply(row["text"], outcome.parsed, None, identity, usage, row["usd"])
+        return Reply(row["text"], outcome.parsed, None, identity, usage, row["usd"], served_by=served_by)
     try:
         parsed = parse_reply(row["text"], schema) if schema else None
     except Exception:  # a validator was added to the schema's class since; it may raise anything
         error = f"the reply in the journal no longer fits {schema_name(schema)}: remove the line with key {row['key']}"
         return Reply(None, None, error, identity, usage, row.get("usd"), from_journal=True)
-    return Reply(row["text"], parsed, None, identity, usage, row.get("usd"), from_journal=True)
+    return Reply(
+        row["text"], parsed, None, identity, usage, row.get("usd"), from_journal=True, served_by=served_by
+    )

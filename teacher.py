@@ -420,6 +420,7 @@ class Teacher:
             "text": outcome.text,
             "usage": dict(vars(outcome.usage)) if outcome.usage else None,
             "usd": self._usd(outcome.usage),
+            "served_by": outcome.served_by,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if outcome.failure:

@@ -15,8 +15,9 @@ ORDER = [
     "korean_font", "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models",
     "adapters", "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health",
-    "training", "judging", "plots", "course",
+    "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health", "training",
+    "intervals", "agreement", "length_control", "answers", "judges", "judgments", "calibration", "comparison", "plots",
+    "report_card", "blind_vote", "judging", "course",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course"]
 LIGHT = [module for module in ORDER if module not in HEAVY]

@@ -1,109 +1,127 @@
-"""Protects: both orders count, swapping sides mirrors the report, unread verdicts are a class of their own."""
+"""Protects: the command line compares two files, says the price first, and ends in one sentence where it cannot."""
 
 import json
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import judging
-import teacher
-from judging import Judgment, Question, compare, report
 from tests.conftest import chat_completion
+from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
 
-QUESTIONS = [Question(f"q{i}", f"질문 {i}", "전입신고는 이사한 날부터 14일 이내에 해야 합니다.") for i in range(3)]
-GOOD = ["전입신고는 이사한 날부터 14일 이내에 합니다."] * 3
-BAD = ["재산세는 소유자가 냅니다."] * 3
-
-
-@dataclass(frozen=True)
-class Always:
-    verdict: str | None
-    name: str = "always"
-
-    def verdicts(self, pairs):
-        return [self.verdict] * len(pairs)
+GOOD, BAD = "전입신고는 이사한 날부터 14일 이내에 합니다.", "재산세는 소유자가 냅니다."
 
 
-def test_the_reference_judge_prefers_the_closer_answer_in_either_order():
-    judge = judging.ReferenceJudge()
-    assert [j.winner for j in compare(judge, QUESTIONS, GOOD, BAD)] == ["a"] * 3
-    assert [j.winner for j in compare(judge, QUESTIONS, BAD, GOOD)] == ["b"] * 3
-    assert [j.winner for j in compare(judge, QUESTIONS, GOOD, GOOD)] == ["tie"] * 3
+@pytest.fixture
+def files(tmp_path):
+    """Two answers files of six questions, of which A is the better; A has one question more."""
+    reference = "전입신고는 이사한 날부터 14일 이내에 해야 합니다."
+    rows = [{"id": f"q{i}", "question": f"질문 {i}", "answer": GOOD, "reference": reference} for i in range(7)]
+    a = write_jsonl(tmp_path / "a.jsonl", rows)
+    b = write_jsonl(tmp_path / "b.jsonl", [row | {"answer": BAD} for row in rows[:6]])
+    return ["--answers_a", str(a), "--answers_b", str(b), "--out", str(tmp_path / "report.json")]
 
 
-def test_a_judge_that_always_takes_the_first_yields_ties_and_flips():
-    result = report("x", compare(Always("first"), QUESTIONS, GOOD, BAD))
-    assert (result.wins, result.ties, result.losses) == (0, 3, 0)
-    assert result.flip_rate == 1
-    assert result.win_rate == 0.5
+def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
+    cards = ["--html", str(tmp_path / "card.html"), "--png", str(tmp_path / "card.png")]
+    judging.main([*files, "--judge", "reference", "--calibrate", *cards, "--name_a", "SFT 모델"])
+    report = read_json(tmp_path / "report.json")
+    found = [report[name] for name in ("n_asked", "n_judged", "unparsed", "wins", "ties", "losses", "left_out")]
+    assert found == [7, 6, 0, 6, 0, 0, 1] and report["win_rate"] == 1 and report["flip_rate"] == 0
+    assert report["interval"][0] < 0.7 and report["p_value"] == pytest.approx(2 / 64)
+    assert report["calibration"]["n"] == 168 and "wrong_number" in report["warning"]
+    assert report["left_out_ids"] == {"only_in_a": ["q6"]} and report["name_a"] == "SFT 모델"
+    said = capsys.readouterr().out
+    assert "warning: reference" in said and "left out, only_in_a: q6 (1)" in said
+    assert "SFT 모델" in (tmp_path / "card.html").read_text(encoding="utf-8") and (tmp_path / "card.png").exists()
+    judgments = tmp_path / "report.reference_ROUGE-L_on_morphemes.judgments.jsonl"
+    assert len(read_jsonl(judgments)) == 7
+    kept = judgments.read_bytes()
+    judging.main([*files, "--judge", "reference"])
+    assert judgments.read_bytes() == kept
+    assert "was not calibrated" in read_json(tmp_path / "report.json")["warning"]
 
 
-def test_unread_verdicts_are_counted_and_in_no_rate():
-    judgments = [*compare(Always(None), QUESTIONS, GOOD, BAD), Judgment("w", "a", "a", "a")]
-    result = report("x", judgments)
-    assert (result.n_asked, result.n_judged, result.unparsed, result.win_rate) == (4, 1, 3, 1.0)
-    with pytest.raises(ValueError, match="None of 3"):
-        report("x", judgments[:3])
+def test_an_llm_with_its_price_first_its_scores_and_a_second_opinion(files, tmp_path, endpoint, monkeypatch, capsys):
+    monkeypatch.setenv("TEACHER_PRICE", "1,2")
+    seen = []
 
-
-def test_answers_of_different_number_are_refused():
-    with pytest.raises(ValueError, match="shorter"):
-        compare(Always("tie"), QUESTIONS, GOOD, BAD[:2])
-
-
-VERDICT = st.sampled_from(["a", "b", "tie"])
-
-
-@given(st.lists(st.tuples(VERDICT, VERDICT), min_size=1, max_size=30))
-def test_swapping_the_sides_mirrors_the_report(verdicts):
-    def build(mapping):
-        rows = []
-        for i, pair in enumerate(verdicts):
-            ab, ba = (mapping[verdict] for verdict in pair)
-            rows.append(Judgment(str(i), ab, ba, ab if ab == ba else "tie"))
-        return report("x", rows)
-
-    one = build({"a": "a", "b": "b", "tie": "tie"})
-    other = build({"a": "b", "b": "a", "tie": "tie"})
-    assert (one.wins, one.ties, one.losses) == (other.losses, other.ties, other.wins)
-    assert one.win_rate == pytest.approx(1 - other.win_rate)
-    assert one.interval == pytest.approx((1 - other.interval[1], 1 - other.interval[0]))
-    assert one.flip_rate == other.flip_rate
-
-
-def test_the_interval_covers_the_truth_about_95_times_in_100():
-    generator = np.random.default_rng(1)
-    names = np.array(["a", "tie", "b"])
-    covered = 0
-    for _ in range(300):
-        drawn = generator.choice(names, size=60, p=[0.5, 0.2, 0.3])
-        judgments = [Judgment(str(i), winner, winner, winner) for i, winner in enumerate(drawn)]
-        result = report("x", judgments, seed=int(generator.integers(1e6)))
-        covered += result.interval[0] <= 0.6 <= result.interval[1]
-    assert 0.91 <= covered / 300 <= 0.98
-
-
-def test_an_llm_judge_that_cannot_be_asked_says_why(endpoint):
-    from utils import CourseError
-
-    endpoint(lambda body: (401, {"error": {"message": "no"}}))
-    with pytest.raises(CourseError, match="refused the key"):
-        compare(judging.LLMJudge(teacher.connect()), QUESTIONS, GOOD, BAD)
-
-
-def test_an_llm_judge_reads_each_order_through_the_schema(endpoint):
     def answer(body):
-        text = body["messages"][1]["content"]
-        first = text.split("<first>\n")[1].split("\n</first>")[0]
-        if "14일" not in text.split("<first>")[1]:
-            return 200, chat_completion("둘 다 좋네요")  # no verdict
-        winner = "first" if "14일" in first else "second"
-        return 200, chat_completion(json.dumps({"reason": "기한이 맞습니다.", "winner": winner}))
+        seen.append(capsys.readouterr().out)
+        user = body["messages"][1]["content"]
+        if "<답변>" in user:
+            return 200, chat_completion(json.dumps({"reason": "", "score": 9 if "14일" in user.split("<답변>")[1] else 2}))
+        if "질문 5" in user:
+            return 200, chat_completion("판정하지 않겠습니다.")
+        return 200, chat_completion(json.dumps({"reason": "앞의 답입니다.", "winner": "first"}))
 
     endpoint(answer)
-    judge = judging.LLMJudge(teacher.connect())
-    judgments = compare(judge, QUESTIONS, [GOOD[0], BAD[1], BAD[2]], [BAD[0], GOOD[1], BAD[2]])
-    assert [j.winner for j in judgments] == ["a", "b", None]
+    paid = ["--journal", str(tmp_path / "journal.jsonl"), "--budget_usd", "5"]
+    judging.main([*files, "--judge", "openai:m", "--scores", "--second_judge", "reference", *paid])
+    first = seen[0]
+    assert first.index("LLM (m): what it will cost") < first.index("12 requests to m")
+    assert "13 requests to m" in first and "USD" in first
+    report = read_json(tmp_path / "report.json")
+    counts = [report[name] for name in ("n_asked", "n_judged", "unparsed", "ties", "flip_rate")]
+    assert counts == [7, 5, 1, 5, 1.0] and report["problems"] == {"invalid_json": 1}
+    assert [(one["side"], one["n"], one["mean"]) for one in report["scores"]] == [("A", 7, 9.0), ("B", 6, 2.0)]
+    assert report["second_judges"][0]["report"]["wins"] == 6 and report["second_judges"][0]["agreement"]["n"] == 5
+    assert report["disagreements"][0]["between"] == "orders"
+    kept = [line for line in read_jsonl(tmp_path / "report.LLM_m.judgments.jsonl") if line["id"] == "q5"]
+    assert kept[0]["raw_ab"] == kept[0]["raw_ba"] == "판정하지 않겠습니다."
+
+
+def test_nothing_parsed_is_one_sentence_and_the_raw_replies_are_kept(files, tmp_path, endpoint):
+    endpoint(lambda body: (200, chat_completion("A")))
+    with pytest.raises(CourseError, match=r"None of 7 judgments has a verdict \(most often: invalid_json\)"):
+        judging.main([*files, "--judge", "openai:m", "--journal", str(tmp_path / "journal.jsonl")])
+    assert [line.get("raw_ab") for line in read_jsonl(tmp_path / "report.LLM_m.judgments.jsonl")] == ["A"] * 6 + [None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--judge", "gpt-4o"], r"The judge 'gpt-4o' is unknown; choose reference, reward or openai:MODEL"),
+        (["--judge", "openai:"], r"The judge 'openai:' is unknown"),
+        (["--judge", "openai:gpt-4o-mini"], r"needs an endpoint: set OPENAI_API_KEY"),
+        (["--judge", "reward", "--reward_model", "nowhere"], r"nowhere holds no run.json of the reward model"),
+        (["--judge", "reference", "--second_judge", "reference"], r"A judge is named twice"),
+        (["--judge", "reference", "--png", "card.pdf"], r"card.pdf does not end in .png"),
+        (["--judge", "reference", "--calibrate", "--calibration", "nowhere.jsonl"], r"nowhere.jsonl does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(files, arguments, said):
+    with pytest.raises(CourseError, match=said):
+        judging.main([*files, *arguments])
+
+
+def test_it_ends_with_one_line_and_not_a_traceback(files, tmp_path):
+    write_jsonl(tmp_path / "b.jsonl", [{"id": "q0", "question": "질문 0"}])
+    command = [sys.executable, "judging.py", *files, "--judge", "reference"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.strip().startswith("error: ") and done.stderr.strip().count("\n") == 0
+    assert "b.jsonl, line 1, field answer: missing" in done.stderr
+
+
+def test_every_stage_is_reached_through_the_module(tmp_path):
+    """As the notebook calls it, on the shipped questions."""
+    questions = read_jsonl(DATA / "real_estate_evaluation.jsonl")[:5]
+
+    def echo(prompts):
+        return [prompt[0]["content"] for prompt in prompts]
+
+    def cite(prompts):
+        return [next(q["reference"] for q in questions if q["question"] == prompt[0]["content"]) for prompt in prompts]
+
+    judge = judging.ReferenceJudge()
+    for name, answerer in (("a", cite), ("b", echo)):
+        judging.answer(answerer, questions, tmp_path / f"{name}.jsonl")
+    lines = judging.compare(judge, tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "j.jsonl")
+    found = judging.report(tmp_path / "j.jsonl", judging.calibrate(judge))
+    assert found == judging.report(lines, judging.calibrate(judge)) and found.wins == 5
+    card = judging.make_card("인용", "메아리", found, lines, scores=judging.scores_behind(lines))
+    assert card.scores[0].mean == 1.0
