@@ -32,6 +32,29 @@ def add_adapter(model, recipe: Recipe):
     return get_peft_model(model, config)
 
 
+def load_adapter(model, adapter: str | Path):
+    """Return the model with a saved adapter on top, its own weights apart; `unload` takes the adapter off again.
+
+    Raises:
+        CourseError: the folder holds no adapter, or one for another model.
+    """
+    from peft import PeftModel
+
+    _require_adapter(adapter)
+    try:
+        return PeftModel.from_pretrained(model, adapter).eval()
+    except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
+        raise CourseError(
+            f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
+            "load the model that it was trained on."
+        ) from None
+
+
+def _require_adapter(folder: str | Path) -> None:
+    if not (Path(folder) / "adapter_config.json").exists():
+        raise CourseError(f"{relative(folder)} holds no adapter (no adapter_config.json); train it or pass another.")
+
+
 def merge_adapter(model, adapter: str | Path):
     """Return the model with a saved adapter merged into its weights.
 
@@ -41,20 +64,12 @@ def merge_adapter(model, adapter: str | Path):
         CourseError: the folder holds no adapter, or one for another model; or the weights are quantised.
     """
     import torch
-    from peft import PeftModel
 
-    if not (Path(adapter) / "adapter_config.json").exists():
-        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
     if getattr(model, "is_loaded_in_4bit", False):
         raise CourseError("An adapter merges into whole weights; load the model with recipe.unquantised().")
+    _require_adapter(adapter)
     dtype = model.dtype
-    try:
-        adapted = PeftModel.from_pretrained(_cast_parameters(model, torch.float32), adapter)
-    except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
-        raise CourseError(
-            f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
-            "load the model that it was trained on."
-        ) from None
+    adapted = load_adapter(_cast_parameters(model, torch.float32), adapter)
     return _cast_parameters(adapted.merge_and_unload(safe_merge=True), dtype).eval()
 
 
@@ -98,8 +113,7 @@ def chain(adapter: str | Path) -> list[Path]:
 
 def require_base(adapter: str | Path, model: str) -> None:
     """Raise a CourseError if the folder holds no adapter, or one that its run card says is for another model."""
-    if not (Path(adapter) / "adapter_config.json").exists():
-        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train it or pass another.")
+    _require_adapter(adapter)
     base = _card(Path(adapter)).get("base", model)
     if base != model:
         raise CourseError(
@@ -153,6 +167,7 @@ def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None,
         if old != work and old.name != "checkpoints":
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+        (work / name).chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(work / name, folder / name)
     shutil.rmtree(work)  # what is left is peft's own card, which names machine paths
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -166,11 +181,12 @@ def adapter_hash(folder: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Adapters:
-    """The SFT adapter and, on top of it, the DPO adapter that was trained from exactly it."""
+    """The SFT adapter, and on top of it the DPO adapter and the reward model that were trained from exactly it."""
 
     sft: Path
     dpo: Path | None
     reason: str
+    reward: Path | None = None
 
 
 def _card(folder: Path) -> dict:
@@ -195,6 +211,8 @@ def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
         elif need_dpo and dpo_card.get("parent_sha256") != sft_card["adapter_sha256"]:
             missing.append(f"{root.name}/dpo was not trained from {root.name}/sft")
         else:
-            return Adapters(sft, dpo if need_dpo else None, what)
+            reward = root / "reward"
+            belongs = _card(reward).get("parent_sha256") == sft_card["adapter_sha256"]
+            return Adapters(sft, dpo if need_dpo else None, what, reward if belongs else None)
     notebooks = "train.ipynb and then dpo.ipynb" if need_dpo else "train.ipynb"
     raise CourseError(f"There is no adapter to start from ({'; '.join(missing)}); run {notebooks} first.")

@@ -8,6 +8,7 @@ Cost of import: pydantic (through prompts); torch and transformers are imported 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -22,6 +23,8 @@ from utils import OUTPUTS, CourseError, setting, write_json
 
 LOCAL_GEMMA = "gemma-3-270m"  # the name in recipes: the package on PyPI, never a hub
 
+# it warns on each import, on a CPU, that a kernel of the hub is not installed, which nothing here uses
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
 
 # oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and

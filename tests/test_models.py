@@ -107,6 +107,9 @@ def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).sft == assets / "sft"  # no DPO from the own SFT yet
     make_stage(outputs / "dpo", "dpo", parent=own)
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).dpo == outputs / "dpo"
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward is None
+    make_stage(outputs / "reward", "reward", parent=own)
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward == outputs / "reward"
 
 
 # --- QLoRA -----------------------------------------------------------------------------------
