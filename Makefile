@@ -1,5 +1,6 @@
 # make course   run the four notebooks on this machine's recipe, then print what they found
 # make test     unit tests, then the notebooks against their stored outputs
+# make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt
 
-.PHONY: course test bench notebooks adapters recording lint
+.PHONY: course test serve bench notebooks adapters recording lint
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: $(REQUIREMENTS)
@@ -20,19 +21,27 @@ $(VENV)/installed: $(REQUIREMENTS)
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt -r requirements-dev.txt -c constraints.txt && \
 	  echo "Installed in $$(( $$(date +%s) - start )) s" && touch $@
 
+$(VENV)/serving: $(VENV)/installed requirements-serve.txt
+	@echo "Installing the server into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-serve.txt -c constraints.txt && touch $@
+
 course: $(VENV)/installed
 	@$(BIN)/python course.py run
 
-test: $(VENV)/installed
+test: $(VENV)/serving
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest --nbval
 
-bench: $(VENV)/installed
+serve: $(VENV)/serving
+	@$(BIN)/python serve.py $(SERVE)
+
+bench: $(VENV)/serving
 	@$(BIN)/python bench/similarity.py
 	@$(BIN)/python bench/teacher.py
 	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/judging.py
+	@$(BIN)/python bench/serve.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

@@ -18,8 +18,10 @@ ORDER = [
     "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health", "training",
     "intervals", "agreement", "length_control", "answers", "judges", "judgments", "calibration", "comparison", "plots",
     "report_card", "blind_vote", "judging", "course",
+    "token_choice", "local_engine", "passages", "votes", "serving_limits", "served_models", "backends", "answering",
+    "chat_texts", "chat_api", "chat_page", "serve",
 ]  # fmt: skip
-HEAVY = ["losses", "trainers", "plots", "course"]
+HEAVY = ["losses", "trainers", "plots", "course", "local_engine", "serve"]
 LIGHT = [module for module in ORDER if module not in HEAVY]
 
 
@@ -42,7 +44,7 @@ def test_a_module_imports_only_those_above_it(module):
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_a_light_module_brings_no_heavy_library(module):
-    heavy = "'torch', 'transformers', 'trl', 'peft', 'datasets', 'openai', 'kiwipiepy', 'matplotlib', 'pandas'"
+    heavy = "'torch', 'transformers', 'trl', 'peft', 'datasets', 'openai', 'kiwipiepy', 'matplotlib', 'pandas', 'fastapi', 'chainlit'"
     code = f"import sys, {module}; print([m for m in ({heavy}) if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
