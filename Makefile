@@ -31,6 +31,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python bench/similarity.py
 	@$(BIN)/python bench/teacher.py
 	@$(BIN)/python bench/formats.py
+	@$(BIN)/python bench/korean_checks.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store
