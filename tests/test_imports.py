@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # top to bottom: a module imports only those above it
 ORDER = [
     "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "style_checks",
-    "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "korean_particles", "speech_levels", "korean_checks", "records", "writers", "validation", "recipes", "models", "adapters", "formats",
+    "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "korean_particles", "speech_levels", "korean_checks", "task_metrics", "records", "writers", "validation", "recipes", "models", "adapters", "formats",
     "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
     "losses", "reward_model", "trainers", "training", "inference", "judging", "plots", "course",
