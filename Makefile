@@ -42,6 +42,7 @@ bench: $(VENV)/serving
 	@$(BIN)/python bench/training.py
 	@$(BIN)/python bench/judging.py
 	@$(BIN)/python bench/serve.py
+	@$(BIN)/python bench/korean_checks.py
 
 notebooks: $(VENV)/installed
 	@$(BIN)/python course.py store

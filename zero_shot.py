@@ -2,7 +2,8 @@
 
 System D's choice: KorNLI, KorQuestionPair, NSMC and the bias labels of KoreaHateSpeech. `data/zero_shot/` has small
 samples written for this course in the file formats of those sets; `read` reads either, and `load_full` fetches the
-full sets where the Hugging Face hub can be reached.
+full sets where the Hugging Face hub can be reached. `messages` is what a model is asked: the task, the texts under their
+names, and the labels of which it is to write one. `task_metrics.py` reads the labels back and scores them.
 
 Cost of import: the standard library; datasets is imported by `load_full`.
 """
@@ -20,8 +21,9 @@ from utils import DATA, CourseError, relative
 
 @dataclass(frozen=True)
 class ZeroShotSet:
-    """A set: its file, its text columns and label column, and what each label means in Korean.
+    """A set: its file, its text columns and label column, what each label means in Korean, and how a model is asked.
 
+    task: what is to be decided, and when each label is right. headings: what stands before each text.
     `hub` names the full set: repository, configuration and split.
     """
 
@@ -34,6 +36,8 @@ class ZeroShotSet:
     hub: tuple[str, str | None, str]
     hub_texts: tuple[str, ...]
     hub_label: str
+    task: str
+    headings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,31 @@ SETS = {
             "nli", "kornli.tsv", "\t", ("sentence1", "sentence2"), "gold_label",
             {"entailment": "함의", "neutral": "중립", "contradiction": "모순"},
             ("kor_nli", "xnli", "test"), ("premise", "hypothesis"), "label",
+            "전제를 읽고 가설이 전제와 어떤 관계인지 고르세요. 전제가 참일 때 가설도 반드시 참이면 함의, "
+            "반드시 거짓이면 모순, 참인지 거짓인지 알 수 없으면 중립입니다.",
+            ("전제", "가설"),
         ),
         ZeroShotSet(
             "question_pair", "kor_pair.csv", ",", ("question1", "question2"), "is_duplicate",
             {"0": "다름", "1": "같음"},
             ("kor_qpair", None, "test"), ("question1", "question2"), "is_duplicate",
+            "두 질문이 같은 것을 묻는지 고르세요. 같은 답을 하면 되는 질문이면 같음, 서로 다른 답이 필요하면 다름입니다.",
+            ("질문 1", "질문 2"),
         ),
         ZeroShotSet(
             "sentiment", "ratings.txt", "\t", ("document",), "label",
             {"0": "부정", "1": "긍정"},
             ("nsmc", None, "test"), ("document",), "label",
+            "감상평을 쓴 사람이 작품을 좋게 보았는지 고르세요. 좋게 보았으면 긍정, 나쁘게 보았으면 부정입니다.",
+            ("감상평",),
         ),
         ZeroShotSet(
             "bias", "hate.tsv", "\t", ("comments",), "bias",
             {"none": "없음", "gender": "성별", "others": "기타"},
             ("kor_hate", None, "test"), ("comments",), "bias",
+            "댓글에 어떤 편견이 담겨 있는지 고르세요. 성별에 대한 편견이면 성별, 나이나 지역, 직업 같은 다른 편견이면 기타, "
+            "편견이 없으면 없음입니다.",
+            ("댓글",),
         ),
     )
 }  # fmt: skip
@@ -83,6 +97,20 @@ def read(name: str, path: str | Path | None = None) -> list[Item]:
     chosen = SETS[name]
     path = Path(path) if path else DATA / "zero_shot" / chosen.file_name
     return list(_read(chosen, path))
+
+
+def messages(name: str, item: Item) -> list[dict]:
+    """Return the messages that ask a model for an item's label: one turn of the user, without an example.
+
+    Raises:
+        CourseError: the set is unknown.
+    """
+    if name not in SETS:
+        raise CourseError(f"There is no zero-shot set {name!r}; choose one of {', '.join(SETS)}.")
+    chosen = SETS[name]
+    texts = "\n".join(f"{heading}: {text}" for heading, text in zip(chosen.headings, item.texts, strict=True))
+    labels = ", ".join(chosen.labels.values())
+    return [{"role": "user", "content": f"{chosen.task}\n\n{texts}\n\n설명 없이 다음 가운데 하나만 쓰세요: {labels}"}]
 
 
 def _read(chosen: ZeroShotSet, path: Path) -> Iterator[Item]:

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # top to bottom: a module imports only those above it
 ORDER = [
     "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "document_support",
-    "style_checks", "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "records", "writers", "validation",
+    "style_checks", "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "korean_particles",
+    "speech_levels", "korean_checks", "task_metrics", "records", "writers", "validation",
     "korean_font", "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models",
     "adapters", "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
