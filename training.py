@@ -33,8 +33,8 @@ from encoding import Encoded, encode_preference, encode_supervised, encode_text,
 from overrides import Config, read_config, with_overrides
 from preference_health import measure
 from progress import bar
-from recipe_table import RECIPES, Recipe
-from recipes import choose, estimate
+from recipe_table import RECIPES, Recipe, by_name
+from recipes import Choice, choose, estimate
 from run_card import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, relative, seed_everything
 
@@ -584,7 +584,10 @@ def _parser() -> argparse.ArgumentParser:
         options.add_argument(
             "--model_path", "--sft", help="what to start from: an adapter's folder, a merged model's, or a hub name"
         )
-        options.add_argument("--estimate", action="store_true", help="print memory and minutes, and stop")
+        options.add_argument(
+            "--estimate", nargs="?", type=float, const=0.0, metavar="GIB",
+            help="print memory and minutes, and stop; with GIB, for a device of that size that is not here",
+        )  # fmt: skip
     return parser
 
 
@@ -627,7 +630,8 @@ def _planned(chosen: argparse.Namespace, config: Config) -> tuple[Recipe, Path |
                 "`python training.py sft`, or pass --model_path."
             )
     parent = Path(model_path) if model_path and (Path(model_path) / "adapter_config.json").exists() else None
-    choice = choose(chosen.recipe)
+    elsewhere = bool(chosen.estimate) and chosen.recipe is not None
+    choice = Choice(by_name(chosen.recipe), "for another machine") if elsewhere else choose(chosen.recipe)
     recipe = _overridden(with_overrides(choice.recipe, config.values, chosen.stage), chosen)
     if model_path and parent is None:  # a whole model in the place of the recipe's own
         recipe = with_overrides(recipe, {"model": str(model_path)})
@@ -651,10 +655,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     held_out = stage_records(chosen.eval_dataset, chosen.stage) if chosen.eval_dataset else None
     recipe, parent, reason = _planned(chosen, config)
     adapters.require_replaceable(chosen.output_dir, parent)
-    expected = estimate(recipe, records, chosen.stage)
+    expected = estimate(recipe, records, chosen.stage, chosen.estimate or None)
     if is_main_process():
         print(f"{recipe.name}: {reason}\n{expected}")
-    if chosen.estimate:
+    if chosen.estimate is not None:
         return
     result = RUN[chosen.stage](
         recipe,

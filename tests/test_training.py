@@ -244,3 +244,12 @@ def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_reci
     assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     merged = adapters.merge_chain(models.load_model(recipe.unquantised()), tmp_path / "dpo")
     assert merged.dtype == torch.float32
+
+
+def test_an_estimate_for_another_machine_needs_no_gpu(capsys):
+    training.main(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "24"])
+    printed = capsys.readouterr().out
+    assert "memory together" in printed
+    assert "of 24.0 free" in printed
+    with pytest.raises(CourseError, match="llama-3-8b-qlora needs"):
+        training.main(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "4"])
