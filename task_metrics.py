@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from math import nan
 from statistics import fmean
 
@@ -279,7 +280,13 @@ _ENDINGS = (
     r"(?:적)?(?:입니다|입니다만|이다|이에요|예요|이요|요|이며|이고|이라고|라고|이라는|이라|임|이지만|이므로|이라서|이어서|인|"
     r"은|는|이|가|을|를|과|와|로|으로|에|도|만|의|으로만)?"
 )
-_DENIED = r"\s*(?:관계|경우|것)?(?:이|가|은|는)?\s*(?:아니|아닙|아님|않|없)"
+_DENIED = re.compile(r"\s*(?:관계|경우|것)?(?:이|가|은|는)?\s*(?:아니|아닙|아님|않|없)")
+
+
+@lru_cache(maxsize=16)
+def _label_pattern(labels: tuple[str, ...]) -> re.Pattern:
+    longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    return re.compile(rf"(?<![가-힣A-Za-z0-9])({longest_first}){_ENDINGS}(?![가-힣A-Za-z0-9])")
 
 
 def parse_strict(answer: str, labels: Sequence[str]) -> str | None:
@@ -295,10 +302,8 @@ def parse_lenient(answer: str, labels: Sequence[str]) -> str | None:
     label that is denied ("모순이 아니라 중립") is not named. None, not a guess, where no label is named or more than one.
     """
     text = unicodedata.normalize("NFC", answer)
-    longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![가-힣A-Za-z0-9])({longest_first}){_ENDINGS}(?![가-힣A-Za-z0-9])")
-    denied = re.compile(_DENIED)
-    named = {match[1] for match in pattern.finditer(text) if not denied.match(text, match.end(1))}
+    found = _label_pattern(tuple(labels)).finditer(text)
+    named = {match[1] for match in found if not _DENIED.match(text, match.end(1))}
     return named.pop() if len(named) == 1 else None
 
 
