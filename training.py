@@ -492,8 +492,10 @@ def dpo(
     held_out = encode_preference(run.validation, tokenizer, recipe.max_length).rows if run.validation else []
     held_out = reference_logprobs(model, held_out, tokenizer, recipe)
     seed_everything(recipe.seed)
+    adapted = adapters.add_adapter(model, recipe)
+    started = _require_reference(adapted, rows, tokenizer, recipe)
     trainer = CompletionDPOTrainer(
-        model=adapters.add_adapter(model, recipe),
+        model=adapted,
         args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(held_out) if held_out else None,
@@ -501,11 +503,7 @@ def dpo(
         callbacks=run.callbacks(),
     )
     log, validations, figures = _train(trainer, run)
-    if abs(log[0]["loss"] - LN_2) > 0.02:
-        raise CourseError(
-            f"The DPO loss at step 0 is {log[0]['loss']:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
-            "that training starts from; merge the SFT adapter first and pass that model."
-        )
+    figures |= started
     figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
     if held_out:
         prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
@@ -513,28 +511,53 @@ def dpo(
     return _finish(trainer, run, log, validations, figures)
 
 
+def _require_reference(adapted, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
+    """Return loss and margin before the first step, on the reference's first batch; raise where they are not ln 2 and 0.
+
+    The same rows in the same batch give the same bits. In the batches of training the first loss is off by rounding:
+    in bfloat16 a sequence's log-probability changes by some tenths of a nat with the width of its batch.
+    """
+    part = rows[: recipe.dpo_batch_size]
+    now = _pair_logprobs(adapted, part, tokenizer, recipe)
+    margins = [
+        recipe.dpo_beta * ((chosen - row["ref_chosen_logps"]) - (rejected - row["ref_rejected_logps"]))
+        for (chosen, rejected), row in zip(now, part, strict=True)
+    ]
+    margin, loss = sum(margins) / len(margins), sum(math.log1p(math.exp(-m)) for m in margins) / len(margins)
+    if abs(loss - LN_2) > 1e-3:
+        raise CourseError(
+            f"The DPO loss before the first step is {loss:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
+            "that training starts from; merge the SFT adapter first and pass that model."
+        )
+    return {"start_loss": loss, "start_margin": margin}
+
+
 def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
     """Return the preference rows with the policy's own log-probabilities before training: the reference."""
+    complete = []
+    with bar(len(rows), "reference", "pair") as shown:
+        for start in range(0, len(rows), recipe.dpo_batch_size):
+            part = rows[start : start + recipe.dpo_batch_size]
+            complete += [
+                {**row, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+                for row, (chosen, rejected) in zip(part, _pair_logprobs(model, part, tokenizer, recipe), strict=True)
+            ]
+            shown.update(len(part))
+    return complete
+
+
+def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> list[tuple[float, float]]:
+    """Return log p(chosen) and log p(rejected) of each row of one batch, in the trainer's own precision."""
     import torch
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
     from trainers import sequence_logprobs
 
-    collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
-    # the trainer's own precision, so that policy and reference round alike
-    precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
-    complete = []
-    with torch.no_grad(), precision, bar(len(rows), "reference", "pair") as shown:
-        for start in range(0, len(rows), recipe.dpo_batch_size):
-            part = rows[start : start + recipe.dpo_batch_size]
-            batch = {name: values.to(recipe.device) for name, values in collate(part).items()}
-            chosen, rejected = sequence_logprobs(model, batch).chunk(2)
-            complete += [
-                {**row, "ref_chosen_logps": c, "ref_rejected_logps": r}
-                for row, c, r in zip(part, chosen.tolist(), rejected.tolist(), strict=True)
-            ]
-            shown.update(len(part))
-    return complete
+    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(list(part))
+    batch = {name: values.to(recipe.device) for name, values in batch.items()}
+    with torch.no_grad(), torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+        chosen, rejected = sequence_logprobs(model, batch).chunk(2)
+    return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
 
 
 def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
