@@ -75,9 +75,7 @@ def live_plot(stage: str) -> list:
         """Redraws one figure in place, every few seconds; it stays as the last picture of the run."""
 
         def on_train_begin(self, args, state, control, **kwargs):
-            from IPython.display import display
-
-            self.shown, self.drawn = display(display_id=True), time.monotonic()
+            self.shown, self.drawn = None, time.monotonic()
 
         def on_log(self, args, state, control, **kwargs):
             if time.monotonic() - self.drawn > REDRAW_S:
@@ -87,10 +85,18 @@ def live_plot(stage: str) -> list:
             self._draw(state)
 
         def _draw(self, state):
+            from IPython.display import Image, display
+
             log = [row for row in state.log_history if "loss" in row]
             if log:
+                picture = io.BytesIO()
                 validation = [row for row in state.log_history if "eval_loss" in row]
-                self.shown.update(loss_figure(log, validation, stage))
+                loss_figure(log, validation, stage).savefig(picture, format="png", dpi=80)
+                image = Image(picture.getvalue())
+                if self.shown is None:
+                    self.shown = display(image, display_id=True)
+                else:
+                    self.shown.update(image)
             self.drawn = time.monotonic()
 
     return [LivePlot()]

@@ -238,6 +238,8 @@ def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
     if is_main_process():
         found.report()
         checkpoints.discard(found)
+    # its default is inside the folder of the checkpoints, which goes when the run ends
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.output_dir.parent / "tensorboard" / run.output_dir.name))
     seed_everything(run.recipe.seed)
     start = time.perf_counter()
     try:
