@@ -25,10 +25,13 @@ $(VENV)/serving: $(VENV)/installed requirements-serve.txt
 	@echo "Installing the server into $(VENV) (once) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-serve.txt -c constraints.txt && touch $@
 
+$(VENV)/testing: $(VENV)/serving requirements-test.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-test.txt -c constraints.txt && touch $@
+
 course: $(VENV)/installed
 	@$(BIN)/python course.py run
 
-test: $(VENV)/serving
+test: $(VENV)/testing
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest --nbval
 
