@@ -28,6 +28,7 @@ import adapters
 import encoding
 import formats
 import models
+import trainers  # noqa: F401  brings TRL: its import is no part of the time, on either side
 import training
 from losses import completion_logprobs
 from recipe_table import RECIPES, Recipe
