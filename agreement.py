@@ -69,7 +69,8 @@ def agree(
 ) -> Agreement | None:
     """Return how far two judges' verdicts (item -> category, None for no verdict) agree; None where they share no item.
 
-    Intervals are 95% percentile bootstraps over items; draws in which kappa is undefined are left out of its own.
+    Intervals are 95% percentile bootstraps over items; draws in which kappa is undefined are left out of its own. Swapping
+    the judges, or the two ends of `categories` (A and B), leaves every figure as it is.
     """
     items = [key for key in first if first[key] is not None and second.get(key) is not None]
     if not items:
@@ -79,7 +80,9 @@ def agree(
     for key in items:
         table[place[first[key]], place[second[key]]] += 1
     n = len(items)
-    drawn = np.random.default_rng(seed).multinomial(n, table.ravel() / n, size=BOOTSTRAP_DRAWS)
+    # one form of the table and its mirror images, so that all of them are given the same draws
+    drawn_from = np.array(min(form.tolist() for one in (table, table.T) for form in (one, one[::-1, ::-1])))
+    drawn = np.random.default_rng(seed).multinomial(n, drawn_from.ravel() / n, size=BOOTSTRAP_DRAWS)
     drawn = drawn.reshape(-1, *table.shape)
     kappa = float(cohen_kappa(table))
     agreed = int(np.trace(table))

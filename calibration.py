@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import rows
+from agreement import Agreement, agree
 from answers import Pair, Question
 from intervals import Interval, wilson
 from judges import Judge
@@ -72,7 +73,11 @@ class Preference:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A judge measured. warning: what it may not be trusted with; empty where it clears the bar."""
+    """A judge measured.
+
+    warning: what it may not be trusted with; empty where it clears the bar. verdicts: its winner of each pair by id (a, b
+    or tie; None where none could be read), without those of `list_probe`.
+    """
 
     judge: str
     fingerprint: str
@@ -88,10 +93,15 @@ class Calibration:
     kinds: tuple[KindAccuracy, ...]
     preferences: tuple[Preference, ...]
     warning: str
+    verdicts: dict[str, str | None] = field(repr=False)
 
     def row(self) -> dict:
-        """Return the calibration as one row for JSON."""
-        return asdict(self)
+        """Return the calibration as one row for JSON, without the single verdicts."""
+        return {name: value for name, value in asdict(self).items() if name != "verdicts"}
+
+    def agreement(self, other: Calibration) -> Agreement | None:
+        """Return how far another judge agrees on the same pairs (see `agreement.agree`); None where they share none."""
+        return agree(self.verdicts, other.verdicts)
 
     def table(self):
         """Return a DataFrame with a row a kind, and one for all."""
@@ -192,6 +202,7 @@ def measure(labelled: Sequence[Labelled], judgments: Sequence[Judgment]) -> Cali
         kinds=kinds,
         preferences=(_first_place(judged), _longer(core), _lists(both)),
         warning=_warning(judgments[0].judge, right, interval, kinds),
+        verdicts={line.id: line.winner for _, line in core},
     )
 
 

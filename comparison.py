@@ -29,8 +29,8 @@ class Report:
     questions. flip_rate: share of the pairs shown to the judge whose verdict changed with the order; each is a tie.
     first_place: share of decided flips that took whatever stood first, with how many there are. p_value: exact two-sided
     sign test of wins against losses. questions_needed: to show a difference of this size with 80% power; None where there
-    is none. left_out_ids and problems name what has no verdict, and the answers that were blank. warning: what its
-    calibration says that the judge may not be trusted with; empty where it clears the bar.
+    is none. left_out_ids and problem_ids name what has no verdict, and the answers that were blank; problems counts them.
+    warning: what its calibration says that the judge may not be trusted with; empty where it clears the bar.
     """
 
     judge: str
@@ -58,6 +58,7 @@ class Report:
     length_controlled: LengthControlled
     questions_needed: int | None
     problems: dict[str, int] = field(default_factory=dict)
+    problem_ids: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: dict[str, list[str]] = field(default_factory=dict)
     fingerprint: str = ""
     served_by: tuple[str, ...] = ()
@@ -105,11 +106,8 @@ def report(
         for line, (a, b) in zip(judged, lengths, strict=True)
         if line.winner != "tie" and a != b
     ]
-    left_out: dict[str, list[str]] = {}
-    for line in lines:
-        if line.status == LEFT_OUT:
-            left_out.setdefault(line.problem, []).append(line.id)
     compared = [line for line in lines if line.status != LEFT_OUT]
+    problem_ids = _ids_by_problem(compared)
     return Report(
         judge=names[0],
         n_asked=len(lines),
@@ -135,13 +133,22 @@ def report(
         longer_won_of=len(longer),
         length_controlled=length_controlled([POINTS[line.winner] for line in judged], [a - b for a, b in lengths]),
         questions_needed=questions_needed(wins, ties, losses),
-        problems=dict(Counter(line.problem for line in compared if line.problem)),
-        left_out_ids=left_out,
+        problems={problem: len(ids) for problem, ids in problem_ids.items()},
+        problem_ids=problem_ids,
+        left_out_ids=_ids_by_problem([line for line in lines if line.status == LEFT_OUT]),
         fingerprint=lines[0].fingerprint,
         served_by=tuple(sorted({line.served_by for line in lines if line.served_by})),
         prompts=tuple(sorted({line.prompt for line in lines if line.prompt})),
         warning=calibration.warning if calibration else f"{names[0]} {NOT_CALIBRATED}",
     )
+
+
+def _ids_by_problem(lines: Sequence[Judgment]) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {}
+    for line in lines:
+        if line.problem:
+            named.setdefault(line.problem, []).append(line.id)
+    return named
 
 
 # --- single scores ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ Cost of import: numpy, rapidfuzz and pydantic; torch comes with `load_reward_jud
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,12 +114,13 @@ def verdicts_of_scores(judge: Judge, pairs: Sequence[Shown], tie_below: float) -
 
 
 def _higher(first: Mark, second: Mark, tie_below: float) -> Opinion:
+    scores = {"first": first.score, "second": second.score}  # of a side that cannot be scored, None
     for mark in (first, second):
         if mark.score is None:
-            return Opinion(None, mark.said)
+            return Opinion(None, Said(scores, mark.said.problem))
     gap = first.score - second.score
     verdict = "tie" if gap == 0 or abs(gap) < tie_below else "first" if gap > 0 else "second"
-    return Opinion(verdict, Said({"first": first.score, "second": second.score}))
+    return Opinion(verdict, Said(scores))
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,12 @@ def load_reward_judge(adapter: str | Path, sft: str | Path, recipe: Recipe) -> R
 FINAL_FAILURES = {"truncated", "content_filter", "refusal", "empty", "no_text", "invalid_json", "schema", "bad_request"}
 REFUSED_INPUT = {"status_400", "status_413", "status_422"}
 TOO_LONG = re.compile(r"context|too long|maximum.{0,20}(length|tokens)", re.IGNORECASE)
-# The marks between the parts of a judge's prompt, as an answer might write them to pass for another part.
-MARKS = re.compile(r"<(\s*/?\s*(?:질문|모범\s*답안|답변|first|second)\s*/?\s*)>", re.IGNORECASE)
+# The marks between the parts of a judge's prompt, as an answer might write them to pass for another part: in wide brackets,
+# with characters of no width, or in decomposed Hangul too.
+_GAP = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]*"
+_PARTS = ("질문", f"모범{_GAP}답안", "답변", "first", "second")
+_NAMES = "|".join([*_PARTS, *(unicodedata.normalize("NFD", part) for part in _PARTS[:3])])
+MARKS = re.compile(f"[<＜﹤]({_GAP}[/／]?{_GAP}(?:{_NAMES}){_GAP}[/／]?{_GAP})[>＞﹥]", re.IGNORECASE)
 
 
 def without_marks(text: str) -> str:

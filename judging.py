@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
     judgments = Path(chosen.judgments) if chosen.judgments else _beside(out, judges[0], "judgments")
     first, lines, calibration = _judge_once(judges[0], chosen, judgments)
-    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments"))[:2] for judge in judges[1:]]
+    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments")) for judge in judges[1:]]
     card = make_card(
         chosen.name_a or Path(chosen.answers_a).stem,
         chosen.name_b or Path(chosen.answers_b).stem,
@@ -169,7 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines,
         calibration=calibration,
         scores=_scores(judges[0], chosen, lines),
-        seconds=seconds,
+        seconds=[(one, judgments) for one, judgments, _ in seconds],
+        second_calibrations=[own for _, _, own in seconds if own],
     )
     written = [write_json(out, card.json())]
     if chosen.html:
@@ -182,14 +183,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def summary(card: ReportCard) -> list[str]:
     """Return the report in lines of text, with what cannot be trusted about it first."""
-    warnings = [f"warning: {one.warning}" for one in (card.report, *(s.report for s in card.seconds)) if one.warning]
+    warnings = [f"warning: {warning}" for warning in card.warnings]
     lines = [(measure, f"{value}  [{interval}]" if interval else value) for measure, value, interval, _ in card.lines()]
-    left_out = [
-        f"left out, {reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})"
-        for reason, ids in card.report.left_out_ids.items()
+    named = [
+        *((f"left out, {reason}", ids) for reason, ids in card.report.left_out_ids.items()),
+        *card.report.problem_ids.items(),
     ]
-    problems = [f"{name}: {count}" for name, count in card.report.problems.items()]
-    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *left_out, *problems]
+    ids = [f"{reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})" for reason, ids in named]
+    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *ids]
 
 
 if __name__ == "__main__":

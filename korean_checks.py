@@ -20,10 +20,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import cached_property
 from operator import eq
 
-from grounding import NUMBER, unsupported_numbers
+from grounding import NUMBER
 from korean_particles import is_noun, particle_errors
 from rows import read
 from speech_levels import HAE, HIDDEN, LIST_MARK, PLAIN, POLITE, Sentence, masked, sentences
@@ -130,6 +131,7 @@ _OTHER_RUN = re.compile(
 _PARTIES = frozenset("甲乙丙丁")  # the parties of a contract, the heavenly stems
 _NEWS = frozenset("故前現新美中日北韓英獨佛伊對與野女男")  # stands alone before a name: 故 김 선생
 _READING = re.compile(r"[가-힣]+(?: [가-힣]+)*$")
+_NAMED_AS_HANJA = re.compile(r"한자(?:어|로|명)?[는은도]?:? ?$")
 _GLOSS_AFTER = re.compile(r"\(([가-힣 ]+)")
 
 
@@ -150,7 +152,8 @@ def _check_hanja(answer: Answer) -> Found:
         if _KANA_RUN.search(text, max(0, start - 1), end + 1) or _is_gloss(text, start, end, same_length=True):
             continue
         after = _GLOSS_AFTER.match(text, end)
-        named = len(run) <= 4 and (text[max(0, start - 3) : start] in ("한자 ", "한자로") or _is_quoted(text, start, end))
+        is_named = _NAMED_AS_HANJA.search(text[max(0, start - 6) : start]) or _is_quoted(text, start, end)
+        named = len(run) <= 4 and is_named
         apart = text[end : end + 1].isspace() and not text[max(0, start - 1) : start].strip()
         alone = run in _PARTIES or (run in _NEWS and apart)
         if (after and len(after[1].replace(" ", "")) >= len(run)) or named or alone:
@@ -242,6 +245,7 @@ def _check_particle(answer: Answer) -> Found:
 
 LEAST_REPEATED_LETTERS = 6  # of a sentence
 NGRAM, NGRAM_TIMES = 5, 3
+_EMPHASIS = frozenset(("정말", "진짜", "너무", "아주", "매우", "제발", "꼭", "하나씩", "조금씩"))  # may be said thrice
 _REPEATED_CHARACTER = re.compile(r"([가-힣!?~,;])\1{3,}|([가-힣]{2,6}?)\2{3,}|([^\s\w*=\-_.#|─━])\3{5,}|\.{7,}")
 _LAUGHTER = frozenset("하호히흐크헤")
 
@@ -278,6 +282,8 @@ def _check_repeated_ngram(answer: Answer) -> Found:
         unit_end = answer.words[start + size - 1][0]
         if unit_end.endswith(_ENDED) and len(_bare("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS:
             continue  # whole sentences: the check above has named them
+        if size == 1 and end - start == 3 and words[start] in _EMPHASIS:
+            continue
         first, last = answer.words[start].start(), answer.words[end - 1].end()
         if first > covered:
             yield first, last, f"The same words stand {(end - start) // size} times in a row."
@@ -518,17 +524,53 @@ def _repeated_start(text: str, question: str) -> tuple[int, int] | None:
     return start, end
 
 
-_LIST_NUMBER = re.compile(r"(?m:^)\s*(?:\d{1,3}[.)])(?=\s)")
+# "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
+_LIST_NUMBER = re.compile(r"(?m:^)\s*\d{1,3}[.)](?=\s)|(?<=\s)(?<!\()\d{1,2}\)(?=\s)")
+_BRACKETS = re.compile(r"\([^()\n]*\)")
+_SEPARATE = re.compile(r",(?!\d{3}(?!\d))")  # 3,5 is two numbers, 3,500 one
+_FIGURE, _UNIT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?", "[십백천]?[만억조]|[백천]"
+_IN_UNITS = re.compile(rf"({_FIGURE}) ?({_UNIT})")
+_AMOUNT = re.compile(rf"(?:{_FIGURE} ?(?:{_UNIT}) ?)+(?:{_FIGURE})?")
+_TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조": 10**12}
+
+
+def _values(number: str) -> list[Decimal]:
+    """Return the numbers that digits with points and commas stand for: 3.50 is 3.5, and 2024.03.05 a date of three."""
+    parts = number.split(".") if number.count(".") > 1 else [number]
+    return [Decimal(one.replace(",", "")) for part in parts for one in _SEPARATE.split(part)]
+
+
+def _amount(text: str) -> Decimal:
+    """Return an amount in 만, 억 and 조 as one number: 3억 5,000만 is 350000000."""
+    total, rest = Decimal(0), text
+    for match in _IN_UNITS.finditer(text):
+        factor = 1
+        for unit in match[2]:
+            factor *= _TENS[unit]
+        total += Decimal(match[1].replace(",", "")) * factor
+        rest = text[match.end() :]
+    return total + Decimal(rest.strip().replace(",", "") or 0)
+
+
+def _known_values(text: str) -> set[Decimal]:
+    known = {value for number in NUMBER.findall(text) for value in _values(number)}
+    return known | {_amount(match[0]) for match in _AMOUNT.finditer(text)}
 
 
 def _check_unsupported_number(answer: Answer) -> Found:
     if answer.source is None:
         return
-    text = _LIST_NUMBER.sub(lambda match: " " * len(match[0]), answer.text)
-    unsupported = set(unsupported_numbers(text, f"{answer.source}\n{answer.question or ''}"))
+    bracketed = [match.span() for match in _BRACKETS.finditer(answer.text)]
+    text = _LIST_NUMBER.sub(lambda match: match[0] if _within(match, bracketed) else " " * len(match[0]), answer.text)
+    known = _known_values(f"{answer.source}\n{answer.question or ''}")
+    same = [match.span() for match in _AMOUNT.finditer(text) if _amount(match[0]) in known]
     for match in NUMBER.finditer(text):
-        if match[0] in unsupported:
+        if not known.issuperset(_values(match[0])) and not _within(match, same):
             yield *match.span(), f"The number {match[0]} stands neither in the source nor in the question."
+
+
+def _within(match: re.Match, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= match.start() and match.end() <= end for start, end in spans)
 
 
 # --- all of them -----------------------------------------------------------------------------

@@ -49,6 +49,11 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
         return LengthControlled(None, None, None, None, "every question has the same verdict: there is nothing to fit")
     if np.std(d) == 0:
         return LengthControlled(None, None, None, None, "the lengths differ by the same everywhere: no effect to tell")
+    longer, shorter = int((d > 0).sum()), int((d < 0).sum())
+    # fitted from one side, whichever of the two is called A: the other's figures are then its exact mirror image
+    turned = (y.sum(), d.tolist()) < (len(y) - y.sum(), (-d).tolist())
+    if turned:
+        y, d = 1 - y, -d
     x = np.column_stack([np.ones_like(d), np.tanh(d / np.std(d))])
     penalty = np.diag([0.0, RIDGE])
     beta = _fit(x, y, penalty)
@@ -58,8 +63,7 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     scores = x * (y - p)[:, None]
     covariance = bread @ (scores.T @ scores) @ bread * len(y) / (len(y) - 1)
     error = np.sqrt(np.diag(covariance))
-    theta, phi = (float(value) for value in beta)
-    longer, shorter = int((d > 0).sum()), int((d < 0).sum())
+    theta, phi = float(-beta[0] if turned else beta[0]), float(beta[1])
     extrapolated = min(longer, shorter) < FEW * len(d)
     return LengthControlled(
         win_rate=float(_sigmoid(theta)),

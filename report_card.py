@@ -45,10 +45,20 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """Another judge on the same answers: its report, and how far it agrees with the first."""
+    """Another judge on the same answers: its report, and how far it agrees with the first.
+
+    calibration: how it was measured; calibration_agreement: how far both agree on the calibration set. None where either
+    was not calibrated.
+    """
 
     report: Report
     agreement: Agreement | None
+    calibration: Calibration | None = None
+    calibration_agreement: Agreement | None = None
+
+    def row(self) -> dict:
+        """Return the opinion as one row for JSON."""
+        return asdict(self) | {"calibration": self.calibration.row() if self.calibration else None}
 
 
 @dataclass(frozen=True)
@@ -85,16 +95,23 @@ class ReportCard:
             "calibration": self.calibration.row() if self.calibration else None,
             "scores": scores,
             "histogram": asdict(self.histogram) if self.histogram else None,
-            "second_judges": [asdict(second) for second in self.seconds],
+            "second_judges": [second.row() for second in self.seconds],
             "disagreements_of": self.disagreements_of,
             "disagreements": [asdict(one) for one in self.disagreements],
         }
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the judges may not be trusted with, the first judge's before the others'."""
+        reports = (self.report, *(second.report for second in self.seconds))
+        return [report.warning for report in reports if report.warning]
+
     def table(self):
-        """Return a DataFrame for the notebook: a row a measure, with its value, its 95% interval and its n."""
+        """Return a DataFrame for the notebook: warnings, then a row a measure with its value, 95% interval and n."""
         import pandas as pd
 
-        return pd.DataFrame(self.lines(), columns=["measure", "value", "95% interval", "n"]).set_index("measure")
+        warned = [("warning", warning, "", "") for warning in self.warnings]
+        return pd.DataFrame([*warned, *self.lines()], columns=["measure", "value", "95% interval", "n"]).set_index("measure")
 
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return (measure, value, interval, n) in words, as the table and the page show them."""
@@ -131,15 +148,16 @@ def _shown(report: Report) -> str:
 
 
 def _second_lines(second: SecondOpinion) -> list[tuple[str, str, str, str]]:
-    other, agreed = second.report, second.agreement
+    other = second.report
     rows = [(f"win rate by {other.judge}", _percent(other.win_rate), _interval(other.interval), f"{other.n_judged}")]
-    if agreed:
-        kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.2f}"
-        rows += [
-            ("  same verdict", _percent(agreed.share), _interval(agreed.share_interval), f"{agreed.n}"),
-            ("  Cohen's kappa", kappa, _plain(agreed.kappa_interval), f"{agreed.n}"),
-            ("  Gwet's AC1", f"{agreed.ac1:.2f}", _plain(agreed.ac1_interval), f"{agreed.n}"),
-        ]
+    for where, agreed in (("", second.agreement), (", calibration set", second.calibration_agreement)):
+        if agreed:
+            kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.2f}"
+            rows += [
+                (f"  same verdict{where}", _percent(agreed.share), _interval(agreed.share_interval), f"{agreed.n}"),
+                (f"  Cohen's kappa{where}", kappa, _plain(agreed.kappa_interval), f"{agreed.n}"),
+                (f"  Gwet's AC1{where}", f"{agreed.ac1:.2f}", _plain(agreed.ac1_interval), f"{agreed.n}"),
+            ]
     return rows
 
 
@@ -167,17 +185,25 @@ def make_card(
     calibration: Calibration | None = None,
     scores: tuple[ScoreSummary, ScoreSummary] | None = None,
     seconds: Sequence[tuple[Report, Sequence[Judgment]]] = (),
+    second_calibrations: Sequence[Calibration] = (),
 ) -> ReportCard:
     """Return the card of a comparison; `seconds` are the reports and judgments of other judges on the same answers.
 
+    `second_calibrations` are those of the other judges, in any order.
+
     Raises:
-        CourseError: the calibration is of another judge.
+        CourseError: the calibration is of another judge, or one of the second calibrations is of none of the others.
     """
-    if calibration and (calibration.judge, calibration.fingerprint) != (report.judge, report.fingerprint):
+    if calibration and _who(calibration) != _who(report):
         raise CourseError(f"The calibration is of {calibration.judge}, the report of {report.judge}; give that judge's own.")
+    others = {_who(other) for other, _ in seconds}
+    for one in second_calibrations:
+        if _who(one) not in others:
+            raise CourseError(f"A second calibration is of {one.judge}, which is no second judge; leave it out.")
     winners = {line.id: line.winner for line in judgments}
+    by_judge = {_who(one): one for one in second_calibrations}
     opinions = tuple(
-        SecondOpinion(other, agree(winners, {line.id: line.winner for line in lines})) for other, lines in seconds
+        _second(winners, calibration, other, lines, by_judge.get(_who(other))) for other, lines in seconds
     )
     found = disagreements(judgments, [lines for _, lines in seconds])
     return ReportCard(
@@ -191,6 +217,21 @@ def make_card(
         len(found),
         histogram(*scores) if scores else None,
     )
+
+
+def _who(measured: Report | Calibration) -> tuple[str, str]:
+    return measured.judge, measured.fingerprint
+
+
+def _second(
+    winners: dict[str, str | None],
+    calibration: Calibration | None,
+    report: Report,
+    judgments: Sequence[Judgment],
+    own: Calibration | None,
+) -> SecondOpinion:
+    agreed = agree(winners, {line.id: line.winner for line in judgments})
+    return SecondOpinion(report, agreed, own, calibration.agreement(own) if calibration and own else None)
 
 
 def disagreements(
@@ -297,8 +338,9 @@ def write_png(card: ReportCard, path: str | Path) -> Path:
     r = card.report
     title = f"A = {card.name_a},  B = {card.name_b}\n심사자: {r.judge}, n = {r.n_judged} / {r.n_asked}, p = {r.p_value:.2g}"
     figure.suptitle(_plain_text(title), fontsize=12)
-    if r.warning:
-        figure.supxlabel(_plain_text(_wrapped(f"주의: {r.warning}", 120)), fontsize=8.5, color=RED)
+    if card.warnings:
+        warned = "\n".join(_wrapped(f"주의: {warning}", 120) for warning in card.warnings)
+        figure.supxlabel(_plain_text(warned), fontsize=8.5, color=RED)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
@@ -327,7 +369,7 @@ def _draw_verdicts(axes, card: ReportCard) -> None:
     if without:
         axes.barh(0, without, left=left, color="white", edgecolor=GREY, hatch="//", label=f"판정 없음 {without}")
     axes.set(yticks=[], ylim=(-0.8, 1.2), title="판정 (두 순서가 같을 때만 승)", xlabel="질문")
-    axes.legend(loc="upper center", ncols=4, fontsize=8, frameon=False)
+    axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
 def _draw_rates(axes, card: ReportCard) -> None:

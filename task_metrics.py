@@ -17,8 +17,10 @@ from functools import lru_cache
 from math import nan
 from statistics import fmean
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from intervals import BOOTSTRAP_DRAWS, Interval, expanded_tail, wilson
 from korean_tasks import CHOICE_MARKS, TASKS
 from radiology_facts import Fact, facts_in
 from schemas import ChoiceReply, KeywordReply, TextReply, YesNoReply
@@ -320,6 +322,36 @@ def macro_f1(gold: Sequence[str], predicted: Sequence[str | None]) -> float:
     return fmean(2 * right[label] / (due[label] + said[label]) for label in due | said)
 
 
+def macro_f1_interval(gold: Sequence[str], predicted: Sequence[str | None], seed: int = 0) -> Interval:
+    """Return the 95% bootstrap interval of `macro_f1` over rows; with less than two rows nothing is known: (0, 1).
+
+    Drawing rows with replacement gives multinomial counts of each (label, prediction), which are drawn at once. Where all
+    are right, or all wrong, a bootstrap has no spread to go by: there it is Wilson's.
+    """
+    n = len(gold)
+    if n < 2:
+        return 0.0, 1.0
+    counts = Counter(zip(gold, predicted, strict=True))
+    labels = sorted({label for pair in counts for label in pair if label is not None})
+    drawn = np.random.default_rng(seed).multinomial(n, [count / n for count in counts.values()], size=BOOTSTRAP_DRAWS)
+    cells = list(counts)
+    right, due, said = (
+        np.column_stack([drawn[:, [belongs(cell, label) for cell in cells]].sum(axis=1) for label in labels])
+        for belongs in (
+            lambda cell, label: cell == (label, label),
+            lambda cell, label: cell[0] == label,
+            lambda cell, label: cell[1] == label,
+        )
+    )
+    with np.errstate(invalid="ignore"):  # a label that a draw lacks has no F1 in it
+        means = np.nanmean(2 * right / (due + said), axis=1)
+    if np.ptp(means) == 0:
+        return wilson(n * means[0], n)
+    tail = expanded_tail(n)
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class LabelRow:
     """One item: its label, what the model wrote, and the label that each way of reading sees in it."""
@@ -333,10 +365,11 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelScore:
-    """Macro F1 and accuracy over n rows."""
+    """Macro F1 with its 95% interval, and accuracy, over n rows."""
 
     n: int
     macro_f1: float
+    interval: Interval
     accuracy: float
 
 
@@ -364,13 +397,16 @@ class ZeroShotReport:
         return self.dropped.macro_f1 - self.strict.macro_f1
 
     def row(self) -> dict:
-        """Return the report as one flat row for a table."""
+        """Return the report as one flat row for a table; low and high bound the strict macro F1 (95%)."""
+        low, high = self.strict.interval
         return {
             "set": self.name,
             "n": self.n,
             "coverage": self.coverage,
             "lenient coverage": self.lenient_coverage,
             "strict": self.strict.macro_f1,
+            "low": low,
+            "high": high,
             "lenient": self.lenient.macro_f1,
             "dropped": self.dropped.macro_f1,
             "n dropped": self.n - self.dropped.n,
@@ -412,4 +448,5 @@ def zero_shot_report(
 def _score(pairs: Sequence[tuple[str, str | None]]) -> LabelScore:
     gold, predicted = [one for one, _ in pairs], [other for _, other in pairs]
     right = sum(one == other for one, other in pairs)
-    return LabelScore(len(pairs), macro_f1(gold, predicted), _share(right, len(pairs)))
+    interval = macro_f1_interval(gold, predicted)
+    return LabelScore(len(pairs), macro_f1(gold, predicted), interval, _share(right, len(pairs)))

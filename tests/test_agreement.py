@@ -39,8 +39,20 @@ def test_kappa_is_scikit_learns(pairs):
         low, high = found.kappa_interval
         assert low <= high
     assert found.ac1_interval[0] <= found.ac1 + 1e-9 and found.ac1 <= found.ac1_interval[1] + 1e-9
-    mirrored = agree(second, first)
-    assert mirrored.ac1 == pytest.approx(found.ac1)
+
+
+SWAP = {"a": "b", "b": "a", "tie": "tie"}
+
+
+@given(st.lists(st.tuples(VERDICT, VERDICT), min_size=2, max_size=40))
+def test_swapping_the_judges_or_the_sides_leaves_every_figure_as_it_is(pairs):
+    first, second = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
+    found = agree(first, second)
+    swapped = [{key: SWAP[verdict] for key, verdict in one.items()} for one in (first, second)]
+    for mirrored in (agree(second, first), agree(*swapped)):
+        assert (mirrored.n, mirrored.share_interval) == (found.n, found.share_interval)
+        for figure in ("kappa", "kappa_interval", "ac1", "ac1_interval"):
+            assert getattr(mirrored, figure) == pytest.approx(getattr(found, figure), abs=1e-12)
 
 
 def test_items_without_a_verdict_are_left_out_and_counted():

@@ -73,6 +73,15 @@ def test_leanings_of_form_are_measured():
     assert preference(lists, "lists").share == 1 and preference(lists, "lists").n == 20
 
 
+def test_two_judges_are_compared_on_the_pairs_of_the_accuracy():
+    right, leaning = calibrate(By(knowing)), calibrate(By(lambda pair: "first"))
+    assert set(right.verdicts) == {one.pair.question.id for one in LABELLED}
+    agreed = right.agreement(leaning)
+    assert agreed.n == 168 and agreed.share == pytest.approx(20 / 168)  # the flips are ties, as twenty pairs are
+    assert agreed.kappa == pytest.approx(0) and agreed.ac1 < 0
+    assert "verdicts" not in right.row()
+
+
 def test_the_probe_for_lists_holds_the_same_words():
     for one in list_probe(LABELLED):
         prose, bullets = sorted((one.pair.answer_a, one.pair.answer_b), key=lambda text: text.startswith("- "))

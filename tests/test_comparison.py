@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from calibration import calibrate
 from comparison import report, scores_behind, summarise
-from judges import ReferenceJudge
+from judges import Opinion, ReferenceJudge
 from judgments import Judgment, Scored, compare
 from utils import CourseError
 
@@ -78,9 +78,43 @@ def test_swapping_the_sides_everywhere_mirrors_the_report(drawn):
     for same in ("n_asked", "n_answered", "n_judged", "unparsed", "failed", "left_out", "p_value", "flips", "flip_rate",
                  "flip_interval", "first_place", "first_place_of", "longer_won", "longer_won_of", "questions_needed"):  # fmt: skip
         assert getattr(one, same) == getattr(other, same)
+    renamed = {"empty_a": "empty_b", "only_in_a": "only_in_b"}
+    for named in ("problem_ids", "left_out_ids"):
+        assert {renamed.get(name, name): ids for name, ids in getattr(one, named).items()} == getattr(other, named)
     fitted, mirrored = one.length_controlled, other.length_controlled
     if fitted.win_rate is not None:
-        assert fitted.win_rate == pytest.approx(1 - mirrored.win_rate, abs=1e-6)
+        assert fitted.win_rate == pytest.approx(1 - mirrored.win_rate, abs=1e-12)
+        assert fitted.interval == pytest.approx((1 - mirrored.interval[1], 1 - mirrored.interval[0]), abs=1e-12)
+
+
+TEXT = st.text(alphabet="가나다 14일.", max_size=12)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["both", "a", "b", "other"]), TEXT, TEXT), min_size=1, max_size=12), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_swapping_the_answers_files_mirrors_the_report(drawn, leans):
+    """From the files on: pairing, both orders, a judge that leans to the first place or none, and the report."""
+
+    class Longer:
+        name, fingerprint, together = "longer", "1", 3
+
+        def verdicts(self, pairs):
+            gaps = [len(pair.first) - len(pair.second) + 2 * leans for pair in pairs]
+            return [Opinion("tie" if gap == 0 else "first" if gap > 0 else "second") for gap in gaps]
+
+    a, b = [], [{"id": "z", "question": "물음", "answer": "나"}]
+    a.append(b[0] | {"answer": "가나다"})
+    for number, (where, one, other) in enumerate(drawn):
+        row = {"id": str(number), "question": "물음"}
+        if where != "b":
+            a.append(row | {"answer": one})
+        if where != "a":
+            b.append(row | {"answer": other, "question": "다른 물음" if where == "other" else "물음"})
+    one, other = report(compare(Longer(), a, b)), report(compare(Longer(), b, a))
+    assert (one.wins, one.ties, one.losses) == (other.losses, other.ties, other.wins)
+    assert one.interval == pytest.approx((1 - other.interval[1], 1 - other.interval[0]), abs=1e-12)
+    for same in ("n_asked", "n_answered", "n_judged", "left_out", "p_value", "flips", "first_place", "longer_won"):
+        assert getattr(one, same) == getattr(other, same)
 
 
 @given(st.lists(LINE, max_size=30))
@@ -91,8 +125,9 @@ def test_everything_that_was_asked_is_counted_once(drawn):
     assert result.n_asked == len(lines) == result.n_judged + result.unparsed + result.failed + result.left_out
     assert result.wins + result.ties + result.losses == result.n_judged
     assert sum(map(len, result.left_out_ids.values())) == result.left_out
-    without = [line.problem for line in lines if line.status != "left_out" and line.problem]
-    assert sum(result.problems.values()) == len(without)
+    without = [line.id for line in lines if line.status != "left_out" and line.problem]
+    assert sorted(one for ids in result.problem_ids.values() for one in ids) == sorted(without)
+    assert result.problems == {problem: len(ids) for problem, ids in result.problem_ids.items()}
 
 
 def test_a_report_needs_a_verdict_of_one_judge():

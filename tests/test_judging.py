@@ -67,10 +67,42 @@ def test_an_llm_with_its_price_first_its_scores_and_a_second_opinion(files, tmp_
     counts = [report[name] for name in ("n_asked", "n_judged", "unparsed", "ties", "flip_rate")]
     assert counts == [7, 5, 1, 5, 1.0] and report["problems"] == {"invalid_json": 1}
     assert [(one["side"], one["n"], one["mean"]) for one in report["scores"]] == [("A", 7, 9.0), ("B", 6, 2.0)]
+    assert report["problem_ids"] == {"invalid_json": ["q5"]}
     assert report["second_judges"][0]["report"]["wins"] == 6 and report["second_judges"][0]["agreement"]["n"] == 5
     assert report["disagreements"][0]["between"] == "orders"
     kept = [line for line in read_jsonl(tmp_path / "report.LLM_m.judgments.jsonl") if line["id"] == "q5"]
     assert kept[0]["raw_ab"] == kept[0]["raw_ba"] == "판정하지 않겠습니다."
+
+
+def test_a_judge_that_fails_half_way_is_counted_named_and_asked_again_for_that_alone(
+    files, tmp_path, endpoint, monkeypatch, capsys
+):
+    import endpoint as endpoint_module
+
+    monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 0)
+    broken = True
+
+    def answer(body):
+        user = body["messages"][1]["content"]
+        if "질문 2" in user and broken:
+            return 503, {"error": {"message": "overloaded"}}
+        if "질문 4" in user:
+            return 400, {"error": {"message": "This model's maximum context length is 8192 tokens."}}
+        return 200, chat_completion(json.dumps({"reason": "", "winner": "first" if GOOD in user.split("</first>")[0] else "second"}))
+
+    server = endpoint(answer)
+    command = [*files, "--judge", "openai:m", "--journal", str(tmp_path / "journal.jsonl")]
+    judging.main(command)
+    report = read_json(tmp_path / "report.json")
+    assert [report[name] for name in ("n_asked", "n_judged", "unparsed", "failed", "wins")] == [7, 4, 1, 1, 4]
+    assert report["problem_ids"].pop("too_long") == ["q4"] and list(report["problem_ids"].values()) == [["q2"]]
+    assert "too_long: q4 (1)" in capsys.readouterr().out
+    judgments = tmp_path / "report.LLM_m.judgments.jsonl"
+    kept, sent, broken = judgments.read_bytes(), len(server.requests), False
+    judging.main(command)
+    report = read_json(tmp_path / "report.json")
+    assert [report[name] for name in ("n_judged", "unparsed", "failed")] == [5, 1, 0]
+    assert len(server.requests) == sent + 2 and judgments.read_bytes().startswith(kept)
 
 
 def test_nothing_parsed_is_one_sentence_and_the_raw_replies_are_kept(files, tmp_path, endpoint):

@@ -177,11 +177,13 @@ def test_killed_half_way_an_llm_is_asked_only_for_what_is_missing(tmp_path):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    kept, before = (tmp_path / "journal.jsonl").read_bytes().count(b"\n"), len(server.requests)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     sent = len(server.requests)
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert (report["n_asked"], report["n_judged"], report["ties"], report["flip_rate"]) == (80, 80, 80, 1.0)
-    assert 160 <= sent <= 160 + 16  # those in flight when it was killed
+    # what was on disk is not asked again, however slow the disk; some of the killed run's requests may come in late
+    assert kept > 0 and 160 - kept <= sent - before <= 160 - kept + 16
     assert "are in the journal already" in done.stdout
     assert len(read_jsonl(tmp_path / "out.LLM_m.judgments.jsonl")) == 80
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)

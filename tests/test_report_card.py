@@ -5,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from matplotlib.figure import Figure
 
 from calibration import calibrate
 from comparison import report, scores_behind, summarise
@@ -97,6 +98,37 @@ def test_korean_and_dollars_are_drawn_with_glyphs_that_are_there(lines, tmp_path
     assert not [one for one in recwarn if "Glyph" in str(one.message)]
     assert (tmp_path / "card.png").stat().st_size > 20_000
     assert write_html(make_card("가", "나", report(lines), lines), tmp_path / "x" / "card.html").read_text(encoding="utf-8")
+
+
+def test_every_judge_below_the_bar_is_marked_wherever_its_verdicts_appear(tmp_path, monkeypatch):
+    rows = [{"id": str(i), "question": "질문", "answer": "14일 이내에 합니다.", "reference": "14일입니다."} for i in range(3)]
+    others = [row | {"answer": "재산세입니다."} for row in rows]
+    first, second = ReferenceJudge(), ReferenceJudge(tie_below=0.3, name="reference with wide ties")
+    found = {judge.name: (calibrate(judge), compare(judge, rows, others)) for judge in (first, second)}
+    (own, lines), (other, other_lines) = found.values()
+    card = make_card(
+        "A", "B", report(lines, own), lines, calibration=own,
+        seconds=[(report(other_lines, other), other_lines)], second_calibrations=[other],
+    )  # fmt: skip
+    assert own.warning and other.warning and card.warnings == [own.warning, other.warning]
+    assert card.table().loc["warning", "value"].tolist() == card.warnings
+    page, found = Page(html(card)).text, card.json()
+    assert all(warning in page for warning in card.warnings)
+    assert [found["warning"], found["second_judges"][0]["report"]["warning"]] == card.warnings
+    assert found["second_judges"][0]["calibration_agreement"]["n"] == 168
+    assert "  Cohen's kappa, calibration set" in card.table().index
+    drawn = []
+    monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **style: drawn.append(text))
+    write_png(card, tmp_path / "card.png")
+    assert all("".join(one.split()) in "".join(drawn[0].split()) for one in card.warnings)
+    with pytest.raises(CourseError, match="is no second judge"):
+        make_card("A", "B", report(lines), lines, second_calibrations=[own])
+
+
+def test_what_has_no_verdict_is_named_on_the_page(lines):
+    unread = Judgment("long", "unparsed", problem="too_long", judge="j", fingerprint="1", answer_a="가", answer_b="나")
+    page = Page(html(make_card("A", "B", report([*lines, unread]), [*lines, unread]))).text
+    assert "too_long 1: long" in page and "only_in_b 1: left" in page
 
 
 def test_opposite_verdicts_come_first_then_the_largest_difference_of_length():

@@ -6,12 +6,14 @@ import re
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import formats
 import zero_shot
+from intervals import expanded_tail, wilson
 from korean_tasks import TASKS
 from radiology_facts import Fact, facts_in
 from schemas import ChoiceReply
@@ -21,6 +23,7 @@ from task_metrics import (
     compare_facts,
     fact_scores,
     macro_f1,
+    macro_f1_interval,
     parse_lenient,
     parse_strict,
     read_output,
@@ -250,6 +253,37 @@ def test_macro_f1_agrees_with_scikit_learn():
         assert ours == pytest.approx(metrics.f1_score(gold[:size], predicted[:size], average="macro", zero_division=0))
 
 
+def test_the_interval_of_macro_f1_is_that_of_rows_drawn_one_by_one():
+    rng = np.random.default_rng(0)
+    gold = [str(label) for label in rng.choice(NLI, 60)]
+    predicted = [g if rng.random() < 0.7 else rng.choice([*NLI, None]) for g in gold]
+    draws = rng.integers(60, size=(3000, 60))
+    drawn = [macro_f1([gold[i] for i in draw], [predicted[i] for i in draw]) for draw in draws]
+    tail = expanded_tail(60)
+    low, high = macro_f1_interval(gold, predicted)
+    assert (low, high) == pytest.approx(np.quantile(drawn, [tail, 1 - tail]), abs=0.015)
+    assert low < macro_f1(gold, predicted) < high
+
+
+@pytest.mark.parametrize("n", [40, 120])
+def test_a_95_percent_interval_of_macro_f1_covers_the_truth_in_93_to_97_of_100(n):
+    joint = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.1]])  # rows: labels; columns: what is read, nothing last
+    truth = np.mean([2 * joint[i, i] / (joint[i].sum() + joint[:, i].sum()) for i in (0, 1)])
+    cells = [(gold, read) for gold in "가나" for read in ("가", "나", None)]
+    generator, covered, trials = np.random.default_rng(n), 0, 600
+    for trial in range(trials):
+        drawn = generator.choice(6, size=n, p=joint.ravel())
+        low, high = macro_f1_interval(*zip(*(cells[i] for i in drawn), strict=True), seed=trial)
+        covered += low <= truth <= high
+    assert 0.93 <= covered / trials <= 0.975
+
+
+def test_without_any_spread_the_interval_is_wilsons():
+    assert macro_f1_interval(["가"] * 48, [None] * 48) == wilson(0, 48)
+    assert macro_f1_interval(["가", "나"] * 9, ["가", "나"] * 9) == wilson(18, 18)
+    assert macro_f1_interval([], []) == macro_f1_interval(["가"], ["가"]) == (0, 1)
+
+
 # --- strict, lenient, dropped ----------------------------------------------------------------
 
 
@@ -269,6 +303,7 @@ def test_the_three_ways_by_hand_and_how_dropping_inflates():
     assert [report.strict.accuracy, report.lenient.accuracy, report.dropped.accuracy] == [3 / 6, 3 / 6, 1.0]
     assert [row.answer for row in report.rows] == answers
     assert report.row()["n dropped"] == 3
+    assert report.row()["low"] < report.row()["strict"] < report.row()["high"]
 
 
 def test_constant_answers_and_answers_without_a_label():
