@@ -94,21 +94,34 @@ def merge_chain(model, adapter: str | Path):
 def chain(adapter: str | Path) -> list[Path]:
     """Return the adapters that lead to this one, from the base model up, itself last.
 
+    A run card names the parent's SHA-256, and where it lay: it may have moved with its child, beside it, or stand in
+    `outputs/` or `assets/`.
+
     Raises:
-        CourseError: an earlier one is not where the run card says, or is another one by now.
+        CourseError: an earlier one is in none of these places, or is another one by now.
     """
     steps = [Path(adapter)]
-    while card := _card(steps[0]):
-        if not card.get("parent_sha256"):
-            break
-        parent = (steps[0] / card.get("parent", "../sft")).resolve()
-        if not (parent / "adapter_model.safetensors").exists() or adapter_hash(parent) != card["parent_sha256"]:
-            raise CourseError(
-                f"{relative(steps[0])} was trained on top of an adapter that is not at {relative(parent)} any more; "
-                "put that adapter back there, or train this one again."
-            )
-        steps.insert(0, parent)
+    while parent_sha256 := _card(steps[0]).get("parent_sha256"):
+        steps.insert(0, _find_parent(steps, parent_sha256))
     return steps
+
+
+def _find_parent(steps: list[Path], sha256: str) -> Path:
+    child = steps[0]
+    named = _card(child).get("parent")
+    places = [(child / named).resolve()] if named else []
+    for root in (child.resolve().parent, OUTPUTS, ASSETS):
+        places += sorted(root.iterdir()) if root.is_dir() else []
+    ours = {step.resolve() for step in steps}  # none is its own ancestor
+    for place in places:
+        weights = place / "adapter_model.safetensors"
+        if weights.is_file() and adapter_hash(place) == sha256 and place.resolve() not in ours:
+            return place
+    raise CourseError(
+        f"{relative(child)} was trained on top of another adapter ({sha256:.8}...), which is not "
+        f"{f'at {relative(places[0])}' if named else 'named in its run card'}, beside it, or in outputs/ or assets/; "
+        "put that adapter back there, or train this one again."
+    )
 
 
 def require_base(adapter: str | Path, model: str) -> None:

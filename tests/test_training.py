@@ -173,8 +173,10 @@ def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records,
     by_hand = training.held_out_loss(adapters.merge_adapter(model, dpo), tokenizer, records, tiny_recipe)
     again = training.held_out_loss(adapters.merge_chain(base, dpo), tokenizer, records, tiny_recipe)
     assert again == pytest.approx(by_hand, abs=1e-6)
-    training.sft(replace(tiny_recipe, seed=7), records, model, tokenizer, tmp_path / "sft")
-    with pytest.raises(CourseError, match="trained on top of an adapter that is not at"):
+    sft.rename(tmp_path / "renamed")  # it is known by its hash, wherever it is beside its child
+    assert adapters.chain(dpo) == [pretrained.resolve(), tmp_path / "renamed", dpo]
+    training.sft(replace(tiny_recipe, seed=7), records, model, tokenizer, tmp_path / "renamed")
+    with pytest.raises(CourseError, match=r"trained on top of another adapter .* is not at .*sft, beside it"):
         adapters.chain(dpo)
 
 
