@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_files import model_path
 from recipes import Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
 
@@ -51,8 +52,9 @@ def load_adapter(model, adapter: str | Path):
 
 
 def _require_adapter(folder: str | Path) -> None:
-    if not (Path(folder) / "adapter_config.json").exists():
-        raise CourseError(f"{relative(folder)} holds no adapter (no adapter_config.json); train it or pass another.")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (Path(folder) / name).exists():
+            raise CourseError(f"{relative(folder)} holds no adapter (no {name}); train it or pass another.")
 
 
 def merge_adapter(model, adapter: str | Path):
@@ -94,32 +96,54 @@ def merge_chain(model, adapter: str | Path):
 def chain(adapter: str | Path) -> list[Path]:
     """Return the adapters that lead to this one, from the base model up, itself last.
 
+    A run card names the parent's SHA-256, and where it lay: it may have moved with its child, beside it, or stand in
+    `outputs/` or `assets/`.
+
     Raises:
-        CourseError: an earlier one is not where the run card says, or is another one by now.
+        CourseError: an earlier one is in none of these places, or is another one by now.
     """
     steps = [Path(adapter)]
-    while card := _card(steps[0]):
-        if not card.get("parent_sha256"):
-            break
-        parent = (steps[0] / card.get("parent", "../sft")).resolve()
-        if not (parent / "adapter_model.safetensors").exists() or adapter_hash(parent) != card["parent_sha256"]:
-            raise CourseError(
-                f"{relative(steps[0])} was trained on top of an adapter that is not at {relative(parent)} any more; "
-                "put that adapter back there, or train this one again."
-            )
-        steps.insert(0, parent)
+    while parent_sha256 := _card(steps[0]).get("parent_sha256"):
+        steps.insert(0, _find_parent(steps, parent_sha256))
     return steps
 
 
+def _find_parent(steps: list[Path], sha256: str) -> Path:
+    child = steps[0]
+    named = _card(child).get("parent")
+    places = [(child / named).resolve()] if named else []
+    for root in (child.resolve().parent, OUTPUTS, ASSETS):
+        places += sorted(root.iterdir()) if root.is_dir() else []
+    ours = {step.resolve() for step in steps}  # none is its own ancestor
+    for place in places:
+        weights = place / "adapter_model.safetensors"
+        if weights.is_file() and adapter_hash(place) == sha256 and place.resolve() not in ours:
+            return place
+    raise CourseError(
+        f"{relative(child)} was trained on top of another adapter ({sha256:.8}...), which is not "
+        f"{f'at {relative(places[0])}, ' if named else ''}beside it, or in outputs/ or assets/; "
+        "put that adapter back there, or train this one again."
+    )
+
+
 def require_base(adapter: str | Path, model: str) -> None:
-    """Raise a CourseError if the folder holds no adapter, or one that its run card says is for another model."""
+    """Raise a CourseError unless this adapter, with those that it was trained on top of, can be merged into the model.
+
+    Its base is the one in its run card, or, where it was trained elsewhere, in its adapter_config.json.
+    """
     _require_adapter(adapter)
-    base = _card(Path(adapter)).get("base", model)
-    if base != model:
+    config = read_json(Path(adapter) / "adapter_config.json")
+    base = _card(Path(adapter)).get("base") or config.get("base_model_name_or_path") or model
+    if base != model and not (Path(base).is_dir() and Path(base).resolve() == Path(model_path(model)).resolve()):
         raise CourseError(
             f"The adapter {relative(adapter)} was trained on {base}, and the recipe's model is {model}; "
-            "choose the recipe of that model, or another adapter."
+            "choose the recipe of that model, set `model` to it in --config, or pass another adapter."
         )
+    if config.get("task_type") == "SEQ_CLS":
+        raise CourseError(
+            f"{relative(adapter)} holds a reward model, which scores and does not write; pass an adapter of sft or dpo."
+        )
+    chain(adapter)
 
 
 def require_replaceable(folder: str | Path, parent: str | Path | None = None) -> None:
@@ -132,8 +156,8 @@ def require_replaceable(folder: str | Path, parent: str | Path | None = None) ->
     if parent is not None and folder.resolve() == Path(parent).resolve():
         raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    held -= {name for name in held if name.startswith(UNFINISHED)}
-    if held - {"checkpoints"} and "run.json" not in held:  # a run that died leaves its checkpoints alone
+    unfinished = any(name.startswith(UNFINISHED) for name in held)  # a run died while it put its adapter in its place
+    if held - {"checkpoints"} and "run.json" not in held and not unfinished:
         raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
 
 

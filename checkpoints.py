@@ -2,13 +2,15 @@
 
 A checkpoint counts once `complete.json` lies in it, which is written last and names every file with its size.
 
-Cost of import: the standard library only.
+Cost of import: the standard library only; filelock where a folder is held.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,29 @@ def experiment(card: dict, parent_sha256: str | None) -> dict:
     named = ("stage", "base", "data_sha256", "validation_sha256")
     same = {**{name: card[name] for name in named}, "parent_sha256": parent_sha256, "recipe": recipe}
     return json.loads(json.dumps(same))  # as it is read back: tuples are lists
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run: two that save into it would mix. A run that is killed lets go of it.
+
+    Raises:
+        CourseError: another run holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "held.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CourseError(
+            f"{relative(folder.parent)} is in use by a run that is going on; wait for its end, or pass another output_dir."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def begin(folder: Path, wanted: dict) -> Found:

@@ -20,11 +20,11 @@ class Encoded:
     too_long: list[str]
     max_length: int
 
-    def report(self) -> None:
+    def report(self, what: str = "rows") -> None:
         """Print how many rows are left out, and which, if there are any."""
         if self.too_long:
             print(
-                f"{len(self.too_long)} rows are longer than {self.max_length} tokens and are left out: "
+                f"{len(self.too_long)} {what} are longer than {self.max_length} tokens and are left out: "
                 f"{', '.join(self.too_long[:5])}{' ...' if len(self.too_long) > 5 else ''}"
             )
 

@@ -91,6 +91,13 @@ def _require_room(recipe: Recipe) -> None:
         require_memory(max(MEMORY_NEEDED_GIB, needed))
 
 
+def precision(recipe: Recipe):
+    """Return the context that TRL's trainers compute in, so that what is measured outside of them is the same."""
+    import torch
+
+    return torch.autocast(recipe.device, getattr(torch, recipe.dtype), enabled=recipe.dtype != "float32")
+
+
 def make_head_input_contiguous(model) -> None:
     """Keep generation fast on a CPU once weights are frozen.
 

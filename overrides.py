@@ -69,6 +69,7 @@ RUN_ARGUMENTS = {
     "model_path": "model_path",
     "sft": "model_path",
     "plot_loss": "plot_loss",
+    "report_to": "report_to",
 }
 # Settings of theirs that the course does in one way only: the value that is that way, and what the course does.
 FIXED: dict[str, tuple[tuple, str]] = {

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from inference import Answer, generate
+from models import precision
 from progress import bar
 from recipes import Recipe
 
@@ -157,11 +158,10 @@ def _against_reference(
     from trainers import sequence_logprobs
 
     collate = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)
-    precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
     chosen: list[float] = []
     rejected: list[float] = []
     divergence = tokens = 0.0
-    with torch.no_grad(), precision, bar(len(rows), "against the reference", "pair") as shown:
+    with torch.no_grad(), precision(recipe), bar(len(rows), "against the reference", "pair") as shown:
         for start in range(0, len(rows), recipe.dpo_batch_size):
             part = rows[start : start + recipe.dpo_batch_size]
             batch = {name: values.to(recipe.device) for name, values in collate(part).items()}

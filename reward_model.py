@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import precision
 from progress import bar
 from prompts import render
 from recipes import Recipe
@@ -73,9 +74,7 @@ def score(
     ]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     rewards = [0.0] * len(rows)
-    # the precision of training, so that a score is the same in both
-    precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
-    with torch.no_grad(), precision, bar(len(rows), "reward", "answer") as shown:
+    with torch.no_grad(), precision(recipe), bar(len(rows), "reward", "answer") as shown:
         for start in range(0, len(order), recipe.batch_size):
             places = order[start : start + recipe.batch_size]
             batch = tokenizer.pad(

@@ -46,9 +46,18 @@ def device_name(recipe: Recipe) -> str:
 
 
 def run_card(
-    stage: str, recipe: Recipe, records: Sequence[dict], validation: Sequence[dict], figures: dict
+    stage: str,
+    recipe: Recipe,
+    records: Sequence[dict],
+    validation: Sequence[dict],
+    figures: dict,
+    *,
+    left_out: Sequence[str] = (),
 ) -> dict:
-    """Return the card of a run: stage, recipe (with its seed), data by hash, figures, versions and device."""
+    """Return the card of a run: stage, recipe (with its seed), data by hash, figures, versions and device.
+
+    left_out: ids of the rows that were too long.
+    """
     return {
         "stage": stage,
         "base": recipe.model,
@@ -57,6 +66,7 @@ def run_card(
         "data_sha256": data_hash(records),
         "validation_rows": len(validation),
         "validation_sha256": data_hash(validation) if validation else None,
+        "left_out": list(left_out),
         "figures": figures,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "device": device_name(recipe),

@@ -5,11 +5,11 @@ Cost of import: pydantic (through models); torch comes with `load`.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
-from itertools import chain, count
 from pathlib import Path
 
-from adapters import find_adapters, merge_adapter
+from adapters import chain, find_adapters, merge_adapter
 from models import load_model, load_tokenizer
 from recipes import LOCAL_GEMMA, Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative
@@ -40,7 +40,7 @@ def find(model_path: str | None, recipe: Recipe) -> list[Served]:
     if (folder / "adapter_config.json").exists():
         base = _base_of(folder)
         _check_whole(base)
-        return [Served(_name(base), base), Served(f"{_name(base)}-{folder.name}", base, _chain(folder))]
+        return [Served(_name(base), base), Served(f"{_name(base)}-{folder.name}", base, tuple(chain(folder)))]
     # a hub name is `name` or `owner/name`
     of_the_course = folder.parts[:1] in ((OUTPUTS.name,), (ASSETS.name,))
     written_as_path = of_the_course or model_path.startswith((".", "/", "~")) or model_path.count("/") > 1
@@ -74,26 +74,6 @@ def _base_of(folder: Path) -> str:
     return base
 
 
-def _card(folder: Path) -> dict:
-    return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
-
-
-def _chain(folder: Path) -> tuple[Path, ...]:
-    """Return an adapter after those that it was trained on: a DPO adapter stands on exactly one SFT adapter."""
-    stack, parent = [folder], _card(folder).get("parent_sha256")
-    while parent:
-        nearby = [p for place in (folder.parent, OUTPUTS, ASSETS) if place.is_dir() for p in sorted(place.iterdir())]
-        match = next((p for p in nearby if p.is_dir() and _card(p).get("adapter_sha256") == parent), None)
-        if match is None or match in stack:
-            raise CourseError(
-                f"{relative(stack[0])} was trained on another adapter ({parent:.8}...), which is neither beside it nor in "
-                "outputs/ or assets/; put it there."
-            )
-        stack.insert(0, match)
-        parent = _card(match).get("parent_sha256")
-    return tuple(stack)
-
-
 def together(*found: list[Served]) -> list[Served]:
     """Return models of several paths, each once, under names that differ.
 
@@ -105,7 +85,7 @@ def together(*found: list[Served]) -> list[Served]:
         if any((served.base, served.adapters) == (m.base, m.adapters) for m in models):
             continue
         taken = {m.name for m in models}
-        names = chain([served.name], (f"{served.name}-{number}" for number in count(2)))
+        names = itertools.chain([served.name], (f"{served.name}-{number}" for number in itertools.count(2)))
         models.append(replace(served, name=next(name for name in names if name not in taken)))
     if len({m.base for m in models if m.adapters}) > 1:
         bases = ", ".join(sorted({m.base for m in models}))

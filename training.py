@@ -19,7 +19,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,10 +101,12 @@ def stage_records(data, stage: str) -> list[dict]:
     """Return the records of a data set given by name, by path, as a Dataset or as records, fit for a stage.
 
     Raises:
-        CourseError: no such data set, or its records are those of another stage.
+        CourseError: no such data set, one without records, or its records are those of another stage.
     """
     named = isinstance(data, str | Path)
     records = formats.load(data) if named else data.to_list() if hasattr(data, "to_list") else list(data)
+    if not records:
+        raise CourseError(f"{data if named else 'The data set'} has no records; pass some to train on.")
     wanted = STAGES[stage].wanted
     wrong = next((record.get("id", number) for number, record in enumerate(records, 1) if wanted not in record), None)
     if wrong is not None:
@@ -128,7 +131,7 @@ def load_start(recipe: Recipe, parent: str | Path | None):
     """Return (model, tokenizer) that a stage starts from: the recipe's model, with `parent` and its parents merged in.
 
     Raises:
-        CourseError: `parent` is no adapter or stands on another model.
+        CourseError: `parent` is no adapter that can be merged in, or stands on another model.
     """
     if parent is not None:
         adapters.require_base(parent, recipe.model)
@@ -168,6 +171,7 @@ def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, re
         "max_grad_norm": recipe.max_grad_norm,
         "optim": recipe.optimizer,
         "bf16": recipe.dtype == "bfloat16",
+        "fp16": recipe.dtype == "float16",  # with its loss scaled, so that small gradients do not become 0
         "use_cpu": on_cpu,
         "activation_checkpointing": not on_cpu,
         "dataloader_pin_memory": not on_cpu,
@@ -204,12 +208,20 @@ class _Run:
     records: list[dict]
     validation: list[dict]
     encoded: Encoded
+    held_out: Encoded | None
     output_dir: Path
     parent: Path | None
+    found: checkpoints.Found
     reporting: Reporting
+    model: Any
+    tokenizer: Any
+
+    def left_out(self) -> list[str]:
+        """Return the ids of the rows that are too long, those of the validation last."""
+        return [*self.encoded.too_long, *(self.held_out.too_long if self.held_out else [])]
 
     def card(self, figures: dict) -> dict:
-        return run_card(self.stage, self.recipe, self.records, self.validation, figures)
+        return run_card(self.stage, self.recipe, self.records, self.validation, figures, left_out=self.left_out())
 
     def arguments(self) -> dict[str, Any]:
         return _arguments(self.recipe, self.stage, self.output_dir, bool(self.validation), self.reporting)
@@ -228,28 +240,82 @@ class _Run:
         return called
 
 
+@contextmanager
+def _begun(  # noqa: PLR0917
+    stage: str, recipe: Recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting: Reporting | None
+) -> Iterator[_Run]:
+    """Make all that a stage needs, and hold its output folder until it ends.
+
+    What can be wrong is found out in the order of its price: folder, data, checkpoints, and then the model.
+    """
+    output_dir, parent = Path(output_dir), Path(parent) if parent is not None else None
+    adapters.require_replaceable(output_dir, parent)
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    records = stage_records(data, stage)
+    held_out = stage_records(validation, stage) if validation is not None else []
+    card = run_card(stage, recipe, records, held_out, {})
+    parent_sha256 = adapters.adapter_hash(parent) if parent else None
+    folder = output_dir / "checkpoints"
+    with checkpoints.held(folder) if is_main_process() else nullcontext(), _memory_errors(stage):
+        found = checkpoints.begin(folder, checkpoints.experiment(card, parent_sha256))
+        if is_main_process():
+            found.report()
+            checkpoints.discard(found)
+        if model is None:
+            model, tokenizer = load_start(recipe, parent)
+        encoded = encode(records, tokenizer, recipe.max_length)
+        unseen = encode(held_out, tokenizer, recipe.max_length) if held_out else None
+        if is_main_process():
+            encoded.report()
+            if unseen is not None:
+                unseen.report("validation rows")
+        yield _Run(
+            stage, recipe, records, held_out, encoded, unseen, output_dir, parent, found, reporting or Reporting(),
+            model, tokenizer,
+        )  # fmt: skip
+
+
+@contextmanager
+def _memory_errors(stage: str) -> Iterator[None]:
+    """Make memory that ran out, on any device, one sentence."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        import torch
+
+        words = str(error)
+        signs = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in words for sign in signs):
+            reason = f" ({words.splitlines()[0].rstrip('.')})" if words else ""
+            raise CourseError(
+                f"Memory ran out{reason}; use a smaller {STAGES[stage].batch_size} or max_length in the recipe."
+            ) from None
+        raise
+
+
+@contextmanager
+def _on_top(adapted) -> Iterator[Any]:
+    """Take an adapter and the loss off again, however the run ends: the model is as it was, and can be trained again."""
+    from losses import remove_completion_head
+
+    try:
+        yield adapted
+    finally:
+        remove_completion_head(adapted.unload())
+
+
 def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
     """Train, from the last whole checkpoint where there is one; return log rows, validations and shared figures."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    parent_sha256 = adapters.adapter_hash(run.parent) if run.parent else None
-    found = checkpoints.begin(run.output_dir / "checkpoints", checkpoints.experiment(run.card({}), parent_sha256))
-    if is_main_process():
-        found.report()
-        checkpoints.discard(found)
+    found = run.found
     # its default is inside the folder of the checkpoints, which goes when the run ends
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.output_dir.parent / "tensorboard" / run.output_dir.name))
     seed_everything(run.recipe.seed)
     start = time.perf_counter()
-    try:
-        trainer.train(resume_from_checkpoint=str(found.checkpoint) if found.checkpoint else None)
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error).lower():
-            raise CourseError(
-                f"Memory ran out ({str(error).splitlines()[0]}); use a smaller batch_size or max_length in the recipe."
-            ) from None
-        raise
+    trainer.train(resume_from_checkpoint=str(found.checkpoint) if found.checkpoint else None)
     minutes = (time.perf_counter() - start) / 60
     log = [row for row in trainer.state.log_history if "loss" in row]
     validation = [row for row in trainer.state.log_history if "eval_loss" in row]
@@ -272,7 +338,6 @@ def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
 def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures: dict) -> TrainingResult:
     """Save the adapter with its card, the losses and their plot; the checkpoints go."""
     from loss_plot import save_losses
-    from losses import remove_completion_head
 
     state = None
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # every process holds a part of the weights
@@ -281,21 +346,7 @@ def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures
         adapters.save_adapter(trainer.model, run.output_dir, run.card(figures), parent=run.parent, state=state)
         save_losses(log, validation, run.output_dir, run.stage, run.reporting.plot_loss)
     trainer.accelerator.wait_for_everyone()
-    remove_completion_head(trainer.model.unload())
     return TrainingResult(run.output_dir, log, figures, validation)
-
-
-def _begin(  # noqa: PLR0917
-    stage: str, recipe: Recipe, data, validation, encode, tokenizer, output_dir, parent, reporting: Reporting | None
-) -> _Run:
-    """Read and encode the data of a stage."""
-    records = stage_records(data, stage)
-    held_out = stage_records(validation, stage) if validation is not None else []
-    encoded = encode(records, tokenizer, recipe.max_length)
-    if is_main_process():
-        encoded.report()
-    parent = Path(parent) if parent is not None else None
-    return _Run(stage, recipe, records, held_out, encoded, Path(output_dir), parent, reporting or Reporting())
 
 
 # --- pre-training and supervised fine-tuning -------------------------------------------------
@@ -357,27 +408,26 @@ def _language_modelling(  # noqa: PLR0917
 
     from trainers import CompletionSFTTrainer, PackedCollator
 
-    adapters.require_replaceable(output_dir, parent)
-    if model is None:
-        model, tokenizer = load_start(recipe, parent)
-    run = _begin(stage, recipe, data, validation, encode, tokenizer, output_dir, parent, reporting)
-    held_out = encode(run.validation, tokenizer, recipe.max_length).rows if run.validation else None
-    packed = pack(run.encoded.rows, recipe.max_length) if recipe.packing else None
     collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
-    seed_everything(recipe.seed)  # LoRA's A is drawn at random
-    trainer = CompletionSFTTrainer(
-        model=adapters.add_adapter(model, recipe),
-        args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
-        data_collator=collator(pad_token_id=tokenizer.pad_token_id),
-        train_dataset=packed if recipe.packing else Dataset.from_list(run.encoded.rows),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
-        processing_class=tokenizer,
-        callbacks=run.callbacks(),
-    )
-    start = time.perf_counter()
-    log, validations, figures = _train(trainer, run)
-    figures["completion_tokens_per_s"] = round(trainer.completion_tokens / (time.perf_counter() - start), 1)
-    return _finish(trainer, run, log, validations, figures)
+    with _begun(
+        stage, recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting
+    ) as run:
+        rows = run.encoded.rows
+        seed_everything(recipe.seed)  # LoRA's A is drawn at random
+        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
+            trainer = CompletionSFTTrainer(
+                model=adapted,
+                args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
+                data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
+                train_dataset=pack(rows, recipe.max_length) if recipe.packing else Dataset.from_list(rows),
+                eval_dataset=Dataset.from_list(run.held_out.rows) if run.held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            start = time.perf_counter()
+            log, validations, figures = _train(trainer, run)
+            figures["completion_tokens_per_s"] = round(trainer.completion_tokens / (time.perf_counter() - start), 1)
+            return _finish(trainer, run, log, validations, figures)
 
 
 def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
@@ -434,25 +484,24 @@ def reward(
     from reward_model import add_reward_adapter, pair_accuracy, with_reward_head
     from trainers import CourseRewardTrainer
 
-    adapters.require_replaceable(output_dir, parent)
-    if model is None:
-        model, tokenizer = load_start(recipe, parent)
-    run = _begin("reward", recipe, data, validation, encode_preference, tokenizer, output_dir, parent, reporting)
-    held_out = encode_preference(run.validation, tokenizer, recipe.max_length).rows if run.validation else None
-    seed_everything(recipe.seed)
-    trainer = CourseRewardTrainer(
-        model=add_reward_adapter(with_reward_head(model, tokenizer), recipe),
-        # scores may drift together without any effect on the loss: the coefficient keeps them near zero
-        args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
-        train_dataset=Dataset.from_list(_whole_conversations(run.encoded.rows)),
-        eval_dataset=Dataset.from_list(_whole_conversations(held_out)) if held_out else None,
-        processing_class=tokenizer,
-        callbacks=run.callbacks(),
-    )
-    log, validations, figures = _train(trainer, run)
-    if run.validation:
-        figures |= asdict(pair_accuracy(trainer.model.eval(), tokenizer, run.validation, recipe))
-    return _finish(trainer, run, log, validations, figures)
+    with _begun(
+        "reward", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
+    ) as run:
+        seed_everything(recipe.seed)
+        with _on_top(add_reward_adapter(with_reward_head(run.model, run.tokenizer), recipe)) as adapted:
+            trainer = CourseRewardTrainer(
+                model=adapted,
+                # scores may drift together without any effect on the loss: the coefficient keeps them near zero
+                args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
+                train_dataset=Dataset.from_list(_whole_conversations(run.encoded.rows)),
+                eval_dataset=Dataset.from_list(_whole_conversations(run.held_out.rows)) if run.held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            log, validations, figures = _train(trainer, run)
+            if run.validation:
+                figures |= asdict(pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, recipe))
+            return _finish(trainer, run, log, validations, figures)
 
 
 def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
@@ -486,31 +535,30 @@ def dpo(
 
     from trainers import CompletionDPOTrainer
 
-    adapters.require_replaceable(output_dir, parent)
-    if model is None:
-        model, tokenizer = load_start(recipe, parent)
-    run = _begin("dpo", recipe, data, validation, encode_preference, tokenizer, output_dir, parent, reporting)
-    rows = reference_logprobs(model, run.encoded.rows, tokenizer, recipe)
-    held_out = encode_preference(run.validation, tokenizer, recipe.max_length).rows if run.validation else []
-    held_out = reference_logprobs(model, held_out, tokenizer, recipe)
-    seed_everything(recipe.seed)
-    adapted = adapters.add_adapter(model, recipe)
-    started = _require_reference(adapted, rows, tokenizer, recipe)
-    trainer = CompletionDPOTrainer(
-        model=adapted,
-        args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
-        processing_class=tokenizer,
-        callbacks=run.callbacks(),
-    )
-    log, validations, figures = _train(trainer, run)
-    figures |= started
-    figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
-    if held_out:
-        prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
-        figures["health"] = measure(trainer.model, tokenizer, held_out, prompts, recipe).row()
-    return _finish(trainer, run, log, validations, figures)
+    with _begun(
+        "dpo", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
+    ) as run:
+        rows = reference_logprobs(run.model, run.encoded.rows, run.tokenizer, recipe)
+        unseen = run.held_out.rows if run.held_out else []
+        held_out = reference_logprobs(run.model, unseen, run.tokenizer, recipe)
+        seed_everything(recipe.seed)
+        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
+            started = _require_reference(adapted, rows, run.tokenizer, recipe)
+            trainer = CompletionDPOTrainer(
+                model=adapted,
+                args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
+                train_dataset=Dataset.from_list(rows),
+                eval_dataset=Dataset.from_list(held_out) if held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            log, validations, figures = _train(trainer, run)
+            figures |= started
+            figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
+            if held_out:
+                prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
+                figures["health"] = measure(trainer.model, run.tokenizer, held_out, prompts, recipe).row()
+            return _finish(trainer, run, log, validations, figures)
 
 
 def _require_reference(adapted, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
@@ -557,7 +605,7 @@ def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> li
 
     batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(list(part))
     batch = {name: values.to(recipe.device) for name, values in batch.items()}
-    with torch.no_grad(), torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+    with torch.no_grad(), models.precision(recipe):
         chosen, rejected = sequence_logprobs(model, batch).chunk(2)
     return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
 
@@ -666,6 +714,8 @@ def _planned(chosen: argparse.Namespace, config: Config) -> tuple[Recipe, Path |
 
 
 def _require_tracker(tracker: str | None) -> None:
+    if tracker not in (None, *TRACKERS):
+        raise CourseError(f"There is no tracker {tracker!r}; choose one of {', '.join(TRACKERS)}, or leave it out.")
     if tracker is not None and find_spec(tracker) is None:
         raise CourseError(f"--report_to {tracker} needs a package that is not here; run `pip install {tracker}`.")
 

@@ -1,7 +1,7 @@
 """Train a stage in a process of its own that kills itself: `killed_run.py STAGE MODEL DATA OUTPUT [WHEN]`.
 
-WHEN is `step:N` (after step N), `saving:N` (with checkpoint N half-written) or `adapter` (before the adapter is moved into
-its place). SIGKILL leaves no chance to tidy up, as a lost machine does not.
+WHEN is `step:N` (after step N), `saving:N` (with checkpoint N half-written) or `adapter` (with the adapter's first file moved
+into its place). SIGKILL leaves no chance to tidy up, as a lost machine does not.
 """
 
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import adapters
 import formats
 import trainers
 import training
@@ -23,7 +22,7 @@ def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arrange(when: str) -> None:
+def arrange(when: str, output: Path) -> None:
     """Make the process kill itself at the moment named."""
     event, _, step = when.partition(":")
     if event == "step":
@@ -44,17 +43,24 @@ def arrange(when: str) -> None:
 
         marked, trainers.mark_whole = trainers.mark_whole, mark_whole
     else:
-        adapters.os.replace = lambda *paths: kill()
+
+        def move(source, target):
+            if Path(target) == output / "adapter_model.safetensors":
+                kill()
+            moved(source, target)
+
+        moved, os.replace = os.replace, move
 
 
 def main() -> None:
     stage, model, data, output, *when = sys.argv[1:]
     recipe = replace(
-        RECIPES["gemma-3-270m-cpu"], model=model, dtype="float32", learning_rate=5e-3, dpo_learning_rate=5e-3, batch_size=2,
-        dpo_batch_size=2, epochs=4.0, dpo_epochs=4.0, save_steps=2, max_length=96,
+        RECIPES["gemma-3-270m-cpu"], model=model, dtype="float32", learning_rate=5e-3, reward_learning_rate=5e-3,
+        dpo_learning_rate=5e-3, batch_size=2, dpo_batch_size=2, epochs=4.0, reward_epochs=4.0, dpo_epochs=4.0, save_steps=2,
+        max_length=96,
     )  # fmt: skip
     if when:
-        arrange(when[0])
+        arrange(when[0], Path(output))
     records = formats.load(data)
     training.RUN[stage](recipe, records, output_dir=output, validation=records[:2] if stage == "sft" else None)
 

@@ -51,11 +51,13 @@ def test_a_killed_run_continues_to_the_same_losses(saved_model, records, tmp_pat
         ("step:3", ""),
         ("saving:6", "continuing from"),
         ("adapter", "is half-written (the run died while saving it) and is skipped"),
+        ("adapter", "checkpoint-8"),  # all steps are done: the adapter alone is made again
     ):
         code, printed = run("sft", saved_model, data, killed, when)
         assert code == -signal.SIGKILL, printed
         assert words in printed
         assert not (killed / "run.json").exists()
+    assert (killed / "adapter_config.json").exists()  # it died between two files
     code, printed = run("sft", saved_model, data, killed)
     assert code == 0, printed
     expected, found = losses(tmp_path / "undisturbed"), losses(killed)
@@ -66,6 +68,29 @@ def test_a_killed_run_continues_to_the_same_losses(saved_model, records, tmp_pat
     assert {path.name for path in killed.iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "run.json", "loss.csv",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["reward", "dpo"])
+def test_stages_on_pairs_continue_to_the_same_losses(stage, saved_model, pairs, tmp_path):
+    data = write_records(tmp_path / "data.jsonl", pairs)
+    assert run(stage, saved_model, data, tmp_path / "undisturbed")[0] == 0
+    killed = tmp_path / "killed"
+    assert run(stage, saved_model, data, killed, "step:3")[0] == -signal.SIGKILL
+    code, printed = run(stage, saved_model, data, killed)
+    assert code == 0, printed
+    assert "continuing from" in printed
+    expected, found = losses(tmp_path / "undisturbed"), losses(killed)
+    assert len(found) == len(expected) == 8
+    assert [row[1] for row in found] == pytest.approx([row[1] for row in expected], abs=1e-3)
+
+
+def test_a_folder_that_a_run_saves_into_is_refused_to_another(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    output = tmp_path / "sft"
+    in_use = pytest.raises(CourseError, match="sft is in use by a run that is going on")
+    with checkpoints.held(output / "checkpoints"), in_use:
+        training.sft(tiny_recipe, records, tiny_model, tokenizer, output)
+    training.sft(tiny_recipe, records, tiny_model, tokenizer, output)
+    training.sft(tiny_recipe, records, tiny_model, tokenizer, output)  # a finished run may be replaced
 
 
 def test_checkpoints_of_another_experiment_are_refused(tiny_model, tiny_recipe, tokenizer, records, tmp_path):

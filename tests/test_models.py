@@ -1,6 +1,7 @@
 """Protects: adapters go onto the right base, merging changes nothing but the form, errors say what to do."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import adapters
+import model_files
 import models
 import training
 from utils import CourseError
@@ -82,6 +84,27 @@ def test_an_adapter_of_another_shape_is_refused(tiny_model, adapter, tmp_path):
         adapters.merge_adapter(other, adapter)
     with pytest.raises(CourseError, match="holds no adapter"):
         adapters.merge_adapter(other, tmp_path)
+
+
+def test_a_base_is_known_from_wherever_an_adapter_comes(adapter, tmp_path):
+    foreign = tmp_path / "foreign"  # from the hub or a colleague: no run card
+    shutil.copytree(adapter, foreign)
+    (foreign / "run.json").unlink()
+    adapters.require_base(foreign, "gemma-3-270m")
+    config = json.loads((foreign / "adapter_config.json").read_text())
+
+    def spoilt(**values):
+        (foreign / "adapter_config.json").write_text(json.dumps({**config, **values}))
+        return foreign
+
+    with pytest.raises(CourseError, match=r"was trained on google/gemma-2b-it, and the recipe's model is gemma-3-270m"):
+        adapters.require_base(spoilt(base_model_name_or_path="google/gemma-2b-it"), "gemma-3-270m")
+    adapters.require_base(spoilt(base_model_name_or_path=model_files.model_path("gemma-3-270m")), "gemma-3-270m")
+    with pytest.raises(CourseError, match="holds a reward model"):
+        adapters.require_base(spoilt(task_type="SEQ_CLS"), "gemma-3-270m")
+    (foreign / "adapter_model.safetensors").unlink()
+    with pytest.raises(CourseError, match=r"holds no adapter \(no adapter_model.safetensors\)"):
+        adapters.require_base(foreign, "gemma-3-270m")
 
 
 def make_stage(folder, stage, base="gemma-3-270m", parent=None):

@@ -1,16 +1,20 @@
-"""Protects: one conversation has the same token ids on every surface, from data preparation to the merged model."""
+"""Protects: one conversation has the same token ids on every surface, from data preparation to the server."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 import adapters
+import backends
 import encoding
 import inference
 import models
 import reward_model
+import served_models
 import training
 from prompts import END_OF_TURN, render
+from token_choice import Sampling
 
 CONVERSATIONS = {
     "one turn": [{"role": "user", "content": "  확정일자는 어디에서 받나요?\n"}],
@@ -46,6 +50,23 @@ def seen_ids(model, run):
     return seen
 
 
+def served_ids(backend, model, prompt):
+    """Return the token ids that the server's engine reads for one request."""
+    seen = []
+    hook = backend.engine.runners[model].decoder.register_forward_pre_hook(
+        lambda module, arguments, inputs: seen.extend(inputs["input_ids"][0].tolist()), with_kwargs=True
+    )
+
+    async def ask():
+        async for _ in backend.stream(backends.ChatRequest(model, prompt, Sampling(max_tokens=1))):
+            pass
+        await backend.close()
+
+    asyncio.run(ask())
+    hook.remove()
+    return seen
+
+
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer, tmp_path):
     prompt = CONVERSATIONS[name]
@@ -62,6 +83,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     answer_ids = tokenizer(ANSWER[0]["content"], add_special_tokens=False)["input_ids"]
     whole = [*expected_prompt, *answer_ids, end]
     assert whole.count(tokenizer.bos_token_id) == 1
+    assert whole.count(end) == sum(message["role"] != "system" for message in prompt) + 1
 
     # data preparation
     assert encoding.encode_supervised([record], tokenizer, 512).rows[0]["input_ids"] == whole
@@ -98,3 +120,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     merged = models.load_model(recipe, str(tmp_path / "merged"))
     assert end in merged.generation_config.eos_token_id
     assert seen_ids(merged, lambda: inference.generate(merged, own, [prompt], recipe))[0] == expected_prompt
+
+    # the server, on that folder
+    backend = backends.LocalBackend(served_models.find(str(tmp_path / "merged"), recipe), recipe)
+    assert served_ids(backend, "merged", prompt) == expected_prompt

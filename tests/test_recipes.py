@@ -13,10 +13,39 @@ from utils import CourseError
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora"))
 
 
-def test_the_l4_recipe_is_the_reference_courses():
-    assert (L4.lora_r, L4.lora_alpha, L4.learning_rate, L4.scheduler) == (4, 32, 1e-4, "cosine")
-    assert (L4.batch_size, L4.accumulation, L4.epochs, L4.warmup) == (4, 2, 5.0, 0.05)
-    assert (L4.dtype, L4.optimizer) == ("bfloat16", "adamw_torch_fused")
+SEVEN = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+SUITE = {
+    "quantization": "nf4", "lora_r": 8, "lora_alpha": 32, "max_length": 2048, "batch_size": 4, "accumulation": 4,
+    "learning_rate": 2e-4, "epochs": 3, "weight_decay": 0.01, "optimizer": "adamw_8bit", "save_steps": 9811,
+    "keep_checkpoints": 3, "lora_dropout": 0, "seed": 3407, "packing": False,
+}  # fmt: skip
+REFERENCES = {
+    "gemma-2b-l4": {
+        "model": "google/gemma-2b-it", "lora_r": 4, "lora_alpha": 32, "lora_dropout": 0, "learning_rate": 1e-4,
+        "scheduler": "cosine", "warmup": 0.05, "optimizer": "adamw_torch_fused", "batch_size": 4, "accumulation": 2,
+        "dtype": "bfloat16", "epochs": 5, "max_grad_norm": 0.3, "quantization": None,
+    },
+    "llama-3-8b-qlora": {
+        "model": "meta-llama/Meta-Llama-3-8B", "quantization": "nf4", "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0,
+        "learning_rate": 2e-4, "batch_size": 2, "accumulation": 4, "max_length": 1024, "epochs": 3, "save_steps": 50,
+        "warmup": 10, "weight_decay": 0.01, "optimizer": "adamw_8bit", "keep_checkpoints": 5, "seed": 3407,
+        "dpo_beta": 0.1, "dpo_learning_rate": 5e-6, "dpo_epochs": 5, "scheduler": "linear", "packing": False,
+    },
+    "llama-2-7b-qlora": {
+        "model": "meta-llama/Llama-2-7b-chat-hf", "quantization": "nf4", "target_modules": ("q_proj", "v_proj"),
+        "learning_rate": 5e-5, "scheduler": "cosine", "batch_size": 8, "accumulation": 4, "epochs": 2, "save_steps": 1000,
+    },
+    "solar-10.7b-qlora": {"model": "upstage/SOLAR-10.7B-v1.0", **SUITE},
+    "llama-3.1-8b-qlora": {"model": "meta-llama/Llama-3.1-8B", **SUITE},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_recipe_is_its_reference_systems(name):
+    recipe = RECIPES[name]
+    assert {field: getattr(recipe, field) for field in REFERENCES[name]} == REFERENCES[name]
+    assert "target_modules" in REFERENCES[name] or set(recipe.target_modules) == SEVEN
+    assert recipe.device == "cuda"
 
 
 def test_every_recipe_holds_to_its_own_types():

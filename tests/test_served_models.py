@@ -37,7 +37,7 @@ def test_a_dpo_adapter_stands_on_the_very_sft_adapter_that_it_was_trained_from(t
     card = json.loads((ASSETS / "dpo" / "run.json").read_text())
     shutil.copytree(ASSETS / "dpo", tmp_path / "dpo")
     (tmp_path / "dpo" / "run.json").write_text(json.dumps({**card, "parent_sha256": "f" * 64}))
-    with pytest.raises(CourseError, match="trained on another adapter"):
+    with pytest.raises(CourseError, match="trained on top of another adapter"):
         served_models.find(str(tmp_path / "dpo"), RECIPE)
 
 

@@ -1,6 +1,9 @@
 """Protects: what is trained on, that the fast loss is TRL's, and that DPO starts from its own reference."""
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,7 +15,7 @@ import encoding
 import models
 import trainers
 import training
-from utils import CourseError
+from utils import ROOT, CourseError
 
 
 def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
@@ -63,10 +66,110 @@ def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tok
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    names = [name for name, _ in tiny_model.named_parameters()]
+    whole = tiny_model.model.norm.weight.data.clone()
     tiny_model.model.norm.weight.data.fill_(float("nan"))
     with pytest.raises(CourseError, match="The loss is nan at step 1"):
         training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft")
     assert not (tmp_path / "sft" / "run.json").exists()
+    assert [name for name, _ in tiny_model.named_parameters()] == names  # no adapter is left on it
+    tiny_model.model.norm.weight.data.copy_(whole)
+    training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft")
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_memory_that_runs_out_is_one_sentence(stage, tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path, monkeypatch):
+    def too_much(*arguments, **settings):
+        return torch.empty(2**50)
+
+    monkeypatch.setattr(trainers.CompletionSFTTrainer, "compute_loss", too_much)
+    monkeypatch.setattr(trainers, "sequence_logprobs", too_much)  # DPO's reference, before the trainer
+    rows, field = (records, "batch_size") if stage == "sft" else (pairs, "dpo_batch_size")
+    with pytest.raises(CourseError, match=rf"Memory ran out \(.*allocate.*\); use a smaller {field} or max_length") as caught:
+        training.RUN[stage](tiny_recipe, rows, tiny_model, tokenizer, tmp_path / stage)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_only_speaks_of_memory_stays_what_it_is(
+    tiny_model, tiny_recipe, tokenizer, records, tmp_path, monkeypatch
+):
+    def illegal(*arguments, **settings):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(trainers.CompletionSFTTrainer, "compute_loss", illegal)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft")
+
+
+def test_what_is_wrong_is_said_before_the_model_is_loaded(tiny_recipe, records, pairs, tmp_path):
+    recipe = replace(tiny_recipe, model="./nowhere")  # so that loading it would be the error
+    for data, words in ((pairs, "has no field for sft"), ([], "The data set has no records"), ("nowhere", "neither a file")):
+        with pytest.raises(CourseError, match=words):
+            training.sft(recipe, data, output_dir=tmp_path / "sft")
+    with pytest.raises(CourseError, match="has no field for sft"):
+        training.sft(recipe, records, output_dir=tmp_path / "sft", validation=pairs)
+    with pytest.raises(CourseError, match="holds no adapter"):
+        training.dpo(recipe, pairs, output_dir=tmp_path / "dpo", parent=tmp_path)
+    (tmp_path / "sft" / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    with pytest.raises(CourseError, match="checkpoints of another experiment"):
+        training.sft(recipe, records, output_dir=tmp_path / "sft")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(CourseError, match="no earlier run"):
+        training.sft(recipe, records, output_dir=tmp_path / "mine")
+
+
+OFFLINE = {"HF_ENDPOINT": "http://127.0.0.1:9", "TQDM_DISABLE": "1", "COURSE_RECIPE": ""}
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sft", "--model_path", "nowhere"], "The model nowhere could not be loaded from the hub"),
+        (["sft", "--model_path", "./nowhere"], "./nowhere does not exist"),
+        (["sft", "--model_path", "data"], "data holds no model"),
+        (["sft", "--recipe", "gemma-2b-l4"], "gemma-2b-l4 needs a CUDA GPU"),
+        (["sft", "--config", "{fp16}"], "cannot be trained in float16"),
+        (["sft", "--output_dir", "data"], "data holds files that are no earlier run"),
+        (["dpo", "--model_path", "assets/sft"], "has no field for dpo"),
+    ],
+)
+def test_bad_input_is_one_sentence_on_the_command_line(arguments, words, tmp_path):
+    (tmp_path / "run.yaml").write_text("fp16: true\n")
+    given = [argument.format(fp16=tmp_path / "run.yaml") for argument in arguments]
+    if "--output_dir" not in given:
+        given += ["--output_dir", str(tmp_path / "out")]
+    environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
+    done = subprocess.run(
+        [sys.executable, "training.py", *given, "--train_dataset", "real_estate_train"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**environment, **OFFLINE},
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()
+    assert [line for line in said if line.startswith("error: ")] == said[-1:]
+    assert words in said[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_dpo_and_reward_start_from_a_merged_model_as_from_its_adapter(
+    tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path
+):
+    models.save_merged(tiny_model, tokenizer, tmp_path / "base")
+    recipe = replace(tiny_recipe, model=str(tmp_path / "base"), epochs=8.0, dpo_epochs=3.0, reward_epochs=3.0)
+    sft = training.sft(recipe, records, output_dir=tmp_path / "sft").adapter
+    merged = adapters.merge_chain(models.load_model(recipe), sft)
+    models.save_merged(merged, tokenizer, tmp_path / "merged")
+    whole = replace(recipe, model=str(tmp_path / "merged"))
+    for stage in ("dpo", "reward"):
+        on_adapter = training.RUN[stage](recipe, pairs, output_dir=tmp_path / f"{stage}-1", parent=sft)
+        on_merged = training.RUN[stage](whole, pairs, output_dir=tmp_path / f"{stage}-2")
+        expected = [row["loss"] for row in on_adapter.log]
+        assert [row["loss"] for row in on_merged.log] == pytest.approx(expected, abs=1e-4)
+        assert len(expected) == 3
+        if stage == "dpo":
+            assert on_merged.figures["start_loss"] == pytest.approx(math.log(2), abs=1e-6)
+            assert on_merged.figures["start_margin"] == pytest.approx(0, abs=1e-6)
 
 
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
@@ -163,6 +266,8 @@ def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp
 def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     from copy import deepcopy
 
+    # a step or more after the warm-up, so that no two adapters are the same
+    tiny_recipe = replace(tiny_recipe, epochs=3.0, pretrain_epochs=3.0, dpo_epochs=3.0)
     pretrained = training.pretrain(tiny_recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain").adapter
     base = deepcopy(tiny_model)
     model = adapters.merge_adapter(tiny_model, pretrained)
@@ -173,8 +278,10 @@ def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records,
     by_hand = training.held_out_loss(adapters.merge_adapter(model, dpo), tokenizer, records, tiny_recipe)
     again = training.held_out_loss(adapters.merge_chain(base, dpo), tokenizer, records, tiny_recipe)
     assert again == pytest.approx(by_hand, abs=1e-6)
-    training.sft(replace(tiny_recipe, seed=7), records, model, tokenizer, tmp_path / "sft")
-    with pytest.raises(CourseError, match="trained on top of an adapter that is not at"):
+    sft.rename(tmp_path / "renamed")  # it is known by its hash, wherever it is beside its child
+    assert adapters.chain(dpo) == [pretrained.resolve(), tmp_path / "renamed", dpo]
+    training.sft(replace(tiny_recipe, seed=7), records, model, tokenizer, tmp_path / "renamed")
+    with pytest.raises(CourseError, match=r"trained on top of another adapter .* is not at .*sft, beside it"):
         adapters.chain(dpo)
 
 
@@ -231,6 +338,24 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe, tmp_path, mon
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(CourseError, match="pip install trackio"):
         training.main(["sft", "--train_dataset", "real_estate_train", "--report_to", "trackio"])
+
+
+def test_a_file_of_settings_is_read_in_any_stage_and_flags_win(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("train_data: pairs.jsonl\nlearning_rate: 2e-5\nlora_r: 4\nplot_loss: true\nreport_to: wandb\n")
+    chosen, file = training._with_file(training._parser().parse_args(["dpo", "--config", str(config), "--r", "16"]))
+    assert (chosen.train_dataset, chosen.plot_loss, chosen.report_to) == ("pairs.jsonl", True, "wandb")
+    from recipes import RECIPES
+
+    recipe = training.with_overrides(RECIPES["gemma-3-270m-cpu"], file.values, "dpo")
+    recipe = training._overridden(recipe, chosen)
+    assert (recipe.lora_r, recipe.dpo_learning_rate) == (16, 2e-5)
+    config.write_text("report_to: neptune\ntrain_data: x\n")
+    with pytest.raises(CourseError, match="no tracker 'neptune'"):
+        training.main(["sft", "--config", str(config)])
+    config.write_text("stage: sft\n")
+    with pytest.raises(CourseError, match=r"run\.yaml is for sft and the command for dpo"):
+        training.main(["dpo", "--config", str(config)])
 
 
 def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
