@@ -107,7 +107,7 @@ def answers(*statuses: int) -> dict[int | str, dict]:
 
 
 GUARDED = (401, 403, 408, 413, 421)
-STREAMED = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "whole, or as events"}}
+STREAMED = {200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}}
 log = logging.getLogger("serve")
 
 
@@ -245,9 +245,16 @@ async def _events(first: Progress, stream: AsyncIterator[Progress], chunks: Chun
 
 def _name_models(app: FastAPI, names: list[str]) -> None:
     """Write the names of the models into the interface's description, so that nobody has to guess one."""
-    schemas = app.openapi()["components"]["schemas"]
-    schemas["ChatCompletionRequest"]["properties"]["model"]["enum"] = names
-    schemas["GenerateRequest"]["properties"]["model"]["anyOf"][0]["enum"] = names
+    described = app.openapi
+
+    def with_names() -> dict:
+        document = described()
+        schemas = document["components"]["schemas"]
+        schemas["ChatCompletionRequest"]["properties"]["model"]["enum"] = names
+        schemas["GenerateRequest"]["properties"]["model"]["anyOf"][0]["enum"] = names
+        return document
+
+    app.openapi = with_names
 
 
 def _add_documentation(app: FastAPI) -> None:
