@@ -298,7 +298,8 @@ def vllm_command(models: list[Served], weights: str, port: int, max_context: int
     if adapted:
         ranks = [read_json(m.adapters[0] / "adapter_config.json").get("r", 16) for m in adapted]
         allowed = next((r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= max(ranks)), max(ranks))
-        command += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules"]
+        # as many at once as there are: with vLLM's default of one, two adapters side by side would take turns
+        command += ["--enable-lora", "--max-loras", str(len(adapted)), "--max-lora-rank", str(allowed), "--lora-modules"]
         command += [f"{m.name}={m.adapters[0].resolve()}" for m in adapted]  # a relative path would be a hub name
     return command
 
@@ -337,6 +338,11 @@ class VllmBackend(RemoteBackend):
             await asyncio.sleep(0.5)
         await self.close()
         raise CourseError(f"vLLM was not ready within {VLLM_START_S:g} s; see {relative(self.log)}.")
+
+    def _down(self, error: Exception) -> BackendError:
+        if self.process.poll() is None:
+            return super()._down(error)
+        return BackendError(f"vLLM has ended ({relative(self.log)} says why); start the server again.")
 
     async def close(self) -> None:
         """Close the connections and end vLLM."""

@@ -3,7 +3,7 @@
 Built with Chainlit, which is mounted behind the routes of `serve.py`. Chainlit keeps its settings in a folder; each
 start makes a fresh one, so that nothing is written into the repository.
 
-Cost of import: pydantic (through answering); chainlit comes with `mount`.
+Cost of import: numpy, rapidfuzz and pydantic (through votes); chainlit comes with `mount`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ VOTE, SOURCES = "vote", "sources"
 SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know them by these
 PAGE = "page"  # the author of what the page itself says
 PENDING_VOTES = 20
+RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
 # set before chainlit is imported: it would copy .env into the environment, and its tracing library reports its use
 QUIET = {
     "CHAINLIT_ENV_FILE": ".no-env",
@@ -135,6 +136,11 @@ async def _stop(sid: str) -> None:
             session.current_task.cancel()
 
 
+def _stop_unless_back(session, socket: str) -> None:
+    if session.socket_id == socket and session.current_task:
+        session.current_task.cancel()
+
+
 def _register(chainlit, page: Page) -> None:
     """Tell Chainlit what to do when a chat starts, a message comes, a setting changes or a vote is cast."""
 
@@ -168,9 +174,11 @@ def _register(chainlit, page: Page) -> None:
         question, said = message.content.strip(), _language()
         if not question:
             return
-        if len(question) > page.desk.limits.message_characters:
-            await _complain(said.too_long.format(limit=page.desk.limits.message_characters))
-            return
+        longest = page.desk.limits.message_characters
+        for text, sentence in ((question, said.too_long), (_wanted(page).system, said.system_too_long)):
+            if len(text) > longest:
+                await _complain(sentence.format(limit=longest))
+                return
         try:
             if chainlit.user_session.get("chat_profile") == COMPARE and len(page.desk.models) > 1:
                 await _compare(page, question, said)
@@ -181,6 +189,15 @@ def _register(chainlit, page: Page) -> None:
         except asyncio.CancelledError:
             await chainlit.Message(said.stopped, author=PAGE).send()
             raise
+
+    @chainlit.on_chat_end
+    async def leave():
+        from chainlit.context import context
+
+        # Chainlit lets the answer of a closed page run on, with its slot
+        session = context.session
+        wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
+        asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
 
     @chainlit.action_callback(VOTE)
     async def vote(action):
@@ -242,7 +259,7 @@ class Wishes:
     use_documents: bool
 
 
-def wishes(settings: dict, longest: int, longest_system: int = 4000) -> Wishes:
+def wishes(settings: dict, longest: int) -> Wishes:
     """Return settings within bounds; what is no number counts as not set."""
 
     def number(name: str, default: float, low: float, high: float) -> float:
@@ -258,8 +275,7 @@ def wishes(settings: dict, longest: int, longest_system: int = 4000) -> Wishes:
         top_k=int(number("top_k", 0, 0, 1000)),
         repetition_penalty=float(number("repetition_penalty", 1, 0.5, 2)),
     )
-    system = system[:longest_system] if isinstance(system, str) else ""
-    return Wishes(sampling, system, settings.get("use_documents", True) is True)
+    return Wishes(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
 
 
 def conversation(turns: list[tuple[str, str]], system: str, content: str) -> list[dict]:
@@ -393,12 +409,17 @@ async def _compare(page: Page, question: str, said: Texts) -> None:
         for name, reply in zip(shown, replies, strict=True)
     ]
     try:
-        first, second = [written.text.strip() for written in await asyncio.gather(*writing)]
+        both = await asyncio.gather(*writing)
     finally:
         for task in writing:
             task.cancel()  # one that failed leaves the other without a use
-    for reply in replies:
+    for reply, written in zip(replies, both, strict=True):
+        if not written.text:
+            await reply.stream_token(said.empty)
+        if written.finish == "length":
+            await reply.stream_token(f"\n\n*{said.cut}*")
         await reply.update()
+    first, second = [written.text.strip() for written in both]
     first_is_a = vote.shown_first == "a"
     vote = replace(vote, answer_a=first if first_is_a else second, answer_b=second if first_is_a else first)
     pending = user_session.get("votes")

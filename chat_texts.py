@@ -34,12 +34,14 @@ class Texts:
     stopped: str
     problem: str
     too_long: str
+    system_too_long: str
     empty: str
 
 
 KOREAN = Texts(
     compare="나란히 비교 (눈가림 투표)",
-    compare_about="**{a}** 모델과 **{b}** 모델이 같은 질문에 답합니다. 어느 쪽이 누구인지는 투표한 뒤에 보여 드립니다.",
+    compare_about="**{a}** 모델과 **{b}** 모델이 같은 질문에 답합니다. 어느 쪽이 누구인지는 투표한 뒤에 보여 드립니다. "
+    "앞의 대화는 보지 않고 질문마다 새로 답합니다.",
     model_about="**{model}** 모델이 답합니다.",
     settings={
         "temperature": "온도",
@@ -77,12 +79,14 @@ KOREAN = Texts(
     stopped="멈췄습니다.",
     problem="답하지 못했습니다. {sentence}",
     too_long="질문이 {limit}자를 넘습니다. 줄여 주세요.",
+    system_too_long="시스템 문구가 {limit}자를 넘습니다. 설정에서 줄여 주세요.",
     empty="(빈 답변)",
 )
 
 ENGLISH = Texts(
     compare="Side by side (blind vote)",
-    compare_about="**{a}** and **{b}** answer the same question. Which is which is shown once you have voted.",
+    compare_about="**{a}** and **{b}** answer the same question. Which is which is shown once you have voted. "
+    "Each question is answered by itself, without those before it.",
     model_about="**{model}** answers.",
     settings={
         "temperature": "Temperature",
@@ -115,6 +119,7 @@ ENGLISH = Texts(
     stopped="Stopped.",
     problem="No answer: {sentence}",
     too_long="The question is longer than {limit} characters; shorten it.",
+    system_too_long="The system text is longer than {limit} characters; shorten it in the settings.",
     empty="(an empty answer)",
 )
 

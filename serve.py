@@ -57,7 +57,7 @@ from chat_api import (
     usage,
     whole_completion,
 )
-from models import load_tokenizer, model_path
+from model_files import load_tokenizer, model_path
 from passages import Asked, Library
 from recipes import choose
 from serving_limits import (
@@ -107,21 +107,28 @@ def answers(*statuses: int) -> dict[int | str, dict]:
 
 
 GUARDED = (401, 403, 408, 413, 421)
+STREAMED = {200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}}
 log = logging.getLogger("serve")
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events whose source is closed as soon as the client is gone, not when it is collected."""
+    """Server-sent events whose source is closed as soon as the client is gone or reads no more, not when it is collected."""
 
-    def __init__(self, events: AsyncIterator[str]):
+    def __init__(self, events: AsyncIterator[str], reader_s: float):
         super().__init__(
             events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
         )
-        self.events = events
+        self.events, self.reader_s = events, reader_s
 
     async def __call__(self, scope, receive, send) -> None:
+        async def in_time(message) -> None:
+            async with asyncio.timeout(self.reader_s):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, in_time)
+        except TimeoutError:
+            log.info("A reader took nothing for %g s; its reply is ended.", self.reader_s)
         finally:
             await self.events.aclose()
 
@@ -174,6 +181,7 @@ def create_app(desk: Desk, lifespan=None) -> FastAPI:
     _add_interface(app, desk)
     _add_documentation(app)
     _add_errors(app)
+    _name_models(app, desk.models)
     return app
 
 
@@ -192,9 +200,8 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
         return GenerateReply(text=text.strip(), model=model, finish_reason=last.finish, usage=usage(last), sources=sources)
 
-    @app.post(
-        "/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504), response_model=ChatCompletion
-    )
+    @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504) | STREAMED,
+              response_model=ChatCompletion)  # fmt: skip
     async def chat_completions(request: Request, body: ChatCompletionRequest):
         """Go on with a conversation, whole or as a stream of server-sent events."""
         stream = desk.stream(body.request())
@@ -204,7 +211,7 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         # the first piece decides the status: nothing has been sent when a backend turns out to be down
         first = await unless_gone(request, anext(stream))
         chunks = Chunks(body.model, bool(body.stream_options and body.stream_options.include_usage))
-        return EventStream(_events(first, stream, chunks))
+        return EventStream(_events(first, stream, chunks), desk.limits.reader_s)
 
     @app.get("/v1/models", responses=answers(*GUARDED))
     async def list_models() -> ModelList:
@@ -234,6 +241,20 @@ async def _events(first: Progress, stream: AsyncIterator[Progress], chunks: Chun
             status, code = status_of(error)
             yield f"data: {json.dumps(problem(status, str(error), code), ensure_ascii=False)}\n\n"
         yield "data: [DONE]\n\n"
+
+
+def _name_models(app: FastAPI, names: list[str]) -> None:
+    """Write the names of the models into the interface's description, so that nobody has to guess one."""
+    described = app.openapi
+
+    def with_names() -> dict:
+        document = described()
+        schemas = document["components"]["schemas"]
+        schemas["ChatCompletionRequest"]["properties"]["model"]["enum"] = names
+        schemas["GenerateRequest"]["properties"]["model"]["anyOf"][0]["enum"] = names
+        return document
+
+    app.openapi = with_names
 
 
 def _add_documentation(app: FastAPI) -> None:

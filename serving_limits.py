@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from utils import CourseError
 
@@ -46,6 +46,7 @@ class Limits:
     concurrent: int = 64
     sockets: int = 256
     answer_s: float = 300.0
+    reader_s: float = 30.0  # the longest that a reader of a stream may take nothing
 
 
 class Busy(CourseError):
@@ -286,7 +287,7 @@ class Guard:
             await self._say(answer, scope, 413 if large else 408, sentence, "too_large" if large else "too_slow")
         finally:
             # neither the query nor a header: they may hold a key
-            path = scope["path"].encode("ascii", "backslashreplace").decode()[:80]
+            path = quote(scope["path"])[:80]  # no control character: a line break would forge a line
             log.info("%s %s %s %.0f ms", scope["method"], path, shown["status"], 1000 * (time.monotonic() - started))
 
     def _limited(self, receive):

@@ -2,12 +2,14 @@
 
 import json
 import re
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 import votes
-from chat_page import author, conversation, wishes, without_outside_links
+from chat_page import RETURN_S, author, conversation, wishes, without_outside_links
 from chat_texts import ENGLISH, KOREAN, texts
 from tests.serving import CHROMIUM, KEY, Script, Served, StandIn
 from token_choice import Sampling
@@ -161,6 +163,26 @@ def test_stop_ends_the_answer_and_frees_the_backend(visit, standin, served):
 
 
 @browser_only
+@pytest.mark.parametrize("leave", ["close the tab", "start a new chat"])
+def test_who_leaves_the_page_frees_the_backend(visit, standin, served, leave, chromium):
+    standin.script = Script(pieces=["가나다 "] * 1000, pause=0.05)
+    there = visit().ready()
+    if leave == "close the tab":
+        there.profile("나란히 비교")
+    there.ask()
+    there.sees("가나다 가나다")
+    assert served.taken() == (2 if leave == "close the tab" else 1)
+    if leave == "close the tab":
+        there.page.close()
+    else:
+        there.page.locator("#new-chat-button").click()
+    ends = time.monotonic() + RETURN_S + 5
+    while (standin.open or served.taken()) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert (standin.open, served.taken()) == (0, 0)
+
+
+@browser_only
 def test_two_answers_are_voted_on_blindly(visit, served):
     there = visit().ready()
     there.profile("나란히 비교")
@@ -204,24 +226,70 @@ def test_english_browsers_see_english_and_settings_are_used(visit, standin):
     assert there.page.title().endswith("Korean instruction tuning")
 
 
-EVIL = (
-    "<script>alert(1)</script><img src=x onerror=alert(2)><b>굵게</b> "
-    "[눌러](javascript:alert(3)) ![그림](https://evil.example/x.png) <iframe src='https://evil.example'></iframe>"
-)
+class Outside:
+    """Another host, as far as a browser is concerned: it lists what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked.append(self.path)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def outside():
+    outside = Outside()
+    yield outside
+    outside.close()
+
+
+EVIL = """<script>alert(1)</script><img src=x onerror=alert(2)><b>굵게</b> [눌러](javascript:alert(3)) ![그림]({url}/image.png)
+
+<iframe src="{url}/frame"></iframe><link rel="stylesheet" href="{url}/style.css"><script src="{url}/script.js"></script>
+
+[글]({url}/link) {url}/bare.png ![][g]
+
+[g]: {url}/reference.png
+
+```html
+<img src="{url}/code.png">
+```
+![그림](data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9YWxlcnQoNCkgeG1sbnM9Imh0dHA6Ly93d3cudzMub3JnLzIwMDAvc3ZnIi8+)
+"""
 
 
 @browser_only
-def test_what_a_model_writes_runs_nothing_and_loads_nothing(visit, standin):
-    standin.script = Script(pieces=[EVIL])
+@pytest.mark.parametrize("compared", [False, True])
+def test_what_a_model_writes_runs_nothing_and_asks_no_other_host(visit, standin, outside, compared):
+    standin.script = Script(pieces=[EVIL.replace("{url}", outside.url)])
     there = visit().ready()
+    if compared:
+        there.profile("나란히 비교")
     there.ask()
-    there.sees("tiny-sft ·")
-    there.page.wait_for_timeout(500)
+    there.sees("어느 답변이 더 낫습니까?" if compared else "tiny-sft ·")
+    there.page.wait_for_timeout(800)
     for link in there.page.locator(".step a").all():
         assert not (link.get_attribute("href") or "").startswith("javascript:")
-    loaded = there.page.evaluate("performance.getEntriesByType('resource').filter(e => e.responseStatus).map(e => e.name)")
-    assert [url for url in loaded if "evil" in url] == []
-    assert there.alerts == [] and there.page.locator(".step iframe, .step script, .step b").count() == 0
+    assert there.alerts == [] and there.page.locator(".step iframe, .step script, .step b, .step link").count() == 0
+    assert outside.asked == []
+    visit(url=f"{outside.url}/by-hand")  # such a request would have been seen
+    assert "/by-hand" in outside.asked
 
 
 @browser_only

@@ -15,15 +15,19 @@ from pathlib import Path
 import openai
 import pytest
 import torch
+import uvicorn
 
 import backends
+import serve
+import served_models
 from answering import Desk, TooLate, UnknownModel
 from backends import BackendError, ChatRequest
 from prompts import render, stop_ids
+from recipes import RECIPES, choose
 from serving_limits import Busy, Limits
 from tests.serving import KEY, MODELS, Script, Served, StandIn, free_port, refused, save_tiny_model
 from token_choice import Progress, Sampling
-from utils import DATA, CourseError
+from utils import ASSETS, DATA, CourseError
 
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
 ASKED = [{"role": "user", "content": QUESTION}]
@@ -188,11 +192,11 @@ def test_what_is_not_served_is_off(server, path):
 # --- limits and clients that go away ---------------------------------------------------------
 
 
-def stream_by_hand(server, model=MODELS[0]):
+def stream_by_hand(port, model=MODELS[0]):
     """Open a stream and return its socket once the first piece came."""
     body = json.dumps({"model": model, "messages": ASKED, "stream": True}).encode()
-    link = socket.create_connection(("127.0.0.1", server.port))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
+    link = socket.create_connection(("127.0.0.1", port))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     link.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     seen = b""
     while b"content" not in seen:
@@ -202,7 +206,7 @@ def stream_by_hand(server, model=MODELS[0]):
 
 def test_a_client_that_goes_away_frees_its_slot_and_the_backend(server, standin):
     standin.script = Script(pieces=["가"] * 600, pause=0.05)
-    links = [stream_by_hand(server) for _ in range(4)]
+    links = [stream_by_hand(server.port) for _ in range(4)]
     assert server.taken() == 4 and standin.open == 4
     status, headers, refusal = curl(server, "/generate", body={"instruction": QUESTION})
     assert status == 429 and 1 <= int(headers["retry-after"]) <= 60 and "slots are taken" in refusal["error"]["message"]
@@ -217,6 +221,32 @@ def test_a_client_that_waits_for_a_whole_reply_and_goes_away_frees_its_slot(serv
                json.dumps({"instruction": QUESTION}), f"{server.url}/generate"]  # fmt: skip
     subprocess.run(command, check=False)
     assert wait_until(lambda: server.taken() == 0) and wait_until(lambda: standin.open == 0)
+
+
+def test_a_client_that_stops_reading_frees_its_slot_and_the_backend(standin):
+    standin.script = Script(pieces=["가" * 20_000] * 600)  # more than any buffer on the way holds
+
+    async def read_nothing():
+        backend = backends.RemoteBackend(standin.url)
+        desk = Desk(backend, Limits(reader_s=0.5))
+        await desk.open()
+        with contextlib.closing(serve.bind("127.0.0.1", 0)) as listening:
+            config = uvicorn.Config(serve.create_app(desk), log_level="critical", timeout_graceful_shutdown=1)
+            running = uvicorn.Server(config)
+            serving = asyncio.create_task(running.serve(sockets=[listening]))
+            link = await asyncio.to_thread(stream_by_hand, listening.getsockname()[1])
+            held = desk.slots.taken
+            ends = time.monotonic() + 10
+            while (desk.slots.taken or standin.open) and time.monotonic() < ends:
+                await asyncio.sleep(0.05)
+            left = desk.slots.taken, standin.open
+            link.close()
+            running.should_exit = True
+            await serving
+            await backend.close()
+            return held, left
+
+    assert asyncio.run(read_nothing()) == (1, (0, 0))
 
 
 def test_a_reply_that_takes_too_long_is_ended_and_frees_its_slot():
@@ -330,12 +360,15 @@ CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conform
           "response_headers_conformance", "unsupported_method")  # fmt: skip
 
 
-def test_no_request_breaks_the_server(server, tmp_path):
+def test_no_request_breaks_the_server(server, standin, tmp_path):
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json", "--no-color",
-               "--max-examples", "30", "--seed", "1", "--checks", ",".join(CHECKS)]  # fmt: skip
+               "--max-examples", "100", "--seed", "1", "--checks", ",".join(CHECKS)]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "Tested: 4" in done.stdout and server.taken() == 0
+    # it came through to the models, whole and as a stream, and not only to refusals
+    shown = [line for line in server.said.splitlines() if line.startswith("POST /v1/chat/completions 200")]
+    assert len(shown) > 10 and len({request["model"] for request in standin.requests}) == len(MODELS)
 
 
 # --- real models in the server's own engine --------------------------------------------------
@@ -359,9 +392,6 @@ def tiny(tmp_path_factory, tokenizer):
 
 
 def test_base_and_tuned_answer_as_they_do_in_python(tiny, tokenizer):
-    import served_models
-    from recipes import choose
-
     _base, adapter, served = tiny
     recipe = choose().recipe
     loaded, _ = served_models.load(served_models.find(str(adapter), recipe), recipe)
@@ -434,9 +464,6 @@ def vllm(tmp_path, monkeypatch):
 
 
 def test_vllm_is_started_with_the_adapter_and_gets_the_renderers_tokens(vllm, tiny, tokenizer, tmp_path, monkeypatch):
-    import served_models
-    from recipes import RECIPES
-
     base, adapter, _ = tiny
     found = served_models.find(str(adapter), RECIPES["gemma-3-270m-cpu"])
     sent = {}
@@ -464,13 +491,11 @@ def test_vllm_is_started_with_the_adapter_and_gets_the_renderers_tokens(vllm, ti
     assert sent["path"] == "/completions" and sent["body"]["prompt"] == render(tokenizer, ASKED).ids
     assert sent["body"]["stop_token_ids"] == stop_ids(tokenizer)
     started = (tmp_path / "v.log").read_text()
-    assert f"--lora-modules tiny-sft={adapter.resolve()}" in started and "--host 127.0.0.1" in started and key not in started
+    assert f"--max-loras 1 --max-lora-rank 8 --lora-modules tiny-sft={adapter.resolve()}" in started
+    assert "--host 127.0.0.1" in started and key not in started
 
 
 def test_vllm_that_does_not_start_says_why(vllm, tiny, tokenizer, tmp_path, monkeypatch):
-    import served_models
-    from recipes import RECIPES
-
     monkeypatch.setenv("STAND_IN", "ends")
     found = served_models.find(str(tiny[0]), RECIPES["gemma-3-270m-cpu"])
 
@@ -482,18 +507,38 @@ def test_vllm_that_does_not_start_says_why(vllm, tiny, tokenizer, tmp_path, monk
         asyncio.run(start())
 
 
-def test_vllm_takes_no_adapter_upon_another(tmp_path):
-    import served_models
-    from recipes import RECIPES
-    from utils import ASSETS
+def test_vllm_that_ends_while_it_serves_is_said(vllm, tiny, tokenizer, tmp_path):
+    found = served_models.find(str(tiny[0]), RECIPES["gemma-3-270m-cpu"])
 
+    async def ask():
+        backend = backends.VllmBackend(found, str(tiny[0]), tokenizer, port=free_port(), max_context=512, log=tmp_path / "v.log")
+        try:
+            await backend.ready()
+            backend.process.kill()
+            await asyncio.to_thread(backend.process.wait)
+            return [progress async for progress in backend.stream(ChatRequest("tiny", ASKED, Sampling(max_tokens=9)))]
+        finally:
+            await backend.close()
+
+    with pytest.raises(BackendError, match=r"vLLM has ended .* start the server again"):
+        asyncio.run(ask())
+
+
+def test_two_adapters_share_vllms_rounds(tiny, tmp_path):
+    base, adapter, _ = tiny
+    other = shutil.copytree(adapter, tmp_path / "other")
+    found = [served_models.Served(path.name, str(base), (path,)) for path in (adapter, other)]
+    command = backends.vllm_command(found, str(base), 1, 512)
+    assert command[command.index("--max-loras") + 1] == "2"
+    assert command[-2:] == [f"sft={adapter.resolve()}", f"other={other.resolve()}"]
+
+
+def test_vllm_takes_no_adapter_upon_another(tmp_path):
     found = served_models.find(str(ASSETS / "dpo"), RECIPES["gemma-3-270m-cpu"])
     with pytest.raises(CourseError, match="merge it first"):
         backends.vllm_command(found, "x", 1, 512)
 
 
 def test_every_refusal_has_its_status():
-    import serve
-
     assert serve.status_of(Busy("x", 1))[0] == 429 and serve.status_of(UnknownModel("x"))[0] == 404
     assert serve.status_of(BackendError("x"))[0] == 502 and serve.status_of(CourseError("x"))[0] == 422

@@ -110,6 +110,14 @@ def test_a_body_that_grows_past_its_limit_or_comes_too_slowly_is_refused():
     assert ask(parts=(b"x",) * 10, pause=0.05, limits=Limits(body_s=0.1))[0] == 408
 
 
+def test_no_path_forges_a_line_of_the_log(caplog):
+    with caplog.at_level("INFO", logger="serve"):
+        ask(method="GET", path="/x\nGET /health 200\x1b[2J 한글")
+    assert [record.getMessage().split(" 404 ")[0] for record in caplog.records] == [
+        "GET /x%0AGET%20/health%20200%1B%5B2J%20%ED%95%9C%EA%B8%80"
+    ]
+
+
 LOCKED = Door(PATHS, {}, ("/health", "/sign-in"), None, KEY)
 
 

@@ -1,12 +1,16 @@
-"""Protects: a blind vote counts for the model that was preferred, whichever side it stood on, and no vote is lost."""
+"""Protects: a blind vote counts for the model that was preferred, whichever side it stood on, is not lost, and can be judged."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import blind_vote
+import judging
 import votes
+from judges import Opinion
 from utils import CourseError
 
 
@@ -24,23 +28,53 @@ def test_either_side_comes_first_by_lot():
 
 def test_votes_cast_at_once_are_all_kept(tmp_path):
     path = tmp_path / "serve" / "votes.jsonl"
-    cast = [votes.pair(f"질문 {n}\n둘째 줄 🏠", ("sft", "base")).decided("tie") for n in range(40)]
-    threads = [threading.Thread(target=votes.store, args=(path, vote)) for vote in cast]
+    pressed = [votes.pair(f"질문 {n}\n둘째 줄 🏠", ("sft", "base")).decided("tie") for n in range(40)]
+    threads = [threading.Thread(target=votes.store, args=(path, vote)) for vote in pressed]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(votes.read(path), key=lambda v: v.id) == sorted(cast, key=lambda v: v.id)
+    assert sorted(votes.read(path), key=lambda v: v.id) == sorted(pressed, key=lambda v: v.id)
 
 
-def test_a_judge_reads_the_winners(tmp_path):
-    import judging
+def cast(path, pressed, models=("sft", "base"), answers=("받습니다.", "모릅니다.")):
+    """Store one vote after another, as the page does."""
+    for number, shown in enumerate(pressed):
+        vote = votes.pair(f"{number}번 질문", models).decided(shown)
+        votes.store(path, replace(vote, answer_a=answers[0], answer_b=answers[1]))
 
-    path = tmp_path / "votes.jsonl"
-    for pressed in ("first", "first", "tie"):
-        votes.store(path, votes.pair("질문", ("sft", "base")).decided(pressed))
-    judged = [judging.Judgment(vote.id, None, None, vote.winner) for vote in votes.read(path)]
-    assert judging.report("people", judged).n_judged == 3
+
+def test_votes_are_counted_as_a_judges_verdicts_are(tmp_path):
+    cast(tmp_path / "votes.jsonl", ["first", "second", "first", "tie"])
+    cast_votes = votes.read(tmp_path / "votes.jsonl")
+    counted = judging.report(votes.judgments(cast_votes))
+    winners = [vote.winner for vote in cast_votes]
+    assert (counted.wins, counted.losses, counted.ties) == (winners.count("a"), winners.count("b"), 1)
+    assert counted.judge == "people (sft against base)" and counted.problems == {"seen_in_one_order": 4}
+    assert counted.flip_interval == (0, 1)  # nobody saw both orders, so nothing is known of flips
+
+
+def test_a_judge_decides_on_what_people_voted_on_and_is_compared_with_them(tmp_path, capsys):
+    cast(tmp_path / "votes.jsonl", ["first"] * 3)
+    cast(tmp_path / "votes.jsonl", ["second"], models=("org/dpo", "base"))
+    votes.main([str(tmp_path / "votes.jsonl"), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "sft against base: " in said and "org/dpo against base: " in said
+    folder = tmp_path / "out" / "sft_against_base"
+    people = judging.read_judgments(folder / "judgments.jsonl")
+    assert people == votes.judgments(votes.read(tmp_path / "votes.jsonl")[:3])
+
+    class ForA:
+        name, fingerprint, together = "for a", "1", 8
+
+        def verdicts(self, shown):
+            return [Opinion("first" if pair.first == "받습니다." else "second") for pair in shown]
+
+    judged = judging.compare(ForA(), folder / "a.jsonl", folder / "b.jsonl")
+    assert [line.winner for line in judged] == ["a"] * 3
+    agreed = blind_vote.agreement(blind_vote.read_votes(tmp_path / "votes.jsonl"), judged)
+    assert agreed.n == 3
+    assert (tmp_path / "out" / "org_dpo_against_base" / "a.jsonl").exists()
 
 
 def test_another_file_is_refused_with_its_row(tmp_path):
@@ -50,3 +84,6 @@ def test_another_file_is_refused_with_its_row(tmp_path):
         file.write('{"id": "x"}\n')
     with pytest.raises(CourseError, match="row 2"):
         votes.read(path)
+    votes.store(tmp_path / "open.jsonl", votes.pair("질문", ("sft", "base")))
+    with pytest.raises(CourseError, match="row 1"):
+        votes.read(tmp_path / "open.jsonl")
