@@ -108,7 +108,7 @@ def decode(
     waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     while waiting:
         width = len(prompts[waiting[0]])
-        chosen = waiting[: max(1, min(max_rows, rows_that_fit(model, width, decoding)))]
+        chosen = waiting[: min(max_rows, rows_that_fit(model, width, decoding))]
         try:
             replies = decode_tokens(model, tokenizer, [prompts[i] for i in chosen], decoding, seed_shift=len(waiting))
         except (RuntimeError, MemoryError) as error:
@@ -127,14 +127,29 @@ def decode(
         yield [(i, read_reply(tokenizer, tokens, ends)) for i, tokens in zip(chosen, replies, strict=True)]
 
 
-def rows_that_fit(model, width: int, decoding: Decoding) -> int:
-    """Return how many prompts of `width` tokens, with their replies, the device's free memory holds at once."""
+def row_bytes(model, width: int, decoding: Decoding) -> int:
+    """Return the memory that one prompt of `width` tokens takes with its reply."""
     shape = ModelShape.from_config(model.config.get_text_config())
     size = BYTES.get(str(model.dtype).removeprefix("torch."), 4)
     cached = 2 * shape.layers * shape.kv_heads * shape.head_dim * size * (width + decoding.max_tokens)
-    passing = width * (4 * shape.hidden + 3 * shape.intermediate) * size  # one layer at a time
-    row = decoding.beam_width * (cached + passing + 4 * LOGIT_COPIES * shape.vocabulary)
-    return int(MEMORY_SHARE * free_gib(model.device.type) * GIB / row)
+    # one layer at a time: its states, and what each token sees of each other, where no kernel avoids to write that down
+    passing = width * (4 * shape.hidden + 3 * shape.intermediate + shape.heads * width) * size
+    return decoding.beam_width * (cached + passing + 4 * LOGIT_COPIES * shape.vocabulary)
+
+
+def rows_that_fit(model, width: int, decoding: Decoding) -> int:
+    """Return how many prompts of `width` tokens, with their replies, the device's free memory holds at once.
+
+    Raises:
+        CourseError: not even one; on a CPU the system would end the process without a word.
+    """
+    free, row = free_gib(model.device.type) * GIB, row_bytes(model, width, decoding)
+    if row > free:
+        raise CourseError(
+            f"A prompt of {width:,} tokens with a reply of up to {decoding.max_tokens:,} takes {row / GIB:.1f} GiB and "
+            f"{free / GIB:.1f} are free; shorten it, lower max_tokens, or choose a smaller model."
+        )
+    return max(1, int(MEMORY_SHARE * free / row))
 
 
 def _is_no_memory(error: RuntimeError | MemoryError) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import formats
 import records
+import rows
 from excel import write_sheet
 from journal import LineFile
 from prompts import Message
@@ -52,7 +53,8 @@ def read_asked(name_or_path: str | Path, system_prompt: str | None = None) -> li
         for record in records.to_answer(row, place, f"{stem}-{number:05d}"):
             twin = asked.get(record["id"])
             if twin is not None:
-                raise CourseError(f"{place}: the id {record['id']!r} was used by {twin.place}; give each row its own.")
+                first = rows.seen_from(place, twin.place)
+                raise CourseError(f"{place}: the id {record['id']!r} was used by {first}; give each row its own.")
             question = row[CONCLUSION] if CONCLUSION in row else record["prompt"][-1]["content"]
             asked[record["id"]] = Asked(
                 record["id"], place, question, record["prompt"], record.get("reference"), dict(value)
@@ -124,16 +126,16 @@ def write_workbook(path: Path, asked: Sequence[Asked], answers: dict[str, dict])
     columns = list(dict.fromkeys(name for row in asked for name in row.columns))
     made = (FINDINGS if CONCLUSION in columns else ANSWER, ENDED, SOURCES)
     renamed = {column: column + OF_THE_INPUT if column in made else column for column in columns}
-    rows = [
+    cells = [
         {**{renamed[column]: _cell(value) for column, value in row.columns.items()}, **_made_cells(answers[row.id], made)}
         for row in asked
     ]
     first = [CONCLUSION, FINDINGS] if CONCLUSION in columns else []
-    last = made if any(SOURCES in row for row in rows) else made[:2]
+    last = made if any(SOURCES in row for row in cells) else made[:2]
     shown = dict.fromkeys([*first, *renamed.values(), *last])
     return [
         f"{relative(path)}, row {cell.row}, column {cell.column}: left out {cell.removed} characters that Excel cannot hold"
-        for cell in write_sheet(path, list(shown), rows)
+        for cell in write_sheet(path, list(shown), cells)
     ]
 
 

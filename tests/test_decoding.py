@@ -79,6 +79,8 @@ def test_batches_are_sized_to_memory(tiny_model, tokenizer, monkeypatch):
     narrow = decoding_module.rows_that_fit(tiny_model, 100, Decoding())
     assert decoding_module.rows_that_fit(tiny_model, 1000, Decoding()) < narrow
     assert decoding_module.rows_that_fit(tiny_model, 100, Decoding(beam_width=4)) < narrow / 3
+    with pytest.raises(CourseError, match=r"A prompt of 1,000,000 tokens .* takes [\d.]+ GiB and [\d.]+ are free"):
+        decoding_module.rows_that_fit(tiny_model, 1_000_000, Decoding())
     monkeypatch.setattr(decoding_module, "rows_that_fit", lambda *_: 2)
     batches = list(decode(tiny_model, tokenizer, [[2, 105, 107]] * 5, Decoding(max_tokens=1), 4))
     assert [len(batch) for batch in batches] == [2, 2, 1]
