@@ -43,6 +43,7 @@ bench: $(VENV)/serving
 	@$(BIN)/python bench/teacher.py
 	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/training.py
+	@$(BIN)/python bench/inference.py
 	@$(BIN)/python bench/judging.py
 	@$(BIN)/python bench/serve.py
 	@$(BIN)/python bench/korean_checks.py

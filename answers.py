@@ -3,7 +3,7 @@
 An answers file is JSONL (or whatever else `rows.py` reads) with `id`, `question`, `answer` and, where known, `reference`;
 `ended`, `tokens` and `model` are kept where they are there.
 
-Cost of import: pydantic (through inference).
+Cost of import: pydantic (through decoding).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import rows
-from inference import Answer, generate
+from decoding import Answer, generate
 from journal import LineFile
 from progress import bar
 from prompts import Message
@@ -108,7 +108,7 @@ def answer(
 ) -> list[Answered]:
     """Answer the questions that the file does not answer yet, and return all their answers in the questions' order.
 
-    `answerer` takes prompts and returns their answers: a text, an `inference.Answer`, or None where it failed (that
+    `answerer` takes prompts and returns their answers: a text, an `decoding.Answer`, or None where it failed (that
     question stays open for the next run). `prompts` are what is shown to it; the question as one user turn if not given.
     Every `chunk` answers are synced to disk before the next are made.
 

@@ -22,10 +22,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from prompts import Message, render, stop_ids
-from served_models import Served, load
+from served_models import Served, load, lora_rank
 from serving_limits import LOOPBACK, Busy
 from token_choice import Progress, Sampling
-from utils import CourseError, read_json, relative
+from utils import CourseError, relative
 
 MAX_CONTEXT = 2048
 CONNECT_S = 5.0
@@ -296,10 +296,9 @@ def vllm_command(models: list[Served], weights: str, port: int, max_context: int
                 "merge it first (inference.py merge) and serve the merged model."
             )
     if adapted:
-        ranks = [read_json(m.adapters[0] / "adapter_config.json").get("r", 16) for m in adapted]
-        allowed = next((r for r in (8, 16, 32, 64, 128, 256, 320, 512) if r >= max(ranks)), max(ranks))
         # as many at once as there are: with vLLM's default of one, two adapters side by side would take turns
-        command += ["--enable-lora", "--max-loras", str(len(adapted)), "--max-lora-rank", str(allowed), "--lora-modules"]
+        command += ["--enable-lora", "--max-loras", str(len(adapted)), "--max-lora-rank", str(lora_rank(adapted))]
+        command += ["--lora-modules"]
         command += [f"{m.name}={m.adapters[0].resolve()}" for m in adapted]  # a relative path would be a hub name
     return command
 

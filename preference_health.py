@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from inference import Answer, generate
+from decoding import Answer, generate
 from models import precision
 from progress import bar
 from recipes import Recipe

@@ -25,6 +25,8 @@ READ_SHAPES = (
     "question/answer, instruction/input/output (with history, or output as [better, worse]), input/output/Task_name, "
     "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, text"
 )
+REPLIES = ("answer", "output", "completion", "chosen", "rejected", "Findings", "reference")
+OPEN_SHAPES = "Conclusion (with SystemPrompt), question, prompt, instruction (with input), input, messages, or text"
 
 
 @dataclass(frozen=True)
@@ -136,18 +138,64 @@ def canonical(row: dict, place: str, default_id: str) -> list[dict]:
         raise CourseError(
             f"{place} has the fields {', '.join(map(str, row)) or '(none)'}; the course reads {READ_SHAPES}."
         )
-    identity = row.get("id")
-    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
-        raise CourseError(f"{place}, field id: expected a text or a number.")
-    base = {
-        "id": default_id if identity in (None, "") else str(identity),
-        "source": _extra(row, "document_id", place) or _extra(row, "source", place) or "",
-    }
+    base = _base(row, place, default_id)
     task = _extra(row, "Task_name", place) or _extra(row, "task", place)
     extra = ({"task": task} if task else {}) | ({"kind": row["kind"]} if isinstance(row.get("kind"), str) else {})
     if row.get("kind") is not None and not isinstance(row["kind"], str):
         raise CourseError(f"{place}, field kind: expected a text, found {type(row['kind']).__name__}.")
     return _MAKERS[shape.name](row, place, base, extra)
+
+
+def to_answer(row: dict, place: str, default_id: str) -> list[dict]:
+    """Return the records of a row that is to be answered, each with id, prompt, source, and `reference` where it has one.
+
+    Rows may have any shape of `canonical`, and those of `OPEN_SHAPES`: their reply may be missing or empty.
+
+    Raises:
+        CourseError: the row has neither; or as `canonical`.
+    """
+    row = {name: value for name, value in row.items() if name not in REPLIES or value not in (None, "", [])}
+    prompt = _open_prompt(row, place)
+    if prompt is not None:
+        reference = _extra(row, "reference", place)
+        return [{**_base(row, place, default_id), "prompt": prompt, **({"reference": reference} if reference else {})}]
+    if shape_of(row) is None:
+        raise CourseError(
+            f"{place} has the fields {', '.join(map(str, row)) or '(none)'}; to be answered a row needs {OPEN_SHAPES}, or a "
+            "shape with a reply."
+        )
+    records = []
+    for record in canonical(row, place, default_id):
+        asked = {name: record[name] for name in ("id", "source", "prompt")}
+        reply = record.get("completion") or record.get("chosen")
+        records.append({**asked, "reference": reply[0]["content"]} if reply else asked)
+    return records
+
+
+def _open_prompt(row: dict, place: str) -> list[dict] | None:
+    """Return the prompt of a row that has no reply, or None where it has one, or no prompt."""
+    turns = row.get("messages") or row.get("conversations")
+    last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
+    if last.get("role") == "user" and "messages" in row:
+        return _with_system(row, _prompt(row["messages"], place, "messages"), place)
+    if SHAREGPT_ROLES.get(last.get("from")) == "user":
+        return _with_system(row, _prompt(_sharegpt_messages(row, place), place, "conversations"), place)
+    if shape_of(row) not in (None, SHAPES["text"]):
+        return None
+    if "instruction" in row:
+        return _alpaca_prompt(row, place)
+    field = next((name for name in ("question", "prompt", "input", "text") if name in row), None)
+    return None if field is None else _with_system(row, _prompt(row[field], place, field), place)
+
+
+def _base(row: dict, place: str, default_id: str) -> dict:
+    identity = row.get("id")
+    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+        raise CourseError(f"{place}, field id: expected a text or a number.")
+    return {
+        "id": default_id if identity in (None, "") else str(identity),
+        "source": _extra(row, "document_id", place) or _extra(row, "source", place) or "",
+    }
 
 
 def _extra(row: dict, field: str, place: str) -> str | None:
@@ -178,6 +226,11 @@ def _from_messages(row: dict, place: str, base: dict, extra: dict) -> list[dict]
 
 
 def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    turns = _with_system(row, _sharegpt_messages(row, place), place)
+    return [{**base, **_split_turns(turns, place, "conversations"), **extra}]
+
+
+def _sharegpt_messages(row: dict, place: str) -> list[dict]:
     turns = row["conversations"]
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise CourseError(f"{place}, field conversations: expected a list of turns, each with from and value.")
@@ -188,8 +241,7 @@ def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]
                 f"{', '.join(SHAREGPT_ROLES)}."
             )
     messages = [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")} for turn in turns]
-    turns = _with_system(row, _messages(messages, "user", place, "conversations"), place)
-    return [{**base, **_split_turns(turns, place, "conversations"), **extra}]
+    return _messages(messages, "user", place, "conversations")
 
 
 def _split_turns(turns: list[dict], place: str, field: str) -> dict:

@@ -6,6 +6,7 @@ Cost of import: pydantic (through models); torch comes with `load`.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from models import load_model, load_tokenizer
 from recipes import LOCAL_GEMMA, Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative
 
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 
 
@@ -91,6 +93,12 @@ def together(*found: list[Served]) -> list[Served]:
         bases = ", ".join(sorted({m.base for m in models}))
         raise CourseError(f"The adapters belong to different models ({bases}); serve those of one model.")
     return models
+
+
+def lora_rank(models: Sequence[Served]) -> int:
+    """Return the `max_lora_rank` for vLLM, which takes certain values alone: the least that these adapters fit into."""
+    rank = max(read_json(model.adapters[0] / "adapter_config.json").get("r", 16) for model in models)
+    return next((allowed for allowed in VLLM_RANKS if allowed >= rank), rank)
 
 
 def load(models: list[Served], recipe: Recipe):

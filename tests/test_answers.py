@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import answers
 import teacher
 from answers import Question, answer, read_answers, side_by_side
-from inference import Answer
+from decoding import Answer
 from tests.conftest import chat_completion
 from utils import ROOT, CourseError, read_jsonl, write_jsonl
 

@@ -16,11 +16,11 @@ ORDER = [
     "korean_font", "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models",
     "adapters", "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
-    "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "inference", "preference_health", "training",
+    "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "decoding", "preference_health", "training",
     "agreement", "length_control", "answers", "judges", "judgments", "calibration", "comparison", "plots",
     "report_card", "blind_vote", "judging", "course",
     "token_choice", "local_engine", "passages", "votes", "serving_limits", "served_models", "backends", "answering",
-    "chat_texts", "chat_api", "chat_page", "serve",
+    "chat_texts", "chat_api", "chat_page", "serve", "engines", "inference_files", "merging", "inference",
 ]  # fmt: skip
 HEAVY = ["losses", "trainers", "plots", "course", "local_engine", "serve"]
 LIGHT = [module for module in ORDER if module not in HEAVY]

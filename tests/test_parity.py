@@ -7,8 +7,8 @@ import pytest
 
 import adapters
 import backends
+import decoding
 import encoding
-import inference
 import models
 import reward_model
 import served_models
@@ -110,7 +110,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     )
     assert judged == [whole]
     classifier.unload()
-    generated = seen_ids(tiny_model, lambda: inference.generate(tiny_model, tokenizer, [prompt], recipe))
+    generated = seen_ids(tiny_model, lambda: decoding.generate(tiny_model, tokenizer, [prompt], recipe))
     assert generated[0] == expected_prompt
 
     # the merged model, from its own folder
@@ -119,7 +119,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     assert render(own, prompt, ANSWER).ids == whole
     merged = models.load_model(recipe, str(tmp_path / "merged"))
     assert end in merged.generation_config.eos_token_id
-    assert seen_ids(merged, lambda: inference.generate(merged, own, [prompt], recipe))[0] == expected_prompt
+    assert seen_ids(merged, lambda: decoding.generate(merged, own, [prompt], recipe))[0] == expected_prompt
 
     # the server, on that folder
     backend = backends.LocalBackend(served_models.find(str(tmp_path / "merged"), recipe), recipe)

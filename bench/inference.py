@@ -1,0 +1,108 @@
+"""Batch inference beside row by row: the same rows, model and machine; adapter merged, adapter on, and as it comes.
+
+    python bench/inference.py        (part of `make bench`; about five minutes on two CPU cores)
+
+Gemma 3 270M with the SFT adapter that the course ships, greedy. Row by row is a loop over `generate` with one prompt each,
+in the same code (so with the course's remedy for frozen weights), and once more without that remedy, as transformers comes.
+Each side runs in a process of its own. Writes bench/results/inference.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import adapters
+import formats
+import models
+from decoding import Decoding, decode
+from engines import CPU_ROWS
+from prompts import render
+from recipe_table import RECIPES
+from recipes import choose
+from utils import ASSETS, ROOT, write_json
+
+ROWS = 64
+RESULT = "result: "
+# side: (adapter on top?, rows at once, the remedy for frozen weights?)
+SIDES = {
+    "merged_batched": (False, CPU_ROWS, True),
+    "merged_row_by_row": (False, 1, True),
+    "adapter_on_batched": (True, CPU_ROWS, True),
+    "adapter_on_row_by_row": (True, 1, True),
+    "merged_row_by_row_as_it_comes": (False, 1, False),
+}
+
+
+def run(side: str) -> dict:
+    """Answer the rows and return seconds, tokens per second and peak memory."""
+    on_top, rows, remedy = SIDES[side]
+    recipe = choose(next(iter(RECIPES))).recipe
+    tokenizer, model = models.load_tokenizer(recipe.model), models.load_model(recipe)
+    model = (adapters.load_adapter if on_top else adapters.merge_adapter)(model, ASSETS / "sft")
+    model.requires_grad_(False)
+    if not remedy:
+        model.get_output_embeddings()._forward_pre_hooks.clear()
+    records = [formats.from_question(row) for row in formats.load_rows("real_estate_evaluation")[:ROWS]]
+    prompts = [render(tokenizer, prompt).ids for prompt in records]
+    decoding = Decoding(max_tokens=recipe.max_new_tokens)
+    list(decode(model, tokenizer, prompts[:1], replace(decoding, max_tokens=2), 1))  # the first call compiles kernels
+    started = time.perf_counter()
+    answers = [answer for batch in decode(model, tokenizer, prompts, decoding, rows) for _, answer in batch]
+    seconds = time.perf_counter() - started
+    tokens = sum(answer.tokens for answer in answers)
+    return {
+        "rows": len(prompts), "rows_at_once": rows, "seconds": round(seconds, 1), "tokens": tokens,
+        "tokens_per_s": round(tokens / seconds, 1), "rows_per_s": round(len(prompts) / seconds, 2),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }  # fmt: skip
+
+
+def measured(side: str) -> dict:
+    """Run one side in a process of its own and return its figures."""
+    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, __file__, "--side", side]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **quiet})
+    found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
+    if not found:
+        sys.exit(f"{side} failed:\n{done.stdout}{done.stderr}")
+    print(f"{side}: {found[0].removeprefix(RESULT)}", flush=True)
+    return json.loads(found[0].removeprefix(RESULT))
+
+
+def main() -> None:
+    """Measure, print and store; `--side` is what a process of its own runs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", choices=SIDES)
+    side = parser.parse_args().side
+    if side:
+        print(RESULT + json.dumps(run(side)))
+        return
+    sides = {name: measured(name) for name in SIDES}
+    times = {
+        f"{kind}_times_as_fast": round(sides[f"{kind}_batched"]["rows_per_s"] / sides[f"{kind}_row_by_row"]["rows_per_s"], 2)
+        for kind in ("merged", "adapter_on")
+    }
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        **sides,
+        **times,
+    }
+    write_json(ROOT / "bench" / "results" / "inference.json", found)
+    print(json.dumps(times, indent=2))
+
+
+if __name__ == "__main__":
+    main()
