@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from estimates import BYTES, GIB, ModelShape
+from models import is_out_of_memory
 from progress import bar
 from prompts import Message, render, stop_ids
 from recipes import Recipe, free_gib
@@ -17,7 +18,6 @@ from utils import CourseError
 
 MEMORY_SHARE = 0.5  # of what is free; the rest is for what the estimate does not see
 LOGIT_COPIES = 3  # float32 scores of the next token, and what the processors make of them
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA, PyTorch on a CPU, and on Windows
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def decode(
         try:
             replies = decode_tokens(model, tokenizer, [prompts[i] for i in chosen], decoding, seed_shift=len(waiting))
         except (RuntimeError, MemoryError) as error:
-            if not _is_no_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if len(chosen) == 1:
                 raise CourseError(
@@ -150,10 +150,6 @@ def rows_that_fit(model, width: int, decoding: Decoding) -> int:
             f"{free / GIB:.1f} are free; shorten it, lower max_tokens, or choose a smaller model."
         )
     return max(1, int(MEMORY_SHARE * free / row))
-
-
-def _is_no_memory(error: RuntimeError | MemoryError) -> bool:
-    return isinstance(error, MemoryError) or any(said in str(error).lower() for said in NO_MEMORY)
 
 
 def _free_memory(model) -> None:

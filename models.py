@@ -98,6 +98,14 @@ def precision(recipe: Recipe):
     return torch.autocast(recipe.device, getattr(torch, recipe.dtype), enabled=recipe.dtype != "float32")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory ran out, on whatever device."""
+    import torch
+
+    signs = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+
+
 def make_head_input_contiguous(model) -> None:
     """Keep generation fast on a CPU once weights are frozen.
 

@@ -282,12 +282,8 @@ def _memory_errors(stage: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        import torch
-
-        words = str(error)
-        signs = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in words for sign in signs):
-            reason = f" ({words.splitlines()[0].rstrip('.')})" if words else ""
+        if models.is_out_of_memory(error):
+            reason = f" ({str(error).splitlines()[0].rstrip('.')})" if str(error) else ""
             raise CourseError(
                 f"Memory ran out{reason}; use a smaller {STAGES[stage].batch_size} or max_length in the recipe."
             ) from None
