@@ -32,7 +32,7 @@ from recipe_table import RECIPES
 from recipes import choose
 from utils import ASSETS, ROOT, write_json
 
-ROWS = 64
+ROWS = 40
 RESULT = "result: "
 # side: (adapter on top?, rows at once, the remedy for frozen weights?)
 SIDES = {

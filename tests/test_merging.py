@@ -22,7 +22,6 @@ from gguf import GGUFWriter
 folder, target = Path(sys.argv[1]), sys.argv[sys.argv.index("--outfile") + 1]
 assert (folder / "tokenizer.json").exists() and sys.argv[sys.argv.index("--outtype") + 1] == "bf16"
 writer = GGUFWriter(target, "gemma3")
-writer.add_eos_token_id(1)
 {lines}
 writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
 '''
@@ -84,14 +83,23 @@ def converter(tmp_path, monkeypatch):
     return put
 
 
-def test_gguf_must_end_where_the_model_does_and_bring_its_template(tuned, tmp_path, converter, tokenizer, monkeypatch, capsys):
+def test_gguf_ends_where_the_model_does_and_brings_its_template(tuned, tmp_path, converter, tokenizer, monkeypatch, capsys):
+    from gguf import GGUFReader
+
     monkeypatch.setenv("COURSE_RECIPE", "gemma-3-270m-cpu")
-    end = f"writer.add_eot_token_id({end_of_turn_id(tokenizer)})"
     command = ["merge", "--model_path", str(tuned.adapters[0]), "--merged_weights_path", str(tmp_path / "m"), "--to", "gguf"]
-    converter(f"{end}\nwriter.add_chat_template({json.dumps(tokenizer.chat_template)})")
+    template = f"writer.add_chat_template({json.dumps(tokenizer.chat_template)})"
+    converter(f"writer.add_eos_token_id(1)\n{template}")  # what the real one writes: the end of a document
     inference.main(command)
-    assert "m-bf16.gguf: for llama.cpp" in capsys.readouterr().out and (tmp_path / "m-bf16.gguf").stat().st_size
-    for lines, says in (("", "and not at the end of a turn"), (end, "has no chat template"), ("sys.exit('no such model')", "no such model")):
+    assert "m-bf16.gguf: for llama.cpp" in capsys.readouterr().out
+    fields = GGUFReader(tmp_path / "m-bf16.gguf").fields
+    assert fields[merging.GGUF_END].contents() == end_of_turn_id(tokenizer) != 1
+    assert fields[merging.GGUF_TEMPLATE].contents() == tokenizer.chat_template
+    for lines, says in (
+        (template, r"has no tokenizer\.ggml\.eos_token_id"),
+        ("writer.add_eos_token_id(1)", r"has no tokenizer\.chat_template"),
+        ("sys.exit('no such model')", "no such model"),
+    ):
         converter(lines)
         with pytest.raises(CourseError, match=says):
             merging.to_gguf(tmp_path / "m", merging.converter())
