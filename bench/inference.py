@@ -1,6 +1,6 @@
 """Batch inference beside row by row: the same rows, model and machine; adapter merged, adapter on, and as it comes.
 
-    python bench/inference.py        (part of `make bench`; about five minutes on two CPU cores)
+    python bench/inference.py        (part of `make bench`; about ten minutes on two CPU cores)
 
 Gemma 3 270M with the SFT adapter that the course ships, greedy. Row by row is a loop over `generate` with one prompt each,
 in the same code (so with the course's remedy for frozen weights), and once more without that remedy, as transformers comes.
