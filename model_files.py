@@ -28,8 +28,9 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
 
 # oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
-# unlimited (1,024) these add a gigabyte over one training run. Read at the first product, so set on import.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+# unlimited (1,024) these add a gigabyte over one training run. A training step has some forty: with 16, those of one layer
+# drive out each other's, and a step takes a tenth longer. Read at the first product, so set on import.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 CACHE_VERSION = 2  # raised when what `convert_gemma` writes changes

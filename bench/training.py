@@ -1,6 +1,6 @@
 """The course's training beside TRL's trainers as they come: tokens and pairs per second, loss and peak memory.
 
-    python bench/training.py        (part of `make bench`; about ten minutes on two CPU cores)
+    python bench/training.py        (part of `make bench`; about twelve minutes on two CPU cores)
 
 On a CPU: Gemma 3 270M, the same rows in the same order, the same adapter, batch and learning rate; each side in a
 process of its own. "trl" is the trainer with its defaults (gradient checkpointing among them), "trl_no_checkpointing" the
@@ -98,6 +98,7 @@ def sft_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     rows, held_out = sft_rows()
     tokenizer, model = models.load_tokenizer(chosen.model), models.load_model(chosen)
     started = time.perf_counter()
+    seed_everything(chosen.seed)  # LoRA's A is drawn as on the other side
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(**stock_arguments(chosen, folder, chosen.batch_size, chosen.learning_rate, checkpointing)),
@@ -151,6 +152,7 @@ def dpo_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     reference = training.reference_logprobs(model, rows, tokenizer, chosen)
     started = time.perf_counter()
     arguments = stock_arguments(chosen, folder, chosen.dpo_batch_size, chosen.dpo_learning_rate, checkpointing)
+    seed_everything(chosen.seed)  # LoRA's A is drawn as on the other side
     trainer = DPOTrainer(
         model=model,
         args=DPOConfig(**arguments, beta=chosen.dpo_beta),
@@ -183,6 +185,8 @@ CPU_SIDES = {
 def measured(side: str) -> dict:
     """Run one side in a process of its own and return its figures."""
     quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    if "_trl" in side:
+        quiet["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "1024"  # its default; the course sets another, which is no part of TRL
     command = [sys.executable, __file__, "--side", side]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **quiet, "COURSE_RECIPE": ""}
