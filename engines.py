@@ -22,9 +22,9 @@ from recipes import Recipe
 from served_models import Served, load, lora_rank
 from utils import CourseError, relative
 
-CPU_ROWS, GPU_ROWS = 32, 128  # at once; more add nothing to the tokens a second, and make each batch's lines come later
+CPU_ROWS, GPU_ROWS = 32, 128  # at once, at most: the lines of a batch are written when all of it is finished
 VLLM_ROWS = 512  # handed over at once: vLLM batches them itself, and their lines are written together
-# what each engine lacks, and what to do
+# BeamSearchParams has no field for these
 VLLM_BEAMS_LACK = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 
 
@@ -34,6 +34,7 @@ class Engine(Protocol):
     name: str
     tokenizer: object
     context: int
+    decoding: Decoding
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, Answer]]]:
         """Yield (index, Answer)s of prompts, (prompts, tokens), as they are finished."""
