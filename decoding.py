@@ -188,11 +188,12 @@ def penalties(decoding: Decoding, width: int) -> list:
 
 
 def decode_tokens(
-    model, tokenizer, prompts: Sequence[Sequence[int]], decoding: Decoding, seed_shift: int = 0
+    model, tokenizer, prompts: Sequence[Sequence[int]], decoding: Decoding, *, seed_shift: int = 0, streamer=None
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt of one batch, up to the batch's end, end tokens and padding included.
 
-    seed_shift: added to the seed, so that the batches of one run differ and those of two runs do not.
+    seed_shift: added to the seed, so that the batches of one run differ and those of two runs do not. streamer: one of
+    transformers', which gets the tokens of a single prompt as they are chosen.
     """
     import torch
     from transformers import LogitsProcessorList
@@ -208,6 +209,7 @@ def decode_tokens(
             logits_processor=LogitsProcessorList(penalties(decoding, width)),
             eos_token_id=stop_ids(tokenizer),
             pad_token_id=tokenizer.pad_token_id,
+            streamer=streamer,
         )
     return output[:, width:].tolist()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from adapters import load_adapter
-from decoding import Answer, Decoding, decode, generation_arguments, penalties, read_reply
+from decoding import Answer, Decoding, decode, decode_tokens, read_reply
 from model_files import load_tokenizer, model_path
 from models import load_model
 from prompts import end_of_turn_id, stop_ids
@@ -67,27 +67,14 @@ class TransformersEngine:
             [[(_, answer)]] = self.answers([prompt])
             yield answer.text
             return
-        import torch
-        from transformers import LogitsProcessorList, TextIteratorStreamer
+        from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failed: list[BaseException] = []
 
         def write() -> None:
-            ids = torch.tensor([list(prompt)], device=self.model.device)
-            if self.decoding.seed is not None:
-                torch.manual_seed(self.decoding.seed)
             try:
-                with torch.inference_mode():
-                    self.model.generate(
-                        input_ids=ids,
-                        attention_mask=torch.ones_like(ids),
-                        **generation_arguments(self.decoding),
-                        logits_processor=LogitsProcessorList(penalties(self.decoding, ids.shape[1])),
-                        eos_token_id=stop_ids(self.tokenizer),
-                        pad_token_id=self.tokenizer.pad_token_id,
-                        streamer=streamer,
-                    )
+                decode_tokens(self.model, self.tokenizer, [prompt], self.decoding, streamer=streamer)
             except BaseException as error:  # a thread's exception is lost otherwise, and its reader waits for ever
                 failed.append(error)
             streamer.end()
