@@ -21,7 +21,7 @@ from judgments import JUDGED, Judgment
 from length_control import LengthControlled
 from utils import ASSETS, CourseError, write_atomic
 
-TEMPLATE = ASSETS / "report_card.html"
+TEMPLATE = ASSETS / "report_card.html.jinja"
 MOST_INSTRUCTIVE = 10
 HISTOGRAM_BINS = 10
 
