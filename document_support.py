@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grounding import NUMBER, unsupported_numbers
+from grounding import numbers as numbers_of
+from grounding import unsupported_numbers
 from similarity import content_words
 
 
@@ -49,7 +50,7 @@ def support(answers: Sequence[str], documents: Sequence[str], questions: Sequenc
     numbers = supported_numbers = terms = supported_terms = 0
     stems = zip(*(content_words(texts) for texts in (answers, documents, questions)), strict=True)
     for answer, document, (said, known, asked) in zip(answers, documents, stems, strict=True):
-        found = set(NUMBER.findall(answer))  # an answer that loops on one number has said one number
+        found = {match[0] for match in numbers_of(answer)}  # an answer that loops on one number has said one number
         numbers += len(found)
         supported_numbers += len(found - set(unsupported_numbers(answer, document)))
         new = {word for word in set(said) - set(asked) if not word.isdigit()}

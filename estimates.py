@@ -273,10 +273,10 @@ class Speed:
 
 
 def minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
-    """Return the minutes of a stage. DPO first scores its pairs with the reference: a forward pass, a third of a step."""
+    """Return the minutes of a stage. DPO also scores each batch with the reference: a forward pass, a third of a step."""
     layers = plan.rows * plan.width * shape.layers * speed.layer_token
     head = 0.0 if stage == "reward" else plan.trained * speed.head_token
-    passes = plan.passes + (1 / 3 if stage == "dpo" else 0)
+    passes = plan.passes * (4 / 3 if stage == "dpo" else 1)
     return plan.count * passes * (layers + head) / 60
 
 

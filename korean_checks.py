@@ -20,11 +20,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from functools import cached_property
 from operator import eq
 
-from grounding import NUMBER
+from grounding import unsupported
 from korean_particles import is_noun, particle_errors
 from rows import read
 from speech_levels import HAE, HIDDEN, LIST_MARK, PLAIN, POLITE, Sentence, masked, sentences
@@ -524,53 +523,11 @@ def _repeated_start(text: str, question: str) -> tuple[int, int] | None:
     return start, end
 
 
-# "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
-_LIST_NUMBER = re.compile(r"(?m:^)\s*\d{1,3}[.)](?=\s)|(?<=\s)(?<!\()\d{1,2}\)(?=\s)")
-_BRACKETS = re.compile(r"\([^()\n]*\)")
-_SEPARATE = re.compile(r",(?!\d{3}(?!\d))")  # 3,5 is two numbers, 3,500 one
-_FIGURE, _UNIT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?", "[십백천]?[만억조]|[백천]"
-_IN_UNITS = re.compile(rf"({_FIGURE}) ?({_UNIT})")
-_AMOUNT = re.compile(rf"(?:{_FIGURE} ?(?:{_UNIT}) ?)+(?:{_FIGURE})?")
-_TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조": 10**12}
-
-
-def _values(number: str) -> list[Decimal]:
-    """Return the numbers that digits with points and commas stand for: 3.50 is 3.5, and 2024.03.05 a date of three."""
-    parts = number.split(".") if number.count(".") > 1 else [number]
-    return [Decimal(one.replace(",", "")) for part in parts for one in _SEPARATE.split(part)]
-
-
-def _amount(text: str) -> Decimal:
-    """Return an amount in 만, 억 and 조 as one number: 3억 5,000만 is 350000000."""
-    total, rest = Decimal(0), text
-    for match in _IN_UNITS.finditer(text):
-        factor = 1
-        for unit in match[2]:
-            factor *= _TENS[unit]
-        total += Decimal(match[1].replace(",", "")) * factor
-        rest = text[match.end() :]
-    return total + Decimal(rest.strip().replace(",", "") or 0)
-
-
-def _known_values(text: str) -> set[Decimal]:
-    known = {value for number in NUMBER.findall(text) for value in _values(number)}
-    return known | {_amount(match[0]) for match in _AMOUNT.finditer(text)}
-
-
 def _check_unsupported_number(answer: Answer) -> Found:
     if answer.source is None:
         return
-    bracketed = [match.span() for match in _BRACKETS.finditer(answer.text)]
-    text = _LIST_NUMBER.sub(lambda match: match[0] if _within(match, bracketed) else " " * len(match[0]), answer.text)
-    known = _known_values(f"{answer.source}\n{answer.question or ''}")
-    same = [match.span() for match in _AMOUNT.finditer(text) if _amount(match[0]) in known]
-    for match in NUMBER.finditer(text):
-        if not known.issuperset(_values(match[0])) and not _within(match, same):
-            yield *match.span(), f"The number {match[0]} stands neither in the source nor in the question."
-
-
-def _within(match: re.Match, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= match.start() and match.end() <= end for start, end in spans)
+    for match in unsupported(answer.text, f"{answer.source}\n{answer.question or ''}"):
+        yield *match.span(), f"The number {match[0]} stands neither in the source nor in the question."
 
 
 # --- all of them -----------------------------------------------------------------------------

@@ -63,7 +63,12 @@ class CompletionSFTTrainer(WholeCheckpoints, SFTTrainer):
 
 
 class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
-    """DPOTrainer on rendered rows that carry their reference log-probabilities."""
+    """DPOTrainer on rendered rows, whose loss passes completion positions alone through the head.
+
+    The reference is the model with its adapter switched off, and scores the very batch that the policy scores: in bfloat16 a
+    sequence's log-probability changes by some tenths of a nat with the width of its batch, and a reference from other
+    batches would put that into the margins.
+    """
 
     def __init__(self, model, **settings):
         super().__init__(model=model, **settings)
@@ -75,10 +80,11 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
     def _compute_loss(self, model, inputs, return_outputs):
         mode = "train" if self.model.training else "eval"
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-        logprobs, rows = _call(model, {**inputs, "labels": labels})
-        chosen, rejected = sum_by_row(logprobs, rows, len(labels)).chunk(2)  # the batch is [chosen, rejected], (pairs,)
-        chosen_reward = self.beta * (chosen - inputs["ref_chosen_logps"])
-        rejected_reward = self.beta * (rejected - inputs["ref_rejected_logps"])
+        chosen, rejected = self._pair_logprobs(model, inputs, labels)
+        with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
+            reference_chosen, reference_rejected = self._pair_logprobs(model, inputs, labels)
+        chosen_reward = self.beta * (chosen - reference_chosen)
+        rejected_reward = self.beta * (rejected - reference_rejected)
         margin = chosen_reward - rejected_reward
         figures = {
             "rewards/chosen": chosen_reward,
@@ -90,7 +96,25 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
         }
         for name, values in figures.items():
             self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
-        return -F.logsigmoid(margin).mean()  # eq. 7 of Rafailov et al. 2023, arXiv 2305.18290
+        loss = -F.logsigmoid(margin).mean()  # eq. 7 of Rafailov et al. 2023, arXiv 2305.18290
+        if mode == "train" and self.state.global_step == 0:
+            _require_ln_2(loss.item())
+        return loss
+
+    def _pair_logprobs(self, model, inputs, labels) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log p(chosen) and log p(rejected): (pairs,) each. The batch is [chosen, rejected]."""
+        logprobs, rows = _call(model, {**inputs, "labels": labels})
+        return sum_by_row(logprobs, rows, len(labels)).chunk(2)
+
+
+def _require_ln_2(loss: float) -> None:
+    """Raise a CourseError where the first DPO loss shows that policy and reference differ before any step."""
+    if abs(loss - math.log(2)) > 1e-3:
+        raise CourseError(
+            f"The DPO loss before the first step is {loss:.4f}, not ln 2 = {math.log(2):.4f}: the adapter changes the model "
+            "before any training, so the reference is not what training starts from; start from a fresh adapter, with the "
+            "SFT adapter merged first."
+        )
 
 
 class CourseRewardTrainer(WholeCheckpoints, RewardTrainer):

