@@ -25,6 +25,17 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 # libraries 0.2, and the allocator keeps about half a GiB of freed blocks.
 CPU_OVERHEAD_GIB = 1.5
 CUDA_OVERHEAD_GIB = 1.0  # context, kernels and cuBLAS workspaces, and blocks between allocations
+# What the course's loss (`losses.py`) passes through the head at a time: 192 x 262,144 logits in bfloat16 are 101 MB.
+HEAD_ROWS = 192
+
+
+def head_float_rows(device: str) -> int:
+    """Return how many of these rows stand in float32 at a time.
+
+    On a CPU so few that they stay in its cache: passes over all of them would wait for memory, and take a quarter of the
+    time of the head's two matrix products. A GPU takes all at once.
+    """
+    return 8 if device == "cpu" else HEAD_ROWS
 
 
 @dataclass(frozen=True)
@@ -217,11 +228,10 @@ def activation_bytes(shape: ModelShape, dtype: str) -> int:
     return wide + norms + 4 * shape.qk_norm * (query + key)
 
 
-def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: str, chunk: int) -> Memory:
+def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: str) -> Memory:
     """Return the peak memory of a stage whose widest batch has so many rows of so many tokens.
 
-    `chunk` is how many tokens pass through the head at a time. On a GPU, activations are recomputed: each layer keeps its
-    input alone, and one layer at a time all that it needs.
+    On a GPU, activations are recomputed: each layer keeps its input alone, and one layer at a time all that it needs.
     """
     size, tokens = BYTES[recipe.dtype], rows * width
     parameters = shape.adapter_parameters(recipe.lora_r, recipe.target_modules)
@@ -233,8 +243,8 @@ def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: s
         activations = (shape.layers + 1) * layer
     if recipe.quantization == "nf4":  # the largest matrix stands in 16 bits while it is used
         activations += size * max(inputs * outputs for inputs, outputs in shape.projections().values())
-    # logits in the head's dtype and in float32, and the exponentials of their sum
-    logits = 0.0 if stage == "reward" else chunk * shape.vocabulary * (size + 8)
+    # logits in the head's dtype, and some of them in float32
+    logits = 0.0 if stage == "reward" else shape.vocabulary * (HEAD_ROWS * size + head_float_rows(recipe.device) * 4)
     if recipe.device == "cpu" and stage != "reward":
         logits += shape.vocabulary * shape.hidden * size  # oneDNN packs the head's weights for its product
     return Memory(

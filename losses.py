@@ -15,20 +15,19 @@ from typing import NamedTuple
 
 import torch
 
+from estimates import HEAD_ROWS, head_float_rows
 from utils import CourseError
-
-ROWS_PER_CHUNK = 128  # 128 x 262,144 logits in float32: 134 MB
 
 
 @lru_cache(maxsize=1)
 def _workspace(vocabulary: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two buffers of one chunk's logits, in the head's dtype and in float32.
+    """Return two buffers of logits: one of a chunk in the head's dtype, one of `head_float_rows` in float32.
 
     Blocks of this size come fresh from the operating system each time, and clearing their pages takes longer than
     some of the arithmetic on them; so they are kept.
     """
-    shape = (ROWS_PER_CHUNK, vocabulary)
-    return torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=torch.float32, device=device)
+    chunk = torch.empty(HEAD_ROWS, vocabulary, dtype=dtype, device=device)
+    return chunk, torch.empty(head_float_rows(device.type), vocabulary, dtype=torch.float32, device=device)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -36,18 +35,15 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(ctx, hidden, head_weight, targets):
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        head_logits, float_logits = _workspace(len(head_weight), hidden.dtype, hidden.device)
-        for start in range(0, len(hidden), ROWS_PER_CHUNK):
-            rows = slice(start, start + ROWS_PER_CHUNK)
-            target = targets[rows, None]
-            product = torch.mm(hidden[rows], head_weight.T, out=head_logits[: len(target)])
-            logits = float_logits[: len(target)].copy_(product)  # (chunk, vocabulary)
-            log_normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-            logprobs[rows] = (logits.gather(1, target) - log_normaliser)[:, 0]
+        chunk_logits, float_logits = _workspace(len(head_weight), hidden.dtype, hidden.device)
+        for start in range(0, len(hidden), HEAD_ROWS):
+            rows = slice(start, start + HEAD_ROWS)
+            target = targets[rows]
+            logits = torch.mm(hidden[rows], head_weight.T, out=chunk_logits[: len(target)])  # (chunk, vocabulary)
+            logprobs[rows] = _softmax_in_place(logits, target, float_logits)
             if gradient is not None:
                 # d log p(y) / d hidden = W[y] - sum_v p(v) W[v]
-                probabilities = product.copy_(logits.sub_(log_normaliser).exp_())
-                gradient[rows] = head_weight[targets[rows]] - probabilities @ head_weight
+                gradient[rows] = head_weight[target] - logits @ head_weight
         ctx.save_for_backward(gradient)
         return logprobs
 
@@ -55,6 +51,19 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx, grad_logprobs):
         (gradient,) = ctx.saved_tensors
         return gradient * grad_logprobs[:, None].to(gradient.dtype), None, None
+
+
+def _softmax_in_place(logits: torch.Tensor, targets: torch.Tensor, float_logits: torch.Tensor) -> torch.Tensor:
+    """Turn logits, (chunk, vocabulary), into probabilities, and return log p(target) in float32, (chunk,)."""
+    logprobs = []
+    for part, target in zip(logits.split(len(float_logits)), targets[:, None].split(len(float_logits)), strict=True):
+        values = float_logits[: len(part)].copy_(part)
+        target_logits = values.gather(1, target)
+        largest = values.amax(dim=-1, keepdim=True)
+        total = values.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+        logprobs.append((target_logits - largest - total.log())[:, 0])
+        part.copy_(values.div_(total))
+    return torch.cat(logprobs)
 
 
 def token_logprobs(

@@ -8,7 +8,6 @@ Cost of import: the standard library; torch comes with the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -35,8 +34,8 @@ class PreferenceHealth:
     margin: mean of chosen reward minus rejected reward (nats, with beta in it); accuracy: share of pairs with a margin
     above 0. chosen_change, rejected_change: log-probability against the reference, in nats a token. kl: mean over the
     chosen answers' positions of KL(policy || reference), in nats. length_ratio: mean length of the answers written,
-    after / before. repetition_*: share of an answer's 4-grams that stood in it before. ended_*: share of answers that
-    ended by themselves.
+    after / before; None where the model wrote nothing before. repetition_*: share of an answer's 4-grams that stood in
+    it before. ended_*: share of answers that ended by themselves.
     """
 
     pairs: int
@@ -56,8 +55,9 @@ class PreferenceHealth:
     reasons: tuple[str, ...] = ()
 
     @property
-    def length_ratio(self) -> float:
-        return self.length_after / self.length_before if self.length_before else math.inf
+    def length_ratio(self) -> float | None:
+        """Length after training by length before; None where nothing was written before."""
+        return self.length_after / self.length_before if self.length_before else None
 
     def row(self) -> dict:
         """Return the report as one flat row for a table or JSON."""
@@ -81,10 +81,13 @@ def verdict(health: PreferenceHealth) -> PreferenceHealth:
             f"answers that end by themselves fell from {health.ended_before:.0%} to {health.ended_after:.0%}",
         ),
     ]
+    ratio = health.length_ratio
+    lengths = f"{health.length_before:.0f} to {health.length_after:.0f} characters"
     gaming = [
+        (ratio is None and health.length_after > 0, f"answers went from {lengths}"),
         (
-            not 1 / LENGTH_FACTOR <= health.length_ratio <= LENGTH_FACTOR,
-            f"answers became {health.length_ratio:.2f} times as long",
+            ratio is not None and not 1 / LENGTH_FACTOR <= ratio <= LENGTH_FACTOR,
+            f"answers became {ratio or 0:.2f} times as long",
         ),
     ]
     weak = [
@@ -96,7 +99,7 @@ def verdict(health: PreferenceHealth) -> PreferenceHealth:
             return replace(health, verdict=name, reasons=reasons)
     reason = (
         f"the margin grew to {health.margin:.2f} with {health.accuracy:.0%} of the pairs ranked right, while chosen answers "
-        f"changed by {health.chosen_change:+.2f} nats a token and length by a factor of {health.length_ratio:.2f}"
+        f"changed by {health.chosen_change:+.2f} nats a token and length from {lengths}"
     )
     return replace(health, verdict="healthy", reasons=(reason,))
 

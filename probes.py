@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from estimates import ModelShape, Speed
+from estimates import HEAD_ROWS, ModelShape, Speed
 from recipe_table import Recipe
 
 # Work of one repetition, so that three take about a second: a larger batch is measured in part, and its time scaled.
 WORK = {"cpu": 3e10, "cuda": 3e12}
 REPETITIONS = 3
-HEAD_TOKENS = 128
 
 
 def installed(library: str) -> bool:
@@ -158,6 +157,6 @@ def _head_seconds(shape: ModelShape, recipe: Recipe) -> float:
 
     options = {"dtype": getattr(torch, recipe.dtype), "device": recipe.device}
     weight = torch.full((shape.vocabulary, shape.hidden), 0.01, **options)
-    hidden = torch.ones(HEAD_TOKENS, shape.hidden, requires_grad=True, **options)
-    targets = torch.zeros(HEAD_TOKENS, dtype=torch.long, device=recipe.device)
-    return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_TOKENS
+    hidden = torch.ones(HEAD_ROWS, shape.hidden, requires_grad=True, **options)
+    targets = torch.zeros(HEAD_ROWS, dtype=torch.long, device=recipe.device)
+    return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_ROWS

@@ -27,8 +27,6 @@ from utils import CourseError, setting
 from writers import stage_of
 
 CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
-# What the course's loss passes through the head at a time: `losses.ROWS_PER_CHUNK`, which is not imported for its torch.
-HEAD_CHUNK = probes.HEAD_TOKENS
 # The stage of a canonical record (`writers.stage_of`) that each stage of training takes, and what it must have.
 TAKES = {
     "pretrain": ("pt", "text"),
@@ -241,13 +239,13 @@ def _count(records: list[dict], tokenizer, recipe: Recipe, name: str) -> Tokens:
 
 def _memory(shape: ModelShape, recipe: Recipe, tokens: Tokens, stage: str) -> estimates.Memory:
     plan = estimates.batches(tokens, recipe, stage)
-    return estimates.memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage, chunk=HEAD_CHUNK)
+    return estimates.memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage)
 
 
 def _at_full_length(recipe: Recipe) -> float:
     """Return the GiB of supervised fine-tuning with batches of max_length."""
     return estimates.memory(
-        shape_of(recipe), recipe, rows=recipe.batch_size, width=recipe.max_length, stage="sft", chunk=HEAD_CHUNK
+        shape_of(recipe), recipe, rows=recipe.batch_size, width=recipe.max_length, stage="sft"
     ).total
 
 

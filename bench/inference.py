@@ -9,15 +9,9 @@ Each side runs in a process of its own. Writes bench/results/inference.json.
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import adapters
 import formats
 import models
+from bench.sides import about, hand_over, measured, peak_gib
 from decoding import Decoding, decode
 from engines import CPU_ROWS
 from prompts import render
@@ -33,7 +28,6 @@ from recipes import choose
 from utils import ASSETS, ROOT, write_json
 
 ROWS = 40
-RESULT = "result: "
 # side: (adapter on top?, rows at once, the remedy for frozen weights?)
 SIDES = {
     "merged_batched": (False, CPU_ROWS, True),
@@ -64,20 +58,8 @@ def run(side: str) -> dict:
     return {
         "rows": len(prompts), "rows_at_once": rows, "seconds": round(seconds, 1), "tokens": tokens,
         "tokens_per_s": round(tokens / seconds, 1), "rows_per_s": round(len(prompts) / seconds, 2),
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "peak_gib": peak_gib(),
     }  # fmt: skip
-
-
-def measured(side: str) -> dict:
-    """Run one side in a process of its own and return its figures."""
-    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, __file__, "--side", side]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **quiet})
-    found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
-    if not found:
-        sys.exit(f"{side} failed:\n{done.stdout}{done.stderr}")
-    print(f"{side}: {found[0].removeprefix(RESULT)}", flush=True)
-    return json.loads(found[0].removeprefix(RESULT))
 
 
 def main() -> None:
@@ -86,20 +68,14 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES)
     side = parser.parse_args().side
     if side:
-        print(RESULT + json.dumps(run(side)))
+        hand_over(run(side))
         return
-    sides = {name: measured(name) for name in SIDES}
+    sides = {name: measured(__file__, name) for name in SIDES}
     times = {
         f"{kind}_times_as_fast": round(sides[f"{kind}_batched"]["rows_per_s"] / sides[f"{kind}_row_by_row"]["rows_per_s"], 2)
         for kind in ("merged", "adapter_on")
     }
-    found = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        **sides,
-        **times,
-    }
+    found = {**about(("torch", "transformers", "peft")), **sides, **times}
     write_json(ROOT / "bench" / "results" / "inference.json", found)
     print(json.dumps(times, indent=2))
 

@@ -2,24 +2,20 @@
 
     python bench/training.py        (part of `make bench`; about twelve minutes on two CPU cores)
 
-On a CPU: Gemma 3 270M, the same rows in the same order, the same adapter, batch and learning rate; each side in a
-process of its own. "trl" is the trainer with its defaults (gradient checkpointing among them), "trl_no_checkpointing" the
-same without it. Where a CUDA device is found: gemma-2b's shapes with random weights, batch 4 and 512 tokens, a
-plain training loop of the reference recipe beside ours. Writes bench/results/training.json.
+On a CPU: Gemma 3 270M, the same tokens in the same order, the same adapter, batch and learning rate; each side in a
+process of its own. "trl" is the trainer with its defaults (gradient checkpointing among them), "trl_no_checkpointing"
+the same without it. The loss on held-out rows is that of the trained adapter in float32, on both sides: bfloat16
+rounds a sequence's log-probability by tenths of a nat, which is more than six steps of DPO change it. Where a CUDA
+device is found: gemma-2b's shapes with random weights, batch 4 and 512 tokens, a plain training loop of the reference
+recipe beside ours. Writes bench/results/training.json.
 """
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,6 +26,7 @@ import formats
 import models
 import trainers  # noqa: F401  brings TRL: its import is no part of the time, on either side
 import training
+from bench.sides import about, hand_over, measured, peak_gib, without_last_newline
 from losses import completion_logprobs
 from recipe_table import RECIPES, Recipe
 from utils import ASSETS, ROOT, read_json, seed_everything, write_json
@@ -37,7 +34,6 @@ from utils import ASSETS, ROOT, read_json, seed_everything, write_json
 SFT_ROWS = 80  # ten steps of eight
 DPO_PAIRS = 24  # six steps of four
 HELD_OUT = 24
-RESULT = "result: "
 
 
 # --- CPU: each side in a process of its own --------------------------------------------------
@@ -46,10 +42,6 @@ RESULT = "result: "
 def recipe() -> Recipe:
     """Return the recipe of both sides."""
     return RECIPES["gemma-3-270m-cpu"]
-
-
-def peak_gib() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def lora(chosen: Recipe):
@@ -81,22 +73,21 @@ def sft_rows() -> tuple[list[dict], list[dict]]:
 
 
 def sft_ours(chosen: Recipe, folder: str) -> dict:
-    rows, held_out = sft_rows()
+    rows, _ = sft_rows()
     tokenizer, model = models.load_tokenizer(chosen.model), models.load_model(chosen)
     started = time.perf_counter()
     result = training.sft(chosen, rows, model, tokenizer, Path(folder) / "sft")
     seconds, peak = time.perf_counter() - started, peak_gib()
-    model = adapters.merge_adapter(model, result.adapter)
-    loss = training.held_out_loss(model, tokenizer, held_out, chosen)
-    return sft_figures(rows, tokenizer, chosen, seconds, peak) | {"held_out_loss": loss, "losses": losses_of(result.log)}
+    return sft_figures(chosen, result.adapter, seconds, peak) | {"losses": losses_of(result.log)}
 
 
 def sft_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    rows, held_out = sft_rows()
+    rows, _ = sft_rows()
     tokenizer, model = models.load_tokenizer(chosen.model), models.load_model(chosen)
+    tokenizer.chat_template = without_last_newline(tokenizer.chat_template)
     started = time.perf_counter()
     seed_everything(chosen.seed)  # LoRA's A is drawn as on the other side
     trainer = SFTTrainer(
@@ -108,16 +99,25 @@ def sft_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     )
     trainer.train()
     seconds, peak = time.perf_counter() - started, peak_gib()
-    loss = training.held_out_loss(trainer.model.merge_and_unload(), tokenizer, held_out, chosen)
+    trainer.save_model(folder)
     log = [row for row in trainer.state.log_history if "loss" in row]
-    return sft_figures(rows, tokenizer, chosen, seconds, peak) | {"held_out_loss": loss, "losses": losses_of(log)}
+    return sft_figures(chosen, folder, seconds, peak) | {"losses": losses_of(log)}
 
 
-def sft_figures(rows, tokenizer, chosen: Recipe, seconds: float, peak: float) -> dict:
+def sft_figures(chosen: Recipe, adapter: str | Path, seconds: float, peak: float) -> dict:
+    rows, held_out = sft_rows()
+    exact, tokenizer = replace(chosen, dtype="float32"), models.load_tokenizer(chosen.model)
+    model = adapters.merge_adapter(models.load_model(exact), adapter)
     encoded = encoding.encode_supervised(rows, tokenizer, chosen.max_length).rows
     tokens = sum(label != -100 for row in encoded for label in row["labels"])
-    figures = {"completion_tokens": tokens, "all_tokens": sum(len(row["labels"]) for row in encoded)}
-    return {**figures, "seconds": round(seconds, 1), "tokens_per_s": round(tokens / seconds, 1), "peak_gib": peak}
+    return {
+        "completion_tokens": tokens,
+        "all_tokens": sum(len(row["labels"]) for row in encoded),
+        "seconds": round(seconds, 1),
+        "tokens_per_s": round(tokens / seconds, 1),
+        "peak_gib": peak,
+        "held_out_loss": round(training.held_out_loss(model, tokenizer, held_out, exact), 4),
+    }
 
 
 def losses_of(log: list[dict]) -> list[float]:
@@ -130,26 +130,21 @@ def dpo_pairs() -> tuple[list[dict], list[dict]]:
 
 
 def dpo_ours(chosen: Recipe, folder: str) -> dict:
-    pairs, held_out = dpo_pairs()
+    pairs, _ = dpo_pairs()
     model, tokenizer = training.load_start(chosen, ASSETS / "sft")
-    rows = encoding.encode_preference(held_out, tokenizer, chosen.max_length).rows
-    reference = training.reference_logprobs(model, rows, tokenizer, chosen)
     started = time.perf_counter()
     result = training.dpo(chosen, pairs, model, tokenizer, Path(folder) / "dpo", parent=ASSETS / "sft")
     seconds, peak = time.perf_counter() - started, peak_gib()
-    model = adapters.merge_adapter(model, result.adapter)
-    after = training.preference_loss(model, reference, tokenizer, chosen)
-    return dpo_figures(pairs, seconds, peak) | {"held_out_loss": after["loss"], "losses": losses_of(result.log)}
+    return dpo_figures(chosen, result.adapter, seconds, peak) | {"losses": losses_of(result.log)}
 
 
 def dpo_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    pairs, held_out = dpo_pairs()
+    pairs, _ = dpo_pairs()
     model, tokenizer = training.load_start(chosen, ASSETS / "sft")
-    rows = encoding.encode_preference(held_out, tokenizer, chosen.max_length).rows
-    reference = training.reference_logprobs(model, rows, tokenizer, chosen)
+    tokenizer.chat_template = without_last_newline(tokenizer.chat_template)
     started = time.perf_counter()
     arguments = stock_arguments(chosen, folder, chosen.dpo_batch_size, chosen.dpo_learning_rate, checkpointing)
     seed_everything(chosen.seed)  # LoRA's A is drawn as on the other side
@@ -162,14 +157,25 @@ def dpo_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
     )
     trainer.train()
     seconds, peak = time.perf_counter() - started, peak_gib()
-    after = training.preference_loss(trainer.model.merge_and_unload(), reference, tokenizer, chosen)
+    trainer.save_model(folder)
     log = [row for row in trainer.state.log_history if "loss" in row]
-    return dpo_figures(pairs, seconds, peak) | {"held_out_loss": after["loss"], "losses": losses_of(log)}
+    return dpo_figures(chosen, folder, seconds, peak) | {"losses": losses_of(log)}
 
 
-def dpo_figures(pairs, seconds: float, peak: float) -> dict:
-    rate = round(len(pairs) / seconds, 3)
-    return {"pairs": len(pairs), "seconds": round(seconds, 1), "pairs_per_s": rate, "peak_gib": peak}
+def dpo_figures(chosen: Recipe, adapter: str | Path, seconds: float, peak: float) -> dict:
+    pairs, held_out = dpo_pairs()
+    exact = replace(chosen, dtype="float32")
+    model, tokenizer = training.load_start(exact, ASSETS / "sft")
+    rows = encoding.encode_preference(held_out, tokenizer, chosen.max_length).rows
+    reference = training.reference_logprobs(model, rows, tokenizer, exact)
+    after = training.preference_loss(adapters.merge_adapter(model, adapter), reference, tokenizer, exact)
+    return {
+        "pairs": len(pairs),
+        "seconds": round(seconds, 1),
+        "pairs_per_s": round(len(pairs) / seconds, 3),
+        "peak_gib": peak,
+        "held_out_loss": round(after["loss"], 4),
+    }
 
 
 CPU_SIDES = {
@@ -182,25 +188,17 @@ CPU_SIDES = {
 }
 
 
-def measured(side: str) -> dict:
+def measured_side(side: str) -> dict:
     """Run one side in a process of its own and return its figures."""
-    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    environment = {"COURSE_RECIPE": ""}
     if "_trl" in side:
-        quiet["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "1024"  # its default; the course sets another, which is no part of TRL
-    command = [sys.executable, __file__, "--side", side]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **quiet, "COURSE_RECIPE": ""}
-    )
-    found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
-    if not found:
-        sys.exit(f"{side} failed:\n{done.stdout}{done.stderr}")
-    print(f"{side}: {found[0].removeprefix(RESULT)}", flush=True)
-    return json.loads(found[0].removeprefix(RESULT))
+        environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = "1024"  # its default; the course sets another, no part of TRL
+    return measured(__file__, side, environment)
 
 
 def cpu_results() -> dict:
     """Return all sides, and ours against TRL's as it comes."""
-    sides = {name: measured(name) for name in CPU_SIDES}
+    sides = {name: measured_side(name) for name in CPU_SIDES}
     ours, stock = sides["sft_ours"], sides["sft_trl"]
     our_dpo, stock_dpo = sides["dpo_ours"], sides["dpo_trl"]
     return {
@@ -311,7 +309,7 @@ def cuda_results() -> dict:
     """Return the reference recipe and ours on the CUDA device, and its name."""
     import torch
 
-    reference, ours = measured("cuda_reference"), measured("cuda_ours")
+    reference, ours = measured_side("cuda_reference"), measured_side("cuda_ours")
     return {
         "device": torch.cuda.get_device_name(),
         "shape": "gemma-2b, random weights, batch 4, 512 tokens, LoRA r 4",
@@ -330,18 +328,14 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.side:
         with tempfile.TemporaryDirectory() as folder:
-            print(RESULT + json.dumps((CPU_SIDES | CUDA_SIDES)[chosen.side](folder)))
+            hand_over((CPU_SIDES | CUDA_SIDES)[chosen.side](folder))
         return
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
-    }
     on_cuda = torch.cuda.is_available()
     found = cuda_results() if on_cuda else cpu_results()
     path = ROOT / "bench" / "results" / "training.json"
     stored = read_json(path) if path.exists() else {}
-    write_json(path, {**stored, "cuda" if on_cuda else "cpu": {**about, **found}})  # the other device's figures stay
+    measurement = {**about(("torch", "transformers", "trl", "peft")), **found}
+    write_json(path, {**stored, "cuda" if on_cuda else "cpu": measurement})  # the other device's figures stay
     print(json.dumps({name: value for name, value in found.items() if not isinstance(value, dict)}, indent=2))
 
 

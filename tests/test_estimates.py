@@ -108,7 +108,7 @@ def test_adapter_parameters_are_pefts():
 
 def total(recipe, rows=4, width=256, stage="sft"):
     shape = SHAPES[recipe.model]
-    return estimates.memory(shape, recipe, rows=rows, width=width, stage=stage, chunk=128).total
+    return estimates.memory(shape, recipe, rows=rows, width=width, stage=stage).total
 
 
 @given(rows=st.integers(1, 64), width=st.integers(1, 2048), more=st.integers(1, 64), recipe=st.sampled_from(list(RECIPES.values())))

@@ -13,7 +13,7 @@ ORDER = [
     "utils", "progress", "event_loop", "schemas", "korean_tasks", "prompts", "similarity", "grounding", "document_support",
     "style_checks", "radiology_facts", "pii", "text_files", "zero_shot", "excel", "rows", "korean_particles",
     "speech_levels", "korean_checks", "intervals", "task_metrics", "records", "writers", "validation",
-    "korean_font", "model_files", "recipe_table", "formats", "losses", "estimates", "probes", "overrides", "recipes", "models",
+    "korean_font", "model_files", "recipe_table", "formats", "estimates", "losses", "probes", "overrides", "recipes", "models",
     "adapters", "costs", "journal", "replies", "recording", "endpoint", "batches", "teacher",
     "document_sources", "generation", "preferences", "datacard",
     "encoding", "checkpoints", "run_card", "loss_plot", "reward_model", "trainers", "decoding", "preference_health", "training",

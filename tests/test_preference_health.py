@@ -1,5 +1,6 @@
 """Protects: the health report's figures are what they say, and a DPO run that went wrong is called so."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,8 @@ HEALTHY = PreferenceHealth(
         ({"ended_after": 0.3}, "collapse", "from 90% to 30%"),
         ({"length_after": 200}, "length-gaming", "2.22 times as long"),
         ({"length_after": 40}, "length-gaming", "0.44 times as long"),
+        ({"length_before": 0}, "length-gaming", "from 0 to 95 characters"),
+        ({"length_before": 0, "length_after": 0}, "healthy", "from 0 to 0 characters"),
         ({"accuracy": 0.5}, "no effect", "50% of the held-out pairs"),
         ({"accuracy": 0.3, "length_after": 300, "kl": 3.0}, "collapse", "KL"),
     ],
@@ -38,6 +41,7 @@ def test_the_verdict_names_what_is_wrong(change, name, words):
     judged = verdict(replace(HEALTHY, **change))
     assert judged.verdict == name
     assert words in " ".join(judged.reasons)
+    json.dumps(judged.row(), allow_nan=False)  # as the run card stores it
 
 
 @given(st.lists(st.sampled_from(["전세", "월세는", "보증금을", "집"]), max_size=40))

@@ -224,9 +224,3 @@ def test_a_recipe_with_a_model_in_a_folder_is_estimated_from_its_configuration(t
     tokenizer.save_pretrained(tmp_path)
     found = estimate(replace(CPU, model=str(tmp_path)), records, free=8)
     assert found.memory.weights == pytest.approx(estimates.weights_gib(estimates.ModelShape.from_config(config), CPU))
-
-
-def test_the_head_chunk_is_that_of_the_loss():
-    import losses
-
-    assert recipes.HEAD_CHUNK == losses.ROWS_PER_CHUNK

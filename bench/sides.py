@@ -1,0 +1,57 @@
+"""A side of a benchmark in a process of its own, so that its peak memory and its caches are its alone."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+RESULT = "result: "
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+
+
+def peak_gib() -> float:
+    """Return the peak memory of this process in GiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def without_last_newline(chat_template: str) -> str:
+    """Return Gemma's template without the newline after the last turn, so that TRL trains on the same tokens.
+
+    TRL counts it to the completion; the course ends a completion with the end of the turn, which is where a reply ends.
+    """
+    written = "+ '<end_of_turn>\n' }}"
+    before, found, after = chat_template.rpartition(written)
+    if not found:
+        raise ValueError("the template does not write Gemma's turns")
+    return f"{before}+ '<end_of_turn>' + ('' if loop.last else '\n') }}}}{after}"
+
+
+def hand_over(figures: dict) -> None:
+    """Print a side's figures for `measured`."""
+    print(RESULT + json.dumps(figures))
+
+
+def measured(script: str, side: str, environment: dict[str, str] | None = None) -> dict:
+    """Run `script --side side` in a process of its own; print and return what it hands over."""
+    command = [sys.executable, script, "--side", side]
+    variables = {**os.environ, **QUIET, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    found = [line for line in done.stdout.splitlines() if line.startswith(RESULT)]
+    if not found:
+        sys.exit(f"{side} failed:\n{done.stdout}{done.stderr}")
+    print(f"{side}: {found[0].removeprefix(RESULT)}", flush=True)
+    return json.loads(found[0].removeprefix(RESULT))
+
+
+def about(packages: Sequence[str]) -> dict:
+    """Return date, machine and versions of a measurement."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "versions": {name: version(name) for name in packages},
+    }
