@@ -64,7 +64,7 @@ class Recipe:
     keep_checkpoints: PositiveInt = 2
     early_stopping: PositiveInt | None = None  # stop after so many validations without a better loss
     # generation
-    generation_batch: PositiveInt = 20
+    generation_batch: PositiveInt = 40
     max_new_tokens: PositiveInt = 96
     evaluation_questions: PositiveInt = 40
     seed: NonNegativeInt = 42

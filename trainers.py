@@ -80,9 +80,10 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
     def _compute_loss(self, model, inputs, return_outputs):
         mode = "train" if self.model.training else "eval"
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-        chosen, rejected = self._pair_logprobs(model, inputs, labels)
+        # first, because what the policy keeps for its backward pass does not stand in memory yet
         with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
             reference_chosen, reference_rejected = self._pair_logprobs(model, inputs, labels)
+        chosen, rejected = self._pair_logprobs(model, inputs, labels)
         chosen_reward = self.beta * (chosen - reference_chosen)
         rejected_reward = self.beta * (rejected - reference_rejected)
         margin = chosen_reward - rejected_reward

@@ -11,6 +11,7 @@ recipe beside ours. Writes bench/results/training.json.
 """
 
 import argparse
+import copy
 import json
 import sys
 import tempfile
@@ -87,6 +88,7 @@ def sft_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
 
     rows, _ = sft_rows()
     tokenizer, model = models.load_tokenizer(chosen.model), models.load_model(chosen)
+    tokenizer = copy.copy(tokenizer)  # the course's own is loaded once and shared
     tokenizer.chat_template = without_last_newline(tokenizer.chat_template)
     started = time.perf_counter()
     seed_everything(chosen.seed)  # LoRA's A is drawn as on the other side
@@ -144,6 +146,7 @@ def dpo_stock(chosen: Recipe, folder: str, checkpointing: bool) -> dict:
 
     pairs, _ = dpo_pairs()
     model, tokenizer = training.load_start(chosen, ASSETS / "sft")
+    tokenizer = copy.copy(tokenizer)  # the course's own is loaded once and shared
     tokenizer.chat_template = without_last_newline(tokenizer.chat_template)
     started = time.perf_counter()
     arguments = stock_arguments(chosen, folder, chosen.dpo_batch_size, chosen.dpo_learning_rate, checkpointing)
