@@ -1,7 +1,7 @@
 """The arithmetic of a training run: memory by part, steps and minutes, from shapes and lengths, before any weights load.
 
-Works on plain numbers; `recipes.estimate` fills them in. On the CPU default it says 3.3 to 3.4 GiB for SFT, where a script
-peaked at 2.9 to 3.1 and a notebook, with its own libraries, at 3.9.
+Works on plain numbers; `recipes.estimate` fills them in. On the CPU default it says 3.2 GiB for SFT, where a script peaked
+at 2.5 and a notebook, with its own libraries, at 3.3.
 
 Cost of import: the standard library only.
 """

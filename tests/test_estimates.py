@@ -122,7 +122,7 @@ def test_memory_grows_with_the_batch_and_shrinks_with_quantisation(rows, width, 
 
 def test_the_reference_figures_are_in_reach():
     assert total(L4, 4, 512) < 8.0  # the goal at batch 4 and 512 tokens
-    assert total(CPU, 8, 119) == pytest.approx(3.6, rel=0.3)  # measured: 3.05 in a script, 3.9 and more in a notebook
+    assert total(CPU, 8, 119) == pytest.approx(3.0, rel=0.2)  # measured: 2.5 in a script, 3.3 in a notebook
     assert total(LLAMA, 2, 1024) < 12.0
 
 
