@@ -109,7 +109,7 @@ def measure(  # noqa: PLR0917
 ) -> PreferenceHealth:
     """Measure a model with its DPO adapter on, against itself with the adapter off.
 
-    rows: held-out pairs from `training.reference_logprobs`; prompts: questions that both answer.
+    rows: held-out pairs from `encoding.encode_preference`; prompts: questions that both answer.
     """
     was_training = adapted.training
     adapted.eval()
@@ -168,9 +168,11 @@ def _against_reference(
         for start in range(0, len(rows), recipe.dpo_batch_size):
             part = rows[start : start + recipe.dpo_batch_size]
             batch = {name: values.to(recipe.device) for name, values in collate(part).items()}
-            good, bad = sequence_logprobs(adapted, batch).chunk(2)
-            chosen += [now - row["ref_chosen_logps"] for now, row in zip(good.tolist(), part, strict=True)]
-            rejected += [now - row["ref_rejected_logps"] for now, row in zip(bad.tolist(), part, strict=True)]
+            policy = sequence_logprobs(adapted, batch)
+            with adapted.disable_adapter():
+                good, bad = (policy - sequence_logprobs(adapted, batch)).chunk(2)
+            chosen += good.tolist()
+            rejected += bad.tolist()
             half = {name: batch[name].chunk(2)[0] for name in ("input_ids", "attention_mask", "completion_mask")}
             values = token_kl(adapted, **half)
             divergence, tokens = divergence + values.sum().item(), tokens + len(values)

@@ -533,8 +533,7 @@ def dpo(
     with _begun(
         "dpo", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
     ) as run:
-        unseen = run.held_out.rows if run.held_out else []
-        held_out = reference_logprobs(run.model, unseen, run.tokenizer, recipe)
+        held_out = run.held_out.rows if run.held_out else []
         seed_everything(recipe.seed)
         with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
             trainer = CompletionDPOTrainer(
