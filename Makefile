@@ -29,33 +29,33 @@ $(VENV)/testing: $(VENV)/serving requirements-test.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-test.txt -c constraints.txt && touch $@
 
 course: $(VENV)/installed
-	@$(BIN)/python course.py run
+	@$(BIN)/kotune notebooks run
 
 test: $(VENV)/testing
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest --nbval
 
 serve: $(VENV)/serving
-	@$(BIN)/python serve.py $(SERVE)
+	@$(BIN)/kotune serve $(SERVE)
 
 bench: $(VENV)/serving
-	@$(BIN)/python bench/similarity.py
-	@$(BIN)/python bench/teacher.py
-	@$(BIN)/python bench/formats.py
-	@$(BIN)/python bench/training.py
-	@$(BIN)/python bench/inference.py
-	@$(BIN)/python bench/judging.py
-	@$(BIN)/python bench/serve.py
-	@$(BIN)/python bench/korean_checks.py
+	@$(BIN)/python dev/bench/similarity.py
+	@$(BIN)/python dev/bench/teacher.py
+	@$(BIN)/python dev/bench/formats.py
+	@$(BIN)/python dev/bench/training.py
+	@$(BIN)/python dev/bench/inference.py
+	@$(BIN)/python dev/bench/judging.py
+	@$(BIN)/python dev/bench/serve.py
+	@$(BIN)/python dev/bench/korean_checks.py
 
 notebooks: $(VENV)/installed
-	@$(BIN)/python course.py store
+	@$(BIN)/kotune notebooks store
 
 adapters: $(VENV)/installed
-	@$(BIN)/python course.py adapters
+	@$(BIN)/kotune notebooks adapters
 
 recording: $(VENV)/installed
-	@$(BIN)/python data/recorded/build.py
+	@$(BIN)/python dev/data/build_recording.py
 
 lint: $(VENV)/installed
 	@$(BIN)/ruff check .

@@ -3,9 +3,6 @@
 Google's `rouge_score` keeps `[a-z0-9]` alone: two identical Korean sentences score 0 there, and two unrelated ones
 that share "2024" score 1. Here a text is compared in a unit that you choose, and the decisions of the Alpaca loop
 are made exactly, thousands of times faster.
-
-Cost of import: numpy and rapidfuzz (0.1 s); kiwipiepy (1 s), bm25s, pandas, datasets and sentence-transformers are
-imported where they are used.
 """
 
 from __future__ import annotations
@@ -287,8 +284,7 @@ def _encode(tokens: Sequence[list[str]], threshold: float) -> _Encoded:
     needed = np.maximum(1, np.ceil(threshold * lengths / (2 - threshold) - 1e-9)).astype(np.int64)
     listed = elements.tolist()
     prefixes = [
-        listed[start : start + count]
-        for start, count in zip(starts.tolist(), (lengths - needed + 1).tolist(), strict=True)
+        listed[start : start + count] for start, count in zip(starts.tolist(), (lengths - needed + 1).tolist(), strict=True)
     ]
     return _Encoded(_sequences(flat, starts, ends, size), lengths, prefixes, _signatures(elements, owners, lengths))
 
@@ -377,10 +373,7 @@ class _Index:
         else:
             others = [self.encoded.sequences[n] for n in numbers]
             commons = process.cdist([sequence], others, scorer=LCSseq.similarity, dtype=np.int32)[0].tolist()
-        scored = (
-            (_f1(common, length, int(self.encoded.lengths[n])), n)
-            for common, n in zip(commons, numbers, strict=True)
-        )
+        scored = ((_f1(common, length, int(self.encoded.lengths[n])), n) for common, n in zip(commons, numbers, strict=True))
         return [(f1, n) for f1, n in scored if f1 > self.threshold]
 
 

@@ -1,7 +1,4 @@
-"""Files, settings and seeding: what every other module needs and nothing else.
-
-Cost of import: the standard library only.
-"""
+"""Files, settings and seeding: what every other module needs and nothing else."""
 
 from __future__ import annotations
 
@@ -63,9 +60,7 @@ def read_text(path: str | Path) -> str:
     except FileNotFoundError:
         raise CourseError(f"{relative(path)} does not exist; check the path.") from None
     except UnicodeDecodeError as error:
-        raise CourseError(
-            f"{relative(path)} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again."
-        ) from None
+        raise CourseError(f"{relative(path)} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again.") from None
 
 
 def read_json(path: str | Path):
@@ -107,8 +102,7 @@ def read_jsonl(path: str | Path) -> list[dict]:
             ) from None
         if not isinstance(row, dict):
             raise CourseError(
-                f"{relative(path)}, line {number}, holds a {type(row).__name__}, not an object; "
-                "write one {...} a line."
+                f"{relative(path)}, line {number}, holds a {type(row).__name__}, not an object; write one {{...}} a line."
             )
         rows.append(row)
     if not rows:

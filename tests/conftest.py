@@ -1,16 +1,11 @@
 """Fixtures shared by the unit tests: the real tokenizer, a tiny model, and a server on loopback."""
 
-import json
 import socket
-import sys
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.support.endpoint import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +24,7 @@ def no_outside_network(monkeypatch):
 @pytest.fixture(scope="session")
 def tokenizer():
     """The tokenizer of the CPU default, as the course loads it."""
-    from model_files import LOCAL_GEMMA, load_tokenizer
+    from kotune.models.files import LOCAL_GEMMA, load_tokenizer
 
     return load_tokenizer(LOCAL_GEMMA)
 
@@ -37,7 +32,7 @@ def tokenizer():
 @pytest.fixture
 def tiny_recipe():
     """The CPU recipe in float32 with settings for a model of a few thousand parameters a layer."""
-    from recipe_table import RECIPES
+    from kotune.recipes import RECIPES
 
     return replace(
         RECIPES["gemma-3-270m-cpu"],
@@ -56,8 +51,8 @@ def tiny_model(tokenizer):
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-    import models
-    from prompts import stop_ids
+    from kotune.models import loading
+    from kotune.models.chat_template import stop_ids
 
     torch.manual_seed(0)
     config = Gemma3TextConfig(
@@ -75,7 +70,7 @@ def tiny_model(tokenizer):
     )
     model = Gemma3ForCausalLM(config).eval()
     model.generation_config.eos_token_id = stop_ids(tokenizer)
-    models.make_head_input_contiguous(model)
+    loading.make_head_input_contiguous(model)
     return model
 
 
@@ -118,49 +113,6 @@ def pairs(records):
     ]
 
 
-class Endpoint:
-    """An OpenAI-compatible server on loopback that answers from a function and keeps what it was asked.
-
-    `answer(body)` returns (status, JSON) or (status, JSON, headers), or a function of the request handler that writes
-    to the wire itself, as a server does that breaks in the middle.
-    """
-
-    def __init__(self, answer):
-        self.requests = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"  # connections are kept open, as a real endpoint does
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.requests.append({"body": body, "authorization": self.headers.get("Authorization")})
-                result = answer(body)
-                if callable(result):
-                    result(self)
-                    return
-                status, reply, *headers = result
-                payload = json.dumps(reply).encode()
-                self.send_response(status)
-                for name, value in headers[0].items() if headers else ():
-                    self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            def log_message(self, *arguments):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def endpoint(monkeypatch):
     """Return a function that starts an Endpoint and points the settings at it."""
@@ -176,14 +128,3 @@ def endpoint(monkeypatch):
     for one in started:
         one.server.shutdown()
         one.server.server_close()
-
-
-def chat_completion(content, finish_reason="stop", refusal=None, usage=None):
-    """Return the JSON of a chat completion, as an endpoint sends it; usage is (prompt, completion) tokens."""
-    message = {"role": "assistant", "content": content, "refusal": refusal}
-    choice = {"index": 0, "finish_reason": finish_reason, "message": message}
-    completion = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-    if usage:
-        prompt, reply = usage
-        completion["usage"] = {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply}
-    return completion

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 
-import loss_plot
+from kotune import loss_plot
 
 LOG = [{"step": step, "loss": 4 / step, "learning_rate": 1e-3} for step in range(1, 9)]
 VALIDATION = [{"step": 4, "eval_loss": 1.5}, {"step": 8, "eval_loss": 1.0}]
@@ -65,6 +65,8 @@ live.on_train_end(None, state, None)
 def test_the_live_plot_is_one_picture_redrawn_in_place(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(loss_plot.__file__.rpartition("/")[0])}}).execute()
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(loss_plot.__file__.rpartition("/")[0])}}
+    ).execute()
     pictures = [o for o in notebook.cells[0].outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == 1

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overrides import SPELLINGS, STAGE_FIELDS, read_config, with_overrides
-from recipe_table import RECIPES, Recipe
+from kotune.overrides import SPELLINGS, STAGE_FIELDS, read_config, with_overrides
+from kotune.recipes import RECIPES, Recipe
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-2-7b-qlora"))
@@ -43,7 +43,9 @@ def test_a_recipe_written_as_text_or_values_comes_back(recipe):
 @given(recipe=st.sampled_from(list(RECIPES.values())), spelling=st.sampled_from(sorted(SPELLINGS)))
 def test_every_spelling_sets_its_field(recipe, spelling):
     field = SPELLINGS[spelling]
-    assert getattr(with_overrides(replace(CPU, device="cuda"), {spelling: getattr(recipe, field)}), field) == getattr(recipe, field)
+    assert getattr(with_overrides(replace(CPU, device="cuda"), {spelling: getattr(recipe, field)}), field) == getattr(
+        recipe, field
+    )
 
 
 def test_system_ds_file_is_its_recipe(tmp_path, capsys):

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prompts
-from prompts import END_OF_TURN, render
+from kotune.models import chat_template
+from kotune.models.chat_template import END_OF_TURN, render
 from utils import CourseError
 
 KOREAN = st.text(
@@ -52,7 +53,7 @@ def test_the_text_has_gemmas_markers(tokenizer):
 def test_a_system_text_opens_the_first_user_turn(tokenizer):
     system = {"role": "system", "content": "공손히 답하세요."}
     user = {"role": "user", "content": "전세란?"}
-    assert render(tokenizer, [system, user]).ids == render(tokenizer, prompts.fold_system([system, user])).ids
+    assert render(tokenizer, [system, user]).ids == render(tokenizer, chat_template.fold_system([system, user])).ids
 
 
 def test_a_template_without_a_system_role_gets_it_folded(tokenizer):
@@ -61,7 +62,7 @@ def test_a_template_without_a_system_role_gets_it_folded(tokenizer):
     strict = copy.deepcopy(tokenizer)  # as gemma-2b-it, which refuses a system role
     strict.chat_template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-        + prompts.GEMMA_CHAT_TEMPLATE
+        + chat_template.GEMMA_CHAT_TEMPLATE
     )
     messages = [{"role": "system", "content": "공손히."}, {"role": "user", "content": "전세란?"}]
     assert render(strict, messages).ids == render(tokenizer, messages).ids
@@ -94,8 +95,8 @@ def test_a_conversation_that_cannot_be_rendered_says_why(tokenizer, prompt, word
 
 
 def test_a_reply_ends_at_the_turn_or_at_eos(tokenizer):
-    assert prompts.end_of_turn_id(tokenizer) == tokenizer.convert_tokens_to_ids(END_OF_TURN)
-    assert set(prompts.stop_ids(tokenizer)) == {prompts.end_of_turn_id(tokenizer), tokenizer.eos_token_id}
+    assert chat_template.end_of_turn_id(tokenizer) == tokenizer.convert_tokens_to_ids(END_OF_TURN)
+    assert set(chat_template.stop_ids(tokenizer)) == {chat_template.end_of_turn_id(tokenizer), tokenizer.eos_token_id}
 
 
 def test_every_prompt_fills_in_and_names_a_missing_field():

@@ -199,9 +199,7 @@ def test_sharded_deduplication_gives_the_same_result(seed, shard_rows, num_proc)
 
     texts = random_texts(90, seed)
     expected = similarity.deduplicate(texts)
-    result = similarity.deduplicate_dataset(
-        Dataset.from_dict({"q": texts}), "q", num_proc=num_proc, shard_rows=shard_rows
-    )
+    result = similarity.deduplicate_dataset(Dataset.from_dict({"q": texts}), "q", num_proc=num_proc, shard_rows=shard_rows)
     assert (result.kept, result.dropped) == (expected.kept, expected.dropped)
     assert expected.dropped
 
@@ -211,9 +209,7 @@ def test_workers_forked_after_the_analyser_was_used_do_not_hang():
 
     texts = random_texts(40, seed=5)
     expected = similarity.deduplicate(texts, unit="morpheme")  # starts the analyser's threads in this process
-    result = similarity.deduplicate_dataset(
-        Dataset.from_dict({"q": texts}), "q", unit="morpheme", num_proc=2, shard_rows=15
-    )
+    result = similarity.deduplicate_dataset(Dataset.from_dict({"q": texts}), "q", unit="morpheme", num_proc=2, shard_rows=15)
     assert (result.kept, result.dropped) == (expected.kept, expected.dropped)
 
 

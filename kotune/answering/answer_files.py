@@ -1,0 +1,315 @@
+"""Stage one of judging: answers, made once and kept in a file, and two such files put side by side.
+
+An answers file is JSONL (or whatever else `rows.py` reads) with `id`, `question`, `answer` and, where known, `reference`;
+`ended`, `tokens` and `model` are kept where they are there.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from kotune.data import readers
+from kotune.models.decoding import Answer, generate
+from kotune.models.machine import Recipe
+from kotune.progress import bar
+from kotune.teacher.client import Teacher
+from kotune.teacher.journal import LineFile
+from prompts import Message
+from utils import CourseError, relative
+
+CHUNK = 20  # questions answered before their lines are written
+Source = str | Path | Sequence["Answered | dict"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, and the reference answer where there is one."""
+
+    id: str
+    question: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer: the line of an answers file. ended: it ended by itself; tokens: its length; model: who wrote it."""
+
+    id: str
+    question: str
+    answer: str
+    reference: str | None = None
+    ended: bool | None = None
+    tokens: int | None = None
+    model: str | None = None
+
+    def row(self) -> dict:
+        """Return the line as it stands in the file: what is not known is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+# --- made ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """Answers with a model in memory, greedily, in the recipe's batches."""
+
+    model: object
+    tokenizer: object
+    recipe: Recipe
+    name: str
+
+    def __call__(self, prompts: Sequence[Sequence[Message]]) -> list[Answer]:
+        """Return an answer a prompt."""
+        return generate(self.model, self.tokenizer, prompts, self.recipe, self.name)
+
+
+@dataclass(frozen=True)
+class TeacherModel:
+    """Answers with an OpenAI-compatible endpoint; None where a request failed, so that it is asked again next time."""
+
+    teacher: Teacher
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.teacher.model
+
+    def __call__(self, prompts: Sequence[Sequence[Message]]) -> list[str | None]:
+        """Return an answer a prompt."""
+        return [reply.text if reply.error is None else None for reply in self.teacher.ask(prompts, step="answers")]
+
+
+class AnswerFile(LineFile):
+    """An answers file that grows line by line and survives being killed."""
+
+    def __init__(self, path: str | Path):
+        """Open or create the file and index what it holds."""
+        self.answers: dict[str, Answered] = {}
+        super().__init__(path)
+
+    def _take(self, row: dict, place: str) -> None:
+        answered = _read(row, place)
+        self.answers.setdefault(answered.id, answered)
+
+
+def answer(
+    answerer: Callable[[Sequence[Sequence[Message]]], Sequence[Answer | str | None]],
+    questions: Source | Sequence[Question],
+    path: str | Path,
+    *,
+    prompts: Sequence[Sequence[Message]] | None = None,
+    chunk: int = CHUNK,
+) -> list[Answered]:
+    """Answer the questions that the file does not answer yet, and return all their answers in the questions' order.
+
+    `answerer` takes prompts and returns their answers: a text, an `decoding.Answer`, or None where it failed (that
+    question stays open for the next run). `prompts` are what is shown to it; the question as one user turn if not given.
+    Every `chunk` answers are synced to disk before the next are made.
+
+    Raises:
+        CourseError: the file holds answers of another model or to other questions; nothing was answered.
+    """
+    asked = _questions(questions)
+    shown = prompts or [[{"role": "user", "content": question.question}] for question in asked]
+    if len(shown) != len(asked):
+        raise CourseError(f"There are {len(shown)} prompts for {len(asked)} questions; give one each.")
+    model = getattr(answerer, "name", getattr(answerer, "__name__", type(answerer).__name__))
+    file = AnswerFile(path)
+    for question in asked:
+        held = file.answers.get(question.id)
+        if held and (not same_text(held.question, question.question) or (held.model or model) != model):
+            raise CourseError(
+                f"{relative(path)} holds an answer of {held.model or 'an unnamed model'} to {held.question!r:.60} under the "
+                f"id {question.id!r}; name another file for {model}."
+            )
+    waiting = [place for place, question in enumerate(asked) if question.id not in file.answers]
+    with bar(len(waiting), f"answers: {model}", "answer") as progress:
+        for start in range(0, len(waiting), chunk):
+            places = waiting[start : start + chunk]
+            made = answerer([shown[place] for place in places])
+            lines = [
+                _line(asked[place], given, model) for place, given in zip(places, made, strict=True) if given is not None
+            ]
+            file.append([line.row() for line in lines])
+            progress.update(len(places))
+    answered = [file.answers[question.id] for question in asked if question.id in file.answers]
+    if not answered:
+        raise CourseError(f"{model} answered none of {len(asked)} questions; mend that and run again.")
+    if len(answered) < len(asked):
+        print(f"{len(asked) - len(answered)} of {len(asked)} questions were not answered; run again to ask these alone.")
+    return answered
+
+
+def _questions(source: Source | Sequence[Question]) -> list[Question]:
+    if not isinstance(source, str | Path) and all(isinstance(item, Question) for item in source):
+        return list(source)
+    return [
+        Question(_identity(row, place), _text(row, "question", place), _optional(row, "reference", str, place))
+        for place, row in _rows(source)
+    ]
+
+
+def _line(question: Question, given: Answer | str, model: str) -> Answered:
+    line = Answered(question.id, question.question, "", question.reference, model=model)
+    if isinstance(given, str):
+        return replace(line, answer=given)
+    return replace(line, answer=given.text, ended=given.ended, tokens=given.tokens)
+
+
+# --- read ------------------------------------------------------------------------------------
+
+
+def read_answers(source: Source) -> list[Answered]:
+    """Return the answers of a file, or of a list of rows; an empty answer is an answer.
+
+    Raises:
+        CourseError: a row has no id, question or answer, a field is of another type, or an id comes twice.
+    """
+    answers: dict[str, Answered] = {}
+    places: dict[str, str] = {}
+    twice = []
+    for place, row in _rows(source):
+        answered = row if isinstance(row, Answered) else _read(row, place)
+        if answered.id in answers:
+            twice.append((place, answered.id))
+        answers.setdefault(answered.id, answered)
+        places.setdefault(answered.id, place)
+    if twice:
+        place, identity = twice[0]
+        more = f" ({len(twice) - 1} more ids come twice)" if len(twice) > 1 else ""
+        raise CourseError(
+            f"{place}, field id: {identity!r} is the id of {readers.seen_from(place, places[identity])} too{more}; give each "
+            "answer its own."
+        )
+    if not answers:
+        raise CourseError("There are no answers; give at least one.")
+    return list(answers.values())
+
+
+def _rows(source: Source) -> Iterable[tuple[str, dict | Answered]]:
+    if isinstance(source, str | Path):
+        return readers.read(source)
+    return ((f"answer {number}", row) for number, row in enumerate(source, start=1))
+
+
+def _read(row: dict, place: str) -> Answered:
+    return Answered(
+        id=_identity(row, place),
+        question=_text(row, "question", place),
+        answer=_text(row, "answer", place, may_be_empty=("answer",)),
+        reference=_optional(row, "reference", str, place) or None,
+        ended=_optional(row, "ended", bool, place),
+        tokens=_optional(row, "tokens", int, place),
+        model=_optional(row, "model", str, place),
+    )
+
+
+def _identity(row: dict, place: str) -> str:
+    value = row.get("id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(row, "id", place)
+
+
+def _text(row: dict, name: str, place: str, may_be_empty: Sequence[str] = ()) -> str:
+    value = row.get(name)
+    if value is None:
+        raise CourseError(f"{place}, field {name}: missing; an answers file has id, question and answer in every row.")
+    if not isinstance(value, str):
+        raise CourseError(f"{place}, field {name}: holds a {type(value).__name__}, not a text; write a text.")
+    if not value.strip() and name not in may_be_empty:
+        raise CourseError(f"{place}, field {name}: is empty; fill it in.")
+    return value
+
+
+def _optional(row: dict, name: str, kind: type, place: str):
+    value = row.get(name)
+    if value is not None and type(value) is not kind:
+        raise CourseError(
+            f"{place}, field {name}: holds a {type(value).__name__}, not a {kind.__name__}; mend it or leave it out."
+        )
+    return value
+
+
+# --- side by side ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one question."""
+
+    question: Question
+    answer_a: str
+    answer_b: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A question that cannot be compared, and why: only_in_a, only_in_b, different_question, different_reference."""
+
+    id: str
+    question: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two answers files: the pairs of answers to the same questions, and what could not be paired."""
+
+    pairs: list[Pair]
+    left_out: list[LeftOut]
+
+
+def same_text(one: str | None, other: str | None) -> bool:
+    """Return whether two texts are the same but for white space and the Unicode form of Hangul (macOS writes NFD)."""
+    if one is None or other is None:
+        return one == other
+    return one == other or _normal(one) == _normal(other)
+
+
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def side_by_side(source_a: Source, source_b: Source) -> SideBySide:
+    """Put two answers files side by side by id; the reference may stand in either.
+
+    Raises:
+        CourseError: a file is malformed (see `read_answers`), or no question is answered in both.
+    """
+    answers_a = {answered.id: answered for answered in read_answers(source_a)}
+    answers_b = {answered.id: answered for answered in read_answers(source_b)}
+    pairs, left_out = [], []
+    for identity in [*answers_a, *(identity for identity in answers_b if identity not in answers_a)]:
+        a, b = answers_a.get(identity), answers_b.get(identity)
+        reason = _why_not(a, b)
+        if reason:
+            left_out.append(LeftOut(identity, (a or b).question, reason))
+        else:
+            reference = a.reference if a.reference is not None else b.reference
+            pairs.append(Pair(Question(identity, a.question, reference), a.answer, b.answer))
+    if not pairs:
+        name_a, name_b = (_name(source, side) for source, side in ((source_a, "A"), (source_b, "B")))
+        raise CourseError(
+            f"{name_a} and {name_b} answer no question in common ({left_out[0].reason} for id {left_out[0].id!r}, the "
+            "first); compare answers to the same questions under the same ids."
+        )
+    return SideBySide(pairs, left_out)
+
+
+def _why_not(a: Answered | None, b: Answered | None) -> str:
+    if a is None or b is None:
+        return "only_in_b" if a is None else "only_in_a"
+    if not same_text(a.question, b.question):
+        return "different_question"
+    if a.reference is not None and b.reference is not None and not same_text(a.reference, b.reference):
+        return "different_reference"
+    return ""
+
+
+def _name(source: Source, side: str) -> str:
+    return relative(source) if isinstance(source, str | Path) else f"the answers of {side}"

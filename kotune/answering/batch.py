@@ -1,0 +1,284 @@
+"""Answer a file of questions, or one; merge an adapter into a model.
+
+    kotune infer --inference_data test.xlsx --model_path outputs/sft --save_name test
+    kotune infer --prompt "확정일자는 어디에서 받나요?"
+    kotune merge --model_path outputs/dpo --merged_weights_path outputs/merged [--to gguf]
+
+The file is an Excel sheet with Conclusion and SystemPrompt, or any data set of `formats.py`. Each batch of answers is
+written as it is finished, to outputs/inference/NAME.jsonl; a run that was killed goes on from there. NAME.xlsx comes at
+the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from kotune.answering import engines
+from kotune.answering.engines import Engine, EngineChoice
+from kotune.answering.inference_files import AnswerLines, Asked, read_asked, write_workbook
+from kotune.data.registry import locate
+from kotune.data.retrieval import Asked as Retrieved
+from kotune.data.retrieval import Library
+from kotune.models import merging, sources
+from kotune.models.adapters import adapter_hash
+from kotune.models.chat_template import render
+from kotune.models.decoding import RANGES, Decoding
+from kotune.models.machine import Recipe, choose
+from kotune.models.sources import Served
+from kotune.progress import bar
+from kotune.training.run_card import data_hash
+from prompts import Message
+from utils import OUTPUTS, CourseError, relative
+
+FOLDER = OUTPUTS / "inference"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run leaves: the answers in a file, the workbook where one was asked for, and what to tell of them."""
+
+    lines: Path
+    workbook: Path | None
+    answered: int  # in this run
+    kept: int  # from an earlier one
+    cut: int  # at the limit, of all
+    tokens_per_s: float
+
+
+def answer_all(
+    engine: Engine, asked: Sequence[Asked], lines: AnswerLines, shown: Sequence[Retrieved], name: str
+) -> tuple[int, float]:
+    """Answer the rows that the file does not hold yet; return how many, and the tokens a second.
+
+    shown: each row's last turn as the model sees it, with the passages in it.
+
+    Raises:
+        CourseError: a prompt and its reply are longer than the engine's context; nothing was answered.
+    """
+    waiting = [(row, seen) for row, seen in zip(asked, shown, strict=True) if row.id not in lines.rows]
+    prompts = [_rendered(engine, row, seen) for row, seen in waiting]
+    _require_context(engine, [row for row, _ in waiting], prompts)
+    started, tokens = time.perf_counter(), 0
+    with bar(len(waiting), name, "answer") as progress:
+        for batch in engine.answers(prompts):
+            lines.append([_line(*waiting[i], answer, name) for i, answer in batch])
+            tokens += sum(answer.tokens for _, answer in batch)
+            progress.update(len(batch))
+    return len(waiting), tokens / max(time.perf_counter() - started, 1e-9)
+
+
+def _rendered(engine: Engine, row: Asked, shown: Retrieved) -> list[int]:
+    try:
+        return render(engine.tokenizer, _with_last_turn(row.prompt, shown.content)).ids
+    except CourseError as error:
+        raise CourseError(f"{row.place}: {error}") from None
+
+
+def _with_last_turn(prompt: Sequence[Message], content: str) -> list[Message]:
+    return [*prompt[:-1], {**prompt[-1], "content": content}]
+
+
+def _require_context(engine: Engine, rows: Sequence[Asked], prompts: Sequence[Sequence[int]]) -> None:
+    limit = engine.context - engine.decoding.max_tokens
+    long = [(row, len(prompt)) for row, prompt in zip(rows, prompts, strict=True) if len(prompt) > limit]
+    if long:
+        row, tokens = max(long, key=lambda one: one[1])
+        raise CourseError(
+            f"{row.place}: the prompt has {tokens:,} tokens and its reply may take {engine.decoding.max_tokens:,}, more "
+            f"than the context of {engine.context:,} ({len(long)} such rows of {len(rows)}); shorten it, or lower "
+            "--max_tokens."
+        )
+
+
+def _line(row: Asked, shown: Retrieved, answer, model: str) -> dict:
+    line = {"id": row.id, "question": row.question, "answer": answer.text}
+    if row.reference is not None:
+        line["reference"] = row.reference
+    line |= {"ended": answer.ended, "tokens": answer.tokens, "model": model}
+    if shown.sources:
+        line["sources"] = [
+            {"number": s.number, "id": s.id, "title": s.title, "score": round(s.score, 3)} for s in shown.sources
+        ]
+    return line
+
+
+def settings_card(
+    asked: Sequence[Asked], served: Served, choice: EngineChoice, decoding: Decoding, documents: str | None
+) -> dict:
+    """Return what makes two runs the same: the answers of one are not mixed with those of another."""
+    return {
+        "model": served.base,
+        "adapters_sha256": [adapter_hash(adapter) for adapter in served.adapters],
+        "rows_sha256": data_hash([{"id": row.id, "prompt": row.prompt} for row in asked]),
+        "documents_sha256": data_hash([{"text": Path(documents).read_text(encoding="utf-8")}]) if documents else None,
+        "engine": choice.name,
+        **asdict(decoding),
+    }
+
+
+def infer(
+    data: str | Path,
+    served: Served,
+    recipe: Recipe,
+    decoding: Decoding,
+    output: Path,
+    *,
+    choice: EngineChoice | None = None,
+    documents: str | None = None,
+    system_prompt: str | None = None,
+) -> Finished:
+    """Answer a data set with a model; write `output` (.jsonl), and beside it the workbook unless `output` says .jsonl.
+
+    Everything that can be known is checked before the model is loaded.
+
+    Raises:
+        CourseError: the data cannot be read, the output belongs to another run or is the input, a prompt is too long, or the
+            engine cannot do what is asked.
+    """
+    choice = choice or EngineChoice()
+    decoding.require_sound()
+    asked = read_asked(data, system_prompt)
+    lines_path, workbook = _outputs(output, data)
+    library = Library(documents) if documents else None
+    lines = AnswerLines(lines_path, settings_card(asked, served, choice, decoding, documents))
+    kept = sum(row.id in lines.rows for row in asked)
+    answered, speed = 0, 0.0
+    if kept < len(asked):
+        if kept:
+            print(f"{relative(lines_path)}: {kept} of {len(asked)} rows are answered already; going on with the others")
+        shown = [_with_passages(row.prompt[-1]["content"], library) for row in asked]
+        engine = engines.open_engine(choice, served, recipe, decoding)
+        answered, speed = answer_all(engine, asked, lines, shown, served.name)
+    lines.sort([row.id for row in asked])
+    if workbook is not None:
+        for note in write_workbook(workbook, asked, lines.rows):
+            print(note)
+    cut = sum(not lines.rows[row.id]["ended"] for row in asked)
+    return Finished(lines_path, workbook, answered, kept, cut, speed)
+
+
+def _with_passages(question: str, library: Library | None) -> Retrieved:
+    return Retrieved(question, ()) if library is None else library.ask(question)
+
+
+def _outputs(output: Path, data: str | Path) -> tuple[Path, Path | None]:
+    """Return the files of answers and of the workbook; none of them may be the input."""
+    folder = output.parent if output.parent != Path() else FOLDER
+    stem = output.stem if output.suffix in (".jsonl", ".xlsx") else output.name
+    lines, workbook = folder / f"{stem}.jsonl", folder / f"{stem}.xlsx" if output.suffix != ".jsonl" else None
+    source = Path(data).resolve()
+    for path in (lines, workbook):
+        if path is not None and path.resolve() == source:
+            raise CourseError(f"{relative(path)} is the file with the questions; pass another --save_name.")
+    return lines, workbook
+
+
+# --- command line ----------------------------------------------------------------------------
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model_path", help="an adapter's folder, a merged model's, or a hub name (default: the SFT "
+                        "adapter in outputs/, else the shipped one)")  # fmt: skip
+    parser.add_argument("--recipe", help="a recipe's name, instead of the choice by machine")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--inference_data", help="a file, a folder, or a name in data/dataset_info.json")
+    asked.add_argument("--prompt", help="one question; the answer is printed as it is written")
+    _model_options(parser)
+    parser.add_argument("--save_name", default="result", help="NAME: outputs/inference/NAME.jsonl and .xlsx; a path "
+                        "goes where it says, and NAME.jsonl makes no workbook")  # fmt: skip
+    parser.add_argument("--system_prompt", help="for rows without a SystemPrompt, and for --prompt")
+    parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")
+    parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
+    sampling = parser.add_argument_group("sampling (greedy if not given)")
+    for name in (*RANGES, "seed"):
+        kind = int if name == "seed" else type(getattr(Decoding, name))
+        sampling.add_argument(f"--{name}", type=kind)
+    return parser
+
+
+def _merge_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kotune merge", description=merging.__doc__.splitlines()[0])
+    _model_options(parser)
+    parser.add_argument("--merged_weights_path", default=str(OUTPUTS / "merged"), help="the whole model goes here")
+    parser.add_argument("--to", choices=("gguf",), help="also write it for llama.cpp, with its own converter")
+    return parser
+
+
+def _found(model_path: str | None, recipe_name: str | None) -> tuple[Served, Recipe, str]:
+    """Return the model that a path stands for, the recipe that loads it, and why this recipe."""
+    choice = choose(recipe_name)
+    return sources.find(model_path, choice.recipe)[-1], _on_this_gpu(choice.recipe), choice.reason
+
+
+def _on_this_gpu(recipe: Recipe) -> Recipe:
+    """Return the recipe on Apple's GPU where there is one: generation works there, training is left to the CPU."""
+    import torch
+
+    return replace(recipe, device="mps", dtype="float32") if torch.backends.mps.is_available() else recipe
+
+
+def _decoding(chosen: argparse.Namespace, recipe: Recipe) -> Decoding:
+    given = {name: getattr(chosen, name) for name in (*RANGES, "seed") if getattr(chosen, name) is not None}
+    return Decoding(**{"max_tokens": recipe.max_new_tokens, **given})
+
+
+def _answer_one(
+    chosen: argparse.Namespace, served: Served, recipe: Recipe, decoding: Decoding, choice: EngineChoice
+) -> None:
+    seen = _with_passages(chosen.prompt, Library(chosen.documents) if chosen.documents else None)
+    system = [{"role": "system", "content": chosen.system_prompt}] if chosen.system_prompt else []
+    row = Asked("prompt", "--prompt", chosen.prompt, [*system, {"role": "user", "content": chosen.prompt}], None, {})
+    engine = engines.open_engine(choice, served, recipe, decoding)
+    prompt = _rendered(engine, row, seen)
+    _require_context(engine, [row], [prompt])
+    for piece in engine.stream(prompt):
+        print(piece, end="", flush=True)
+    print()
+    for source in seen.sources:
+        print(f"[{source.number}] {source.title}")
+
+
+def _merge(arguments: Sequence[str]) -> None:
+    chosen = _merge_parser().parse_args(arguments)
+    command = merging.converter() if chosen.to else None  # known before the long part
+    served, recipe, _ = _found(chosen.model_path, chosen.recipe)
+    folder, comparison = merging.merge(served, chosen.merged_weights_path, recipe)
+    print(f"{relative(folder)}: {served.name} in 16 bits; beside its adapter, {comparison}")
+    if command is not None:
+        print(f"{relative(merging.to_gguf(folder, command))}: for llama.cpp and Ollama")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer, or merge, from the command line."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["merge"]:
+        _merge(arguments[1:])
+        return
+    chosen = _parser().parse_args(arguments)
+    if chosen.inference_data:
+        locate(chosen.inference_data)  # a mistyped path is said before torch is there
+    choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)
+    served, recipe, reason = _found(chosen.model_path, chosen.recipe)
+    decoding = _decoding(chosen, recipe)
+    if chosen.prompt:
+        _answer_one(chosen, served, recipe, decoding, choice)
+        return
+    print(f"{served.name}: {reason}")
+    finished = infer(
+        chosen.inference_data, served, recipe, decoding, Path(chosen.save_name),
+        choice=choice, documents=chosen.documents, system_prompt=chosen.system_prompt,
+    )  # fmt: skip
+    files = " and ".join(relative(path) for path in (finished.lines, finished.workbook) if path is not None)
+    cut = f"; {finished.cut} were cut at {decoding.max_tokens} tokens" if finished.cut else ""
+    print(f"{files}: {finished.answered} answered now at {finished.tokens_per_s:.0f} tokens/s, {finished.kept} before{cut}")

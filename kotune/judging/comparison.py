@@ -1,0 +1,194 @@
+"""Stage three of judging: what the judgments of two systems come to, and how sure that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from kotune.judging.calibration import Calibration
+from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, Scored, read_judgments
+from kotune.length_control import LengthControlled, length_controlled
+from kotune.stats import Interval, mean_interval, questions_needed, sign_test, wilson, win_rate_interval
+from utils import CourseError
+
+NOT_CALIBRATED = "was not calibrated: how often it is right is not known (calibrate it first)."
+POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+@dataclass(frozen=True)
+class Report:
+    """Wins of A over B.
+
+    n_asked = n_judged + unparsed + failed + left_out; n_answered: questions that both sides answer, with text. unparsed: the
+    judge was asked, and no verdict could be read. win_rate counts a tie as half; interval: 95%, bootstrap over
+    questions. flip_rate: share of the pairs shown to the judge whose verdict changed with the order; each is a tie.
+    first_place: share of decided flips that took whatever stood first, with how many there are. p_value: exact two-sided
+    sign test of wins against losses. questions_needed: to show a difference of this size with 80% power; None where there
+    is none. left_out_ids and problem_ids name what has no verdict, and the answers that were blank; problems counts them.
+    warning: what its calibration says that the judge may not be trusted with; empty where it clears the bar.
+    """
+
+    judge: str
+    n_asked: int
+    n_answered: int
+    n_judged: int
+    unparsed: int
+    failed: int
+    left_out: int
+    wins: int
+    ties: int
+    losses: int
+    win_rate: float
+    interval: Interval
+    p_value: float
+    flips: int
+    flip_rate: float
+    flip_interval: Interval
+    first_place: int
+    first_place_of: int
+    mean_length_a: float
+    mean_length_b: float
+    longer_won: int
+    longer_won_of: int
+    length_controlled: LengthControlled
+    questions_needed: int | None
+    problems: dict[str, int] = field(default_factory=dict)
+    problem_ids: dict[str, list[str]] = field(default_factory=dict)
+    left_out_ids: dict[str, list[str]] = field(default_factory=dict)
+    fingerprint: str = ""
+    served_by: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    warning: str = ""
+
+    def row(self) -> dict:
+        """Return the report as one row for a table or JSON."""
+        return asdict(self)
+
+
+def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration | None = None, seed: int = 0) -> Report:
+    """Count wins, ties and losses of A, with their intervals; `judgments` are those of one judge, or their file.
+
+    Whatever has no verdict is counted by its reason, and is in no rate. `calibration` is that of the same judge.
+
+    Raises:
+        CourseError: there is no verdict at all, or they are of several judges, or the calibration is of another.
+    """
+    lines = read_judgments(judgments)
+    names = sorted({line.judge for line in lines})
+    if len(names) > 1:
+        raise CourseError(f"These judgments are of {len(names)} judges ({', '.join(names)}); report each by itself.")
+    if calibration and lines and (calibration.judge, calibration.fingerprint) != (names[0], lines[0].fingerprint):
+        raise CourseError(
+            f"The calibration is of {calibration.judge} ({calibration.fingerprint}), the judgments are of {names[0]} "
+            f"({lines[0].fingerprint}); calibrate the judge that judged."
+        )
+    judged = [line for line in lines if line.status == JUDGED]
+    if not judged:
+        reasons = Counter(line.problem for line in lines).most_common(1)
+        why = f" (most often: {reasons[0][0]})" if reasons else ""
+        raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
+    winners = Counter(line.winner for line in judged)
+    wins, ties, losses = (winners[winner] for winner in ("a", "tie", "b"))
+    shown = [line for line in judged if line.was_asked]
+    flips = [line for line in shown if line.flipped]
+    # a flip in which neither order said tie took the same place twice
+    placed = [line.verdict_ab == "a" for line in flips if "tie" not in (line.verdict_ab, line.verdict_ba)]
+    lengths = [(len(line.answer_a), len(line.answer_b)) for line in judged]
+    longer = [
+        (a > b) == (line.winner == "a")
+        for line, (a, b) in zip(judged, lengths, strict=True)
+        if line.winner != "tie" and a != b
+    ]
+    compared = [line for line in lines if line.status != LEFT_OUT]
+    problem_ids = _ids_by_problem(compared)
+    return Report(
+        judge=names[0],
+        n_asked=len(lines),
+        n_answered=sum(bool(line.answer_a.strip() and line.answer_b.strip()) for line in compared),
+        n_judged=len(judged),
+        unparsed=sum(line.status == UNPARSED for line in lines),
+        failed=sum(line.status == FAILED for line in lines),
+        left_out=len(lines) - len(compared),
+        wins=wins,
+        ties=ties,
+        losses=losses,
+        win_rate=(wins + ties / 2) / len(judged),
+        interval=win_rate_interval(wins, ties, losses, seed),
+        p_value=sign_test(wins, losses),
+        flips=len(flips),
+        flip_rate=len(flips) / len(shown) if shown else 0.0,
+        flip_interval=wilson(len(flips), len(shown)),
+        first_place=sum(placed),
+        first_place_of=len(placed),
+        mean_length_a=sum(a for a, _ in lengths) / len(lengths),
+        mean_length_b=sum(b for _, b in lengths) / len(lengths),
+        longer_won=sum(longer),
+        longer_won_of=len(longer),
+        length_controlled=length_controlled([POINTS[line.winner] for line in judged], [a - b for a, b in lengths]),
+        questions_needed=questions_needed(wins, ties, losses),
+        problems={problem: len(ids) for problem, ids in problem_ids.items()},
+        problem_ids=problem_ids,
+        left_out_ids=_ids_by_problem([line for line in lines if line.status == LEFT_OUT]),
+        fingerprint=lines[0].fingerprint,
+        served_by=tuple(sorted({line.served_by for line in lines if line.served_by})),
+        prompts=tuple(sorted({line.prompt for line in lines if line.prompt})),
+        warning=calibration.warning if calibration else f"{names[0]} {NOT_CALIBRATED}",
+    )
+
+
+def _ids_by_problem(lines: Sequence[Judgment]) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {}
+    for line in lines:
+        if line.problem:
+            named.setdefault(line.problem, []).append(line.id)
+    return named
+
+
+# --- single scores ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """The scores of one side: how many, how many have none, their mean with its 95% bootstrap interval, and the scores."""
+
+    side: str
+    judge: str
+    n: int
+    without: int
+    mean: float
+    interval: Interval
+    scores: tuple[float, ...] = field(repr=False)
+
+    def row(self) -> dict:
+        """Return the summary as one row for a table or JSON."""
+        return asdict(self)
+
+
+def summarise(side: str, scored: str | Path | Sequence[Scored]) -> ScoreSummary:
+    """Return the summary of one side's scores.
+
+    Raises:
+        CourseError: no answer has a score.
+    """
+    lines = read_judgments(scored, Scored)
+    scores = tuple(line.score for line in lines if line.score is not None)
+    return _summary(side, lines[0].judge if lines else "", scores, len(lines))
+
+
+def _summary(side: str, judge: str, scores: Sequence[float], n: int) -> ScoreSummary:
+    if not scores:
+        raise CourseError(f"None of {n} answers of {side} has a score; look at the judge's raw replies.")
+    interval = mean_interval(scores)
+    return ScoreSummary(side, judge, len(scores), n - len(scores), sum(scores) / len(scores), interval, tuple(scores))
+
+
+def scores_behind(judgments: str | Path | Sequence[Judgment]) -> tuple[ScoreSummary, ScoreSummary] | None:
+    """Return the scores of A and of B that a judge by scores compared; None for a judge that gives none."""
+    lines = [line for line in read_judgments(judgments) if line.status == JUDGED]
+    scored = [line.raw_ab for line in lines if isinstance(line.raw_ab, dict)]
+    if not scored:
+        return None
+    first, second = ([raw[side] for raw in scored] for side in ("first", "second"))
+    return _summary("A", lines[0].judge, first, len(lines)), _summary("B", lines[0].judge, second, len(lines))

@@ -1,0 +1,420 @@
+"""The report card of a comparison: one page of HTML, one PNG, a table for the notebook, and the JSON that holds it all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kotune.agreement import Agreement, agree
+from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
+from kotune.judging.comparison import Report, ScoreSummary
+from kotune.judging.judgments import JUDGED, Judgment
+from kotune.length_control import LengthControlled
+from kotune.stats import Interval
+from utils import CourseError, write_atomic
+
+TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
+MOST_INSTRUCTIVE = 10
+HISTOGRAM_BINS = 10
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A question on which the judge disagreed with itself between orders, or with another judge.
+
+    said: who says which side is better (a, b or tie), and why where it gave a reason.
+    """
+
+    id: str
+    between: str  # "orders" or "judges"
+    opposite: bool
+    question: str
+    reference: str | None
+    answer_a: str
+    answer_b: str
+    said: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """Another judge on the same answers: its report, and how far it agrees with the first.
+
+    calibration: how it was measured; calibration_agreement: how far both agree on the calibration set. None where either
+    was not calibrated.
+    """
+
+    report: Report
+    agreement: Agreement | None
+    calibration: Calibration | None = None
+    calibration_agreement: Agreement | None = None
+
+    def row(self) -> dict:
+        """Return the opinion as one row for JSON."""
+        return asdict(self) | {"calibration": self.calibration.row() if self.calibration else None}
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Scores of A and B in the same bins."""
+
+    edges: tuple[float, ...]
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ReportCard:
+    """All that is to be shown of a comparison."""
+
+    name_a: str
+    name_b: str
+    report: Report
+    calibration: Calibration | None = None
+    scores: tuple[ScoreSummary, ScoreSummary] | None = None
+    seconds: tuple[SecondOpinion, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    disagreements_of: int = 0
+    histogram: Histogram | None = None
+
+    def json(self) -> dict:
+        """Return the card as JSON: the report's own fields at the top level, the rest beside them."""
+        scores = [
+            {name: value for name, value in summary.row().items() if name != "scores"} for summary in self.scores or ()
+        ]
+        return self.report.row() | {
+            "name_a": self.name_a,
+            "name_b": self.name_b,
+            "calibration": self.calibration.row() if self.calibration else None,
+            "scores": scores,
+            "histogram": asdict(self.histogram) if self.histogram else None,
+            "second_judges": [second.row() for second in self.seconds],
+            "disagreements_of": self.disagreements_of,
+            "disagreements": [asdict(one) for one in self.disagreements],
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the judges may not be trusted with, the first judge's before the others'."""
+        reports = (self.report, *(second.report for second in self.seconds))
+        return [report.warning for report in reports if report.warning]
+
+    def table(self):
+        """Return a DataFrame for the notebook: warnings, then a row a measure with its value, 95% interval and n."""
+        import pandas as pd
+
+        warned = [("warning", warning, "", "") for warning in self.warnings]
+        return pd.DataFrame([*warned, *self.lines()], columns=["measure", "value", "95% interval", "n"]).set_index("measure")
+
+    def lines(self) -> list[tuple[str, str, str, str]]:
+        """Return (measure, value, interval, n) in words, as the table and the page show them."""
+        r = self.report
+        lc = r.length_controlled
+        needed = "no difference to show" if r.questions_needed is None else f"{r.questions_needed:,}"
+        rows = [
+            ("asked / answered by both / judged", f"{r.n_asked} / {r.n_answered} / {r.n_judged}", "", f"{r.n_asked}"),
+            ("unparsed / failed / left out", f"{r.unparsed} / {r.failed} / {r.left_out}", "", f"{r.n_asked}"),
+            (f"wins / ties / losses of {self.name_a}", f"{r.wins} / {r.ties} / {r.losses}", "", f"{r.n_judged}"),
+            ("win rate (a tie is half)", _percent(r.win_rate), _interval(r.interval), f"{r.n_judged}"),
+            ("sign test of wins against losses", f"p = {r.p_value:.2g}", "", f"{r.wins + r.losses}"),
+            ("win rate at equal length", _percent(lc.win_rate), _with_note(lc), f"{r.n_judged}"),
+            ("questions that would show it (80% power)", needed, "", ""),
+            ("verdicts that changed with the order", _percent(r.flip_rate), _interval(r.flip_interval), _shown(r)),
+            ("of these, took the first place", f"{r.first_place} of {r.first_place_of}", "", f"{r.first_place_of}"),
+            ("longer answer won", f"{r.longer_won} of {r.longer_won_of}", "", f"{r.longer_won_of}"),
+            ("mean length in characters, A / B", f"{r.mean_length_a:.0f} / {r.mean_length_b:.0f}", "", f"{r.n_judged}"),
+        ]
+        for summary, name in zip(self.scores or (), (self.name_a, self.name_b), strict=False):
+            low, high = summary.interval
+            rows.append((f"mean score of {name}", f"{summary.mean:.2f}", f"{low:.2f} to {high:.2f}", f"{summary.n}"))
+        for second in self.seconds:
+            rows += _second_lines(second)
+        return rows
+
+
+def _with_note(fitted: LengthControlled) -> str:
+    return "; ".join(part for part in (_interval(fitted.interval), fitted.note) if part)
+
+
+def _shown(report: Report) -> str:
+    return f"{report.n_judged - sum(n for name, n in report.problems.items() if name.startswith('empty_'))}"
+
+
+def _second_lines(second: SecondOpinion) -> list[tuple[str, str, str, str]]:
+    other = second.report
+    rows = [(f"win rate by {other.judge}", _percent(other.win_rate), _interval(other.interval), f"{other.n_judged}")]
+    for where, agreed in (("", second.agreement), (", calibration set", second.calibration_agreement)):
+        if agreed:
+            kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.2f}"
+            rows += [
+                (f"  same verdict{where}", _percent(agreed.share), _interval(agreed.share_interval), f"{agreed.n}"),
+                (f"  Cohen's kappa{where}", kappa, _plain(agreed.kappa_interval), f"{agreed.n}"),
+                (f"  Gwet's AC1{where}", f"{agreed.ac1:.2f}", _plain(agreed.ac1_interval), f"{agreed.n}"),
+            ]
+    return rows
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f}%"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:.1f}% to {100 * interval[1]:.1f}%"
+
+
+def _plain(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+# --- made ------------------------------------------------------------------------------------
+
+
+def make_card(
+    name_a: str,
+    name_b: str,
+    report: Report,
+    judgments: Sequence[Judgment],
+    *,
+    calibration: Calibration | None = None,
+    scores: tuple[ScoreSummary, ScoreSummary] | None = None,
+    seconds: Sequence[tuple[Report, Sequence[Judgment]]] = (),
+    second_calibrations: Sequence[Calibration] = (),
+) -> ReportCard:
+    """Return the card of a comparison; `seconds` are the reports and judgments of other judges on the same answers.
+
+    `second_calibrations` are those of the other judges, in any order.
+
+    Raises:
+        CourseError: the calibration is of another judge, or one of the second calibrations is of none of the others.
+    """
+    if calibration and _who(calibration) != _who(report):
+        raise CourseError(f"The calibration is of {calibration.judge}, the report of {report.judge}; give that judge's own.")
+    others = {_who(other) for other, _ in seconds}
+    for one in second_calibrations:
+        if _who(one) not in others:
+            raise CourseError(f"A second calibration is of {one.judge}, which is no second judge; leave it out.")
+    winners = {line.id: line.winner for line in judgments}
+    by_judge = {_who(one): one for one in second_calibrations}
+    opinions = tuple(_second(winners, calibration, other, lines, by_judge.get(_who(other))) for other, lines in seconds)
+    found = disagreements(judgments, [lines for _, lines in seconds])
+    return ReportCard(
+        name_a,
+        name_b,
+        report,
+        calibration,
+        scores,
+        opinions,
+        tuple(found[:MOST_INSTRUCTIVE]),
+        len(found),
+        histogram(*scores) if scores else None,
+    )
+
+
+def _who(measured: Report | Calibration) -> tuple[str, str]:
+    return measured.judge, measured.fingerprint
+
+
+def _second(
+    winners: dict[str, str | None],
+    calibration: Calibration | None,
+    report: Report,
+    judgments: Sequence[Judgment],
+    own: Calibration | None,
+) -> SecondOpinion:
+    agreed = agree(winners, {line.id: line.winner for line in judgments})
+    return SecondOpinion(report, agreed, own, calibration.agreement(own) if calibration and own else None)
+
+
+def disagreements(judgments: Sequence[Judgment], others: Sequence[Sequence[Judgment]] = ()) -> list[Disagreement]:
+    """Return where a judge disagrees with itself between orders, or with other judges, the most instructive first.
+
+    First those that name opposite winners, then those with a tie on one side; among these, answers that differ most in
+    length come first, because length is what misleads judges most often. Each question stands once.
+    """
+    by_id = [{line.id: line for line in lines if line.status == JUDGED} for lines in others]
+    found = []
+    for line in judgments:
+        if line.status != JUDGED:
+            continue
+        second = [lines[line.id] for lines in by_id if line.id in lines]
+        differing = [other for other in second if other.winner != line.winner]
+        if line.flipped:
+            verdicts, between = {line.verdict_ab, line.verdict_ba}, "orders"
+        elif differing:
+            verdicts, between = {line.winner, *(other.winner for other in differing)}, "judges"
+        else:
+            continue
+        said = [
+            (f"{line.judge}, A shown first", line.verdict_ab, _reason(line.raw_ab)),
+            (f"{line.judge}, B shown first", line.verdict_ba, _reason(line.raw_ba)),
+        ]
+        if not line.flipped:
+            said = [(line.judge, line.winner, _reason(line.raw_ab))]
+        said += [(other.judge, other.winner, _reason(other.raw_ab)) for other in second]
+        opposite = {"a", "b"} <= verdicts
+        texts = (line.question, line.reference, line.answer_a, line.answer_b)
+        found.append(Disagreement(line.id, between, opposite, *texts, tuple(said)))
+    return sorted(found, key=lambda one: (not one.opposite, -abs(len(one.answer_a) - len(one.answer_b))))
+
+
+def _reason(raw: str | dict | None) -> str:
+    """Return the reason in a judge's reply, or the scores behind its verdict (first and second, as shown)."""
+    if isinstance(raw, dict):
+        return f"{', '.join(f'{side} {score:.3f}' for side, score in raw.items())} (as shown)"
+    try:
+        said = json.loads(raw or "")
+    except ValueError:
+        return (raw or "").strip()
+    return str(said.get("reason", "")) if isinstance(said, dict) else str(said)
+
+
+def histogram(a: ScoreSummary, b: ScoreSummary) -> Histogram:
+    """Return both sides' scores in the same bins: one a score where all are whole numbers from 1 to 10, else ten."""
+    scores = np.array([*a.scores, *b.scores])
+    if np.all((scores == np.round(scores)) & (scores >= 1) & (scores <= 10)):
+        edges = np.arange(0.5, 11)
+    else:
+        edges = np.histogram_bin_edges(scores, HISTOGRAM_BINS)
+    counts = [tuple(np.histogram(side.scores, edges)[0].tolist()) for side in (a, b)]
+    return Histogram(tuple(edges.tolist()), *counts)
+
+
+# --- HTML ------------------------------------------------------------------------------------
+
+
+def html(card: ReportCard) -> str:
+    """Return the card as one page of HTML that needs nothing else; every text in it is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters["percent"] = _percent
+    page.filters["interval"] = _interval
+    names = {"a": card.name_a, "b": card.name_b, "tie": "무승부 (tie)"}
+    tallest = max([*card.histogram.a, *card.histogram.b, 1]) if card.histogram else 1
+    return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        card=card, r=card.report, lines=card.lines(), names=names, tallest=tallest, bars=(OVERALL_BAR, KIND_BAR)
+    )
+
+
+def write_html(card: ReportCard, path: str | Path) -> Path:
+    """Write the page."""
+    return write_atomic(path, html(card))
+
+
+# --- PNG -------------------------------------------------------------------------------------
+
+
+def write_png(card: ReportCard, path: str | Path) -> Path:
+    """Draw the card as one picture: verdicts, win rates, the judge's calibration and the scores.
+
+    Raises:
+        CourseError: the path is not that of a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    from kotune.korean_font import use_korean_font
+
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise CourseError(f"{path.name} is no name of a PNG; end it in .png.")
+    use_korean_font()
+    figure = Figure(figsize=(10, 7.6), dpi=110, layout="constrained")
+    top, bottom = figure.subplots(2, 2)
+    _draw_verdicts(top[0], card)
+    _draw_rates(top[1], card)
+    _draw_calibration(bottom[0], card)
+    _draw_scores(bottom[1], card)
+    r = card.report
+    title = f"A = {card.name_a},  B = {card.name_b}\n심사자: {r.judge}, n = {r.n_judged} / {r.n_asked}, p = {r.p_value:.2g}"
+    figure.suptitle(_plain_text(title), fontsize=12)
+    if card.warnings:
+        warned = "\n".join(_wrapped(f"주의: {warning}", 120) for warning in card.warnings)
+        figure.supxlabel(_plain_text(warned), fontsize=8.5, color=RED)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+BLUE, ORANGE, GREY, GREEN, RED = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a", "#9b2c2c"
+
+
+def _plain_text(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib reads a pair of them as mathematics
+
+
+def _wrapped(text: str, width: int) -> str:
+    from textwrap import fill
+
+    return fill(text, width)
+
+
+def _draw_verdicts(axes, card: ReportCard) -> None:
+    r = card.report
+    left = 0
+    for count, colour, label in ((r.wins, BLUE, "A 승"), (r.ties, GREY, "무승부"), (r.losses, ORANGE, "B 승")):
+        axes.barh(0, count, left=left, color=colour, label=f"{label} {count}")
+        left += count
+    without = r.n_asked - r.n_judged
+    if without:
+        axes.barh(0, without, left=left, color="white", edgecolor=GREY, hatch="//", label=f"판정 없음 {without}")
+    axes.set(yticks=[], ylim=(-0.8, 1.2), title="판정 (두 순서가 같을 때만 승)", xlabel="질문")
+    axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False)
+
+
+def _draw_rates(axes, card: ReportCard) -> None:
+    r = card.report
+    rates = [("승률 (무승부 = 0.5)", r.win_rate, r.interval)]
+    if r.length_controlled.win_rate is not None:
+        guess = " (추정)" if r.length_controlled.note else ""
+        rates.append((f"길이를 맞춘 승률{guess}", r.length_controlled.win_rate, r.length_controlled.interval))
+    rates += [(second.report.judge, second.report.win_rate, second.report.interval) for second in card.seconds]
+    rates.append(("순서에 따라 바뀐 비율", r.flip_rate, r.flip_interval))
+    _draw_intervals(axes, rates, BLUE)
+    axes.axvline(0.5, color=GREY, linestyle="--")
+    axes.set_title("비율과 95% 구간")
+
+
+def _draw_intervals(axes, rates: Sequence[tuple[str, float, Interval]], colour: str | Sequence[str]) -> None:
+    colours = [colour] * len(rates) if isinstance(colour, str) else colour
+    for place, ((_, value, (low, high)), one) in enumerate(zip(rates, colours, strict=True)):
+        axes.plot([low, high], [place, place], color=one, linewidth=2.5)
+        axes.plot(value, place, "o", color=one)
+    axes.set_yticks(range(len(rates)), [_plain_text(name) for name, _, _ in rates], fontsize=8)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(rates) - 0.4, -0.6))
+
+
+def _draw_calibration(axes, card: ReportCard) -> None:
+    axes.set_title("심사자 검증: 정답을 아는 쌍에서의 정확도")
+    if card.calibration is None:
+        _draw_absence(axes, "검증하지 않음 (not calibrated)")
+        return
+    c = card.calibration
+    rates = [(f"{k.kind} (n={k.n})", k.accuracy, k.interval) for k in c.kinds]
+    colours = [GREEN if kind.passes else RED for kind in c.kinds]
+    rates.append((f"전체 (n={c.n})", c.accuracy, c.interval))
+    _draw_intervals(axes, rates, [*colours, GREEN if c.interval[0] >= OVERALL_BAR else RED])
+    axes.axvline(KIND_BAR, color=GREY, linestyle="--")
+
+
+def _draw_scores(axes, card: ReportCard) -> None:
+    axes.set_title("점수 분포")
+    if card.histogram is None:
+        _draw_absence(axes, "점수 없음 (no scores)")
+        return
+    edges = np.array(card.histogram.edges)
+    widths = np.diff(edges)
+    for counts, shift, colour, name in (
+        (card.histogram.a, 0.0, BLUE, f"A = {card.name_a}"),
+        (card.histogram.b, 0.4, ORANGE, f"B = {card.name_b}"),
+    ):
+        axes.bar(edges[:-1] + (0.3 + shift) * widths, counts, width=0.4 * widths, color=colour, label=_plain_text(name))
+    axes.set(xlabel=f"점수: {card.scores[0].judge}", ylabel="답변")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _draw_absence(axes, said: str) -> None:
+    axes.text(0.5, 0.5, said, ha="center", va="center", color=GREY, transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])

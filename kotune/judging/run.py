@@ -1,0 +1,190 @@
+"""Judge answers, and know how far to trust the judge. Three stages with JSONL between them, each resumable:
+
+    judging.answer(answerer, questions, "a.jsonl")                        answers
+    lines = judging.compare(judge, "a.jsonl", "b.jsonl", "judgments.jsonl")    judgments, in both orders
+    judging.report(lines, judging.calibrate(judge))                       the report, with intervals
+
+From the command line, for two answers files (`id`, `question`, `answer` and, where known, `reference`):
+
+    kotune judge --answers_a a.jsonl --answers_b b.jsonl --judge reference --out report.json --calibrate
+    kotune judge ... --judge reward --reward_model outputs/reward --sft outputs/sft
+    kotune judge ... --judge openai:gpt-4o-mini --budget_usd 0.5 --second_judge reference --html report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from kotune.agreement import Agreement, agree
+from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
+from kotune.judging.calibration import CALIBRATION, Calibration, calibrate, list_probe, load_calibration
+from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
+from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, Shown, Single, load_reward_judge
+from kotune.judging.judgments import Judgment, Scored, compare, read_judgments, score
+from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
+from kotune.teacher.client import connect, has_real_teacher
+from utils import OUTPUTS, CourseError, relative, write_json
+
+__all__ = [
+    "Agreement", "Answered", "Calibration", "Judge", "Judgment", "LLMJudge", "LocalModel", "Question", "ReferenceJudge",
+    "Report", "ReportCard", "RewardJudge", "ScoreSummary", "Scored", "TeacherModel", "agree", "answer", "calibrate",
+    "compare", "load_judge", "load_reward_judge", "make_card", "read_answers", "read_judgments", "report", "score",
+    "scores_behind", "summarise", "write_html", "write_png",
+]  # fmt: skip
+
+JUDGES = "reference, reward or openai:MODEL"
+
+
+def load_judge(
+    name: str,
+    *,
+    reward_model: str | Path = OUTPUTS / "reward",
+    sft: str | Path = OUTPUTS / "sft",
+    journal: str | Path = OUTPUTS / "eval" / "judge_journal.jsonl",
+    budget_usd: float | None = None,
+) -> Judge:
+    """Return a judge by name: reference, reward, or openai:MODEL (any OpenAI-compatible endpoint that the settings name).
+
+    Raises:
+        CourseError: the name is unknown, the reward model cannot be loaded, or no endpoint is set.
+    """
+    kind, _, model = name.partition(":")
+    if name == "reference":
+        return ReferenceJudge()
+    if name == "reward":
+        from kotune.models.machine import choose
+
+        return load_reward_judge(reward_model, sft, choose().recipe)
+    if kind == "openai" and model.strip():
+        if not has_real_teacher():
+            raise CourseError(
+                f"The judge {name} needs an endpoint: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server, or take "
+                "the judge reference, which needs none."
+            )
+        return LLMJudge(connect(model.strip(), journal=journal, budget_usd=budget_usd))
+    raise CourseError(f"The judge {name!r} is unknown; choose {JUDGES}.")
+
+
+# --- command line ----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kotune judge", description="Compare two answers files, in both orders.")
+    parser.add_argument("--answers_a", required=True, metavar="FILE", help="JSONL with id, question, answer, reference")
+    parser.add_argument("--answers_b", required=True, metavar="FILE")
+    parser.add_argument("--judge", required=True, help=JUDGES)
+    parser.add_argument("--out", required=True, metavar="JSON", help="where the report goes")
+    parser.add_argument("--name_a", help="what A is called; its file's name if not given")
+    parser.add_argument("--name_b")
+    parser.add_argument("--judgments", metavar="JSONL", help="where judgments are kept; beside the report if not given")
+    parser.add_argument("--calibrate", action="store_true", help="measure the judges first on pairs of known verdict")
+    parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
+    parser.add_argument("--second_judge", action="append", default=[], metavar="JUDGE", help="another, to compare with")
+    parser.add_argument("--scores", action="store_true", help="score every answer by itself too (an LLM is asked once more)")
+    parser.add_argument("--html", metavar="FILE", help="the report card as one page")
+    parser.add_argument("--png", metavar="FILE", help="the report card as one picture")
+    parser.add_argument("--reward_model", default=OUTPUTS / "reward", metavar="FOLDER", help="for the judge reward")
+    parser.add_argument("--sft", default=OUTPUTS / "sft", metavar="FOLDER", help="the adapter that it was trained on top of")
+    parser.add_argument("--journal", default=OUTPUTS / "eval" / "judge_journal.jsonl", metavar="JSONL", help="paid replies")
+    parser.add_argument("--budget_usd", type=float, help="the most that this journal may ever cost")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    return parser
+
+
+def _beside(out: Path, judge: Judge, what: str) -> Path:
+    """Return the file of a judge's verdicts beside the report: each judge has its own."""
+    return out.with_name(f"{out.stem}.{re.sub(r'[^0-9A-Za-z.-]+', '_', judge.name).strip('_')}.{what}.jsonl")
+
+
+def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
+    """Print what an LLM will cost over all that it is going to be asked, before the first request."""
+    if not isinstance(judge, LLMJudge):
+        return
+    paired = side_by_side(chosen.answers_a, chosen.answers_b)
+    pairs = list(paired.pairs)
+    if chosen.calibrate:
+        labelled = load_calibration(chosen.calibration)
+        pairs += [one.pair for one in [*labelled, *list_probe(labelled)]]
+    full = [pair for pair in pairs if pair.answer_a.strip() and pair.answer_b.strip()]
+    shown = [Shown(pair.question, *sides) for pair in full for sides in
+             ((pair.answer_a, pair.answer_b), (pair.answer_b, pair.answer_a))]  # fmt: skip
+    singles = []
+    if chosen.scores:
+        given = [*read_answers(chosen.answers_a), *read_answers(chosen.answers_b)]
+        singles = [Single(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
+    print(f"--- {judge.name}: what it will cost ---")
+    for estimate in judge.estimate(shown, singles):
+        print(estimate)
+
+
+def _judge_once(
+    judge: Judge, chosen: argparse.Namespace, judgments: Path
+) -> tuple[Report, list[Judgment], Calibration | None]:
+    _print_price(judge, chosen)
+    calibration = None
+    if chosen.calibrate:
+        calibration = calibrate(judge, chosen.calibration, _beside(Path(chosen.out), judge, "calibration"))
+    lines = compare(judge, chosen.answers_a, chosen.answers_b, judgments)
+    return report(lines, calibration, chosen.seed), lines, calibration
+
+
+def _scores(judge: Judge, chosen: argparse.Namespace, lines: Sequence[Judgment]) -> tuple[ScoreSummary, ScoreSummary] | None:
+    if not chosen.scores:
+        return scores_behind(lines)
+    sides = (("A", chosen.answers_a), ("B", chosen.answers_b))
+    a, b = (
+        summarise(side, score(judge, answers, _beside(Path(chosen.out), judge, f"scores_{side.lower()}")))
+        for side, answers in sides
+    )
+    return a, b
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare two answers files and write the report."""
+    chosen = _parser().parse_args(arguments)
+    out = Path(chosen.out)
+    for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
+        if given and Path(given).suffix.lower() != ending:
+            raise CourseError(f"{given} does not end in {ending}; name the file so.")
+    side_by_side(chosen.answers_a, chosen.answers_b)  # what is wrong with them is said before a judge is loaded
+    if chosen.calibrate:
+        load_calibration(chosen.calibration)
+    options = {"reward_model": chosen.reward_model, "sft": chosen.sft, "journal": chosen.journal}
+    judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
+    if len({judge.name for judge in judges}) < len(judges):
+        raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
+    judgments = Path(chosen.judgments) if chosen.judgments else _beside(out, judges[0], "judgments")
+    first, lines, calibration = _judge_once(judges[0], chosen, judgments)
+    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments")) for judge in judges[1:]]
+    card = make_card(
+        chosen.name_a or Path(chosen.answers_a).stem,
+        chosen.name_b or Path(chosen.answers_b).stem,
+        first,
+        lines,
+        calibration=calibration,
+        scores=_scores(judges[0], chosen, lines),
+        seconds=[(one, judgments) for one, judgments, _ in seconds],
+        second_calibrations=[own for _, _, own in seconds if own],
+    )
+    written = [write_json(out, card.json())]
+    if chosen.html:
+        written.append(write_html(card, chosen.html))
+    if chosen.png:
+        written.append(write_png(card, chosen.png))
+    print("\n".join(summary(card)))
+    print(f"written: {', '.join(map(relative, [judgments, *written]))}")
+
+
+def summary(card: ReportCard) -> list[str]:
+    """Return the report in lines of text, with what cannot be trusted about it first."""
+    warnings = [f"warning: {warning}" for warning in card.warnings]
+    lines = [(measure, f"{value}  [{interval}]" if interval else value) for measure, value, interval, _ in card.lines()]
+    named = [
+        *((f"left out, {reason}", ids) for reason, ids in card.report.left_out_ids.items()),
+        *card.report.problem_ids.items(),
+    ]
+    ids = [f"{reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})" for reason, ids in named]
+    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *ids]

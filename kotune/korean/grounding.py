@@ -1,0 +1,81 @@
+"""Whether a text keeps to its source: numbers whose value the source does not have, and quotations that are none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
+_LIST_NUMBER = re.compile(r"(?m:^)\s*\d{1,3}[.)](?=\s)|(?<=\s)(?<!\()\d{1,2}\)(?=\s)")
+_BRACKETS = re.compile(r"\([^()\n]*\)")
+_SEPARATE = re.compile(r",(?!\d{3}(?!\d))")  # 3,5 is two numbers, 3,500 one
+_FIGURE, _UNIT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?", "[십백천]?[만억조]|[백천]"
+_IN_UNITS = re.compile(rf"({_FIGURE}) ?({_UNIT})")
+_AMOUNT = re.compile(rf"(?:{_FIGURE} ?(?:{_UNIT}) ?)+(?:{_FIGURE})?")
+_TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조": 10**12}
+QUOTATION = re.compile(r"[“‘\"']([^“”‘’\"']+)[”’\"']")
+
+
+def numbers(text: str) -> Iterator[re.Match]:
+    """Yield the numbers of a text with their places, but for those that count the points of a list."""
+    bracketed = [match.span() for match in _BRACKETS.finditer(text)]
+    counted = [match.span() for match in _LIST_NUMBER.finditer(text) if not _within(match, bracketed)]
+    for match in NUMBER.finditer(text):
+        if not _within(match, counted):
+            yield match
+
+
+def unsupported(text: str, source: str) -> Iterator[re.Match]:
+    """Yield the numbers of a text whose value the source does not have: 3억 5,000만, 35,000만 and 350,000,000 are one."""
+    known = _known_values(source)
+    same = [match.span() for match in _AMOUNT.finditer(text) if _amount(match[0]) in known]
+    for match in numbers(text):
+        if not known.issuperset(_values(match[0])) and not _within(match, same):
+            yield match
+
+
+def unsupported_numbers(text: str, source: str) -> list[str]:
+    """Return the numbers of a text whose value the source does not have, in order, as `unsupported` finds them."""
+    return [match[0] for match in unsupported(text, source)]
+
+
+def _values(number: str) -> list[Decimal]:
+    """Return the numbers that digits with points and commas stand for: 3.50 is 3.5, and 2024.03.05 a date of three."""
+    parts = number.split(".") if number.count(".") > 1 else [number]
+    return [Decimal(one.replace(",", "")) for part in parts for one in _SEPARATE.split(part)]
+
+
+def _amount(text: str) -> Decimal:
+    """Return an amount in 만, 억 and 조 as one number: 3억 5,000만 is 350000000."""
+    total, rest = Decimal(0), text
+    for match in _IN_UNITS.finditer(text):
+        factor = 1
+        for unit in match[2]:
+            factor *= _TENS[unit]
+        total += Decimal(match[1].replace(",", "")) * factor
+        rest = text[match.end() :]
+    return total + Decimal(rest.strip().replace(",", "") or 0)
+
+
+def _known_values(text: str) -> set[Decimal]:
+    known = {value for number in NUMBER.findall(text) for value in _values(number)}
+    return known | {_amount(match[0]) for match in _AMOUNT.finditer(text)}
+
+
+def _within(match: re.Match, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= match.start() and match.end() <= end for start, end in spans)
+
+
+def quotations(text: str, source: str, minimum: int = 6) -> list[str]:
+    """Return the quoted parts of a text, of at least `minimum` characters, that stand word for word in the source."""
+    return [quoted for quoted in QUOTATION.findall(text) if len(quoted) >= minimum and quoted in source]
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a Korean text: up to a final mark, or to the end of its line."""
+    for line in text.splitlines():
+        for sentence in re.split(r"(?<=[.!?])\s+", line.strip()):
+            if sentence:
+                yield sentence

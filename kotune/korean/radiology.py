@@ -1,0 +1,280 @@
+"""Read the positive findings of a radiology report back from its text: finding, side, site, size and change.
+
+`facts_in` works sentence by sentence, with fixed patterns and no model, on both sections of a report: on the Findings,
+and on the Conclusion with its abbreviations (RUL, Rt., GB, GGO, S6, R/O). It needs nothing but the text, so that it can
+score a report that a model wrote: the facts of the conclusion that are missing were dropped, facts beyond them were
+invented, and a fact that differs in one field was changed.
+
+How a text is read:
+- A finding counts unless the text denies it ("No pleural effusion", "Pneumothorax is not seen").
+- A suspected finding ("R/O pneumonia", "suggestive of meningioma") counts as stated.
+- A diagnosis is read as what is seen: pneumonia as consolidation, mucosal thickening of a sinus as sinusitis.
+- A finding that sits in one organ only has that organ as its site, whether the text names it or not.
+- The size is the largest measure beside the finding; the change is None where no comparison is made.
+- Degree ("mild", "small", "patchy") is not read.
+- A cyst, stone or nodule takes its organ from its own sentence, which should speak of one organ alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A positive finding with its side (right, left, bilateral or None), site, size and change since the last study."""
+
+    finding: str
+    side: str | None
+    site: str
+    size_mm: float | None = None
+    change: str | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """A pattern that names a finding, the organ it sits in, and a pattern that its sentence must hold as well."""
+
+    finding: str
+    pattern: str
+    organ: str
+    context: str = ""
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A place in a sentence where a finding is named."""
+
+    start: int
+    end: int
+    term: Term
+
+
+_LIVER = r"\bliver\b|\bhepatic\b|\bS[1-8]\b"
+_GALLBLADDER = r"\bgallbladder\b|\bGB\b|\bgallstone|\bcholelith"
+_KIDNEY = r"\bkidneys?\b|\brenal\b"
+_URETER = r"\bureter|\bUVJ\b"
+
+# The specific names come first: what one term has taken, no later one sees.
+TERMS = (
+    Term("ground-glass nodule", r"ground[- ]glass nodules?|\bGGNs?\b", "lung"),
+    Term("ground-glass opacity", r"ground[- ]glass opacit(?:y|ies)|\bGGOs?\b", "lung"),
+    Term("calcified granuloma", r"calcified (?:granuloma|nodule)s?|\bgranulomas?\b", "lung"),
+    Term("adrenal nodule", r"\bnodules?\b", "adrenal gland", r"\badrenal\b"),
+    Term("nodule", r"\bnodules?\b|\bnodular opacit(?:y|ies)\b", "lung"),
+    Term("consolidation", r"\bconsolidations?\b|\bpneumonia\b", "lung"),
+    Term("atelectasis", r"\batelecta(?:sis|tic change)\b", "lung"),
+    Term("bronchiectasis", r"\bbronchiecta(?:sis|tic changes?)\b", "lung"),
+    Term("emphysema", r"\bemphysema(?:tous changes?)?\b", "lung"),
+    Term("pleural effusion", r"\bpleural effusions?\b", "pleural space"),
+    Term("pericardial effusion", r"\bpericardial effusions?\b", "pericardium"),
+    Term("pneumothorax", r"\bpneumothora(?:x|ces)\b", "pleural space"),
+    Term("apical pleural thickening", r"\bpleural thickening\b", "lung apex"),
+    Term(
+        "cardiomegaly",
+        r"\bcardiomegaly\b|\b(?:heart|cardiac silhouette) (?:is|appears) (?:\w+ly )?enlarged\b"
+        r"|\benlargement of (?:the )?(?:heart|cardiac silhouette)\b",
+        "heart",
+    ),
+    Term("aortic calcification", r"\bcalcifi(?:cations?|ed)\b", "aortic arch", r"\baort"),
+    Term("coronary artery calcification", r"\bcalcifi(?:cations?|ed)\b", "coronary artery", r"\bcoronary\b"),
+    Term("rib fracture", r"\bfractures?\b", "rib"),
+    Term("fatty liver", r"\bfatty (?:liver|infiltration|change)\b|\bsteatosis\b", "liver"),
+    Term("hepatic hemangioma", r"\bhemangiomas?\b", "liver"),
+    Term("retention cyst", r"\bretention cysts?\b", "paranasal sinus"),
+    Term("arachnoid cyst", r"\barachnoid cysts?\b", "brain"),
+    Term("hepatic cyst", r"\bcyst(?:s|ic lesions?)?\b", "liver", _LIVER),
+    Term("pancreatic cyst", r"\bcyst(?:s|ic lesions?)?\b", "pancreas", r"\bpancrea"),
+    Term("renal cyst", r"\bcyst(?:s|ic lesions?)?\b", "kidney", _KIDNEY),
+    Term("gallstone", r"\bgallstones?\b|\bcholelithiasis\b|\bstones?\b|\bcalcul(?:us|i)\b", "gallbladder", _GALLBLADDER),
+    Term("ureter stone", r"\bstones?\b|\bcalcul(?:us|i)\b", "ureter", _URETER),
+    Term("renal stone", r"\bstones?\b|\bcalcul(?:us|i)\b", "kidney", _KIDNEY),
+    Term("gallbladder polyp", r"\bpolyp(?:s|oid lesions?)?\b", "gallbladder", _GALLBLADDER),
+    Term("hydronephrosis", r"\bhydronephrosis\b", "kidney"),
+    Term(
+        "splenomegaly",
+        r"\bsplenomegaly\b|\bspleen (?:is|appears) (?:\w+ly )?enlarged\b|\benlargement of (?:the )?spleen\b",
+        "spleen",
+    ),
+    Term("colonic diverticulosis", r"\bdiverticul(?:osis|a|um)\b", "colon"),
+    Term("white matter change", r"\bsmall vessel\b|\bT2/FLAIR (?:hyperintensit|high signal)", "white matter"),
+    Term("lacunar infarct", r"\blacunar infarct(?:s|ions?)?\b|\blacunes?\b", "brain"),
+    Term("microbleed", r"\bmicrobleeds?\b|\bmicrohemorrhages?\b", "brain"),
+    Term("encephalomalacia", r"\bencephalomalaci(?:a|c changes?)\b", "brain"),
+    Term("meningioma", r"\bmeningiomas?\b", "brain"),
+    Term("brain atrophy", r"\batrophy\b|\bvolume loss\b", "brain"),
+    Term("sinusitis", r"\bsinusitis\b|\bmucosal thickening\b", "paranasal sinus"),
+    Term("mastoid effusion", r"\bmastoid effusions?\b|\bfluid\b", "mastoid", r"\bmastoid\b"),
+)
+
+_SEGMENT = r"(\w+(?: basal)?) segment"
+_BRAIN_SITE = (
+    r"\b(basal ganglia|thalamus|corona radiata|centrum semiovale|pons|cerebellar hemisphere|sphenoid wing"
+    r"|(?:frontal|parietal|temporal|occipital) (?:lobe|convexity)|(?:middle|posterior) cranial fossa)"
+)
+# Parts of each organ: the first pattern that fits names the site; where none fits, the organ itself is the site.
+SITES = {
+    "lung": (
+        (r"\blingula", "lingular segment of upper lobe"),
+        (rf"\b{_SEGMENT} of (upper|middle|lower) lobe", r"\1 segment of \2 lobe"),
+        (rf"\b(upper|middle|lower) lobe,? {_SEGMENT}", r"\2 segment of \1 lobe"),
+        (r"\b(upper|middle|lower) lobe", r"\1 lobe"),
+        (r"\b(upper|middle|lower) lung (?:zone|field)", r"\1 lung zone"),
+    ),
+    "rib": ((r"\b(\d+(?:st|nd|rd|th)) rib", r"\1 rib"),),
+    "liver": (
+        (r"\b(?:segment |S)([1-8])\b", r"segment \1 of liver"),
+        (r"\bhepatic lobe|\blobe of liver", "hepatic lobe"),
+    ),
+    "gallbladder": (
+        (r"\b(neck|body|fundus) of (?:gallbladder|GB)", r"\1 of gallbladder"),
+        (r"\b(?:gallbladder|GB) (neck|body|fundus)", r"\1 of gallbladder"),
+    ),
+    "kidney": ((r"\b(upper pole|mid portion|lower pole)", r"\1 of kidney"),),
+    "ureter": (
+        (r"\b(proximal|mid|distal) ureter", r"\1 ureter"),
+        (r"\bureterovesical junction|\bUVJ\b", "ureterovesical junction"),
+    ),
+    "pancreas": (
+        (r"\b(head|body|tail) of pancreas", r"\1 of pancreas"),
+        (r"\bpancreas (head|body|tail)", r"\1 of pancreas"),
+    ),
+    "colon": ((r"\b(cecum|(?:ascending|transverse|descending|sigmoid) colon)", r"\1"),),
+    "white matter": ((r"\b(periventricular(?: and deep)? white matter)", r"\1"),),
+    "paranasal sinus": ((r"\b(maxillary|ethmoid|sphenoid|frontal) sinus", r"\1 sinus"),),
+    "brain": ((_BRAIN_SITE, r"\1"),),
+}
+
+CHANGES = (
+    (
+        "unchanged",
+        r"\b(?:no|without|not) (?:significant(?:ly)? |definite |interval )*change[ds]?\b|\bunchanged\b|\bstable\b",
+    ),
+    ("new", r"\bnew(?:ly)?\b|\bnot seen on (?:the )?(?:prior|previous)\b"),
+    (
+        "increased",
+        r"\binterval (?:increase|progression)\b|\bincreased (?:in (?:size|extent|amount|degree)|since|compared)\b"
+        r"|\bincreased(?=\s*(?:[,.;)]|$))",
+    ),
+    (
+        "decreased",
+        r"\binterval (?:decrease|improvement)\b|\bdecreased (?:in (?:size|extent|amount|degree)|since|compared)\b"
+        r"|\bdecreased(?=\s*(?:[,.;)]|$))",
+    ),
+)
+
+_DENIED_AFTER = re.compile(r"\b(?:no|without|negative for|free of|absence of|neither|nor)\b", re.IGNORECASE)
+_DENIED_BEFORE = re.compile(
+    r"\bnot (?:seen|identified|evident|present|observed|noted|detected|visible|visualized)\b|\babsent\b", re.IGNORECASE
+)
+_TURN = re.compile(r";|\b(?:but|however|except|other than)\b", re.IGNORECASE)  # a denial does not reach beyond it
+_CONNECTOR = re.compile(r"[,;]|\b(?:and|with|as well as)\b", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:\s*[x×]\s*\d+(?:\.\d+)?)*)[\s-]*(mm|cm)\b", re.IGNORECASE)
+_SIDE = re.compile(r"\b(right|left|bilateral|both)\b", re.IGNORECASE)
+_SIDE_OR_ARTICLE = re.compile(r"\b(?:the|right|left|bilateral|both)\s+", re.IGNORECASE)
+_ABBREVIATED_PART = re.compile(r"\b([RL])([UML])L(F?)\b")
+_SIDES = {"R": "right", "L": "left"}
+_LEVELS = {"U": "upper", "M": "middle", "L": "lower"}
+
+
+def facts_in(text: str) -> set[Fact]:
+    """Return the positive facts that a report's Findings or Conclusion states."""
+    return {fact for sentence in _sentences(text) for fact in _facts_of(sentence)}
+
+
+def _sentences(text: str) -> list[str]:
+    """Split a text at line ends and full stops, with list numbers dropped and sides and lobes written out."""
+    text = re.sub(r"(?m)^\s*\d+[.)]\s+", "", text)
+    text = re.sub(r"\b[Rr]t\b\.?", "right", re.sub(r"\b[Ll]t\b\.?", "left", text))
+    text = _ABBREVIATED_PART.sub(_written_out, text)
+    return [sentence for sentence in re.split(r"(?<=[.!?])\s+|\n+", text) if sentence.strip()]
+
+
+def _written_out(match: re.Match) -> str:
+    """Return "right upper lobe" for RUL, and "right upper lung field" for RULF."""
+    side, level, field = match.groups()
+    return f"{_SIDES[side]} {_LEVELS[level]} {'lung field' if field else 'lobe'}"
+
+
+def _facts_of(sentence: str) -> set[Fact]:
+    """Return the facts of one sentence, each read from the part of the sentence that speaks of it."""
+    stated = [mention for mention in _mentions(sentence) if not _is_denied(sentence, mention)]
+    cuts = [cut for one, other in pairwise(stated) if (cut := _cut_between(sentence, one, other)) is not None]
+    parts = pairwise([0, *cuts, len(sentence)])
+    return {_read(sentence[start:end], m.term) for start, end in parts for m in stated if start <= m.start < end}
+
+
+def _mentions(sentence: str) -> list[Mention]:
+    """Return the findings that a sentence names, in their order; each stretch of text belongs to one term."""
+    found, free = [], sentence
+    for term in TERMS:
+        if re.search(term.context, sentence, re.IGNORECASE):
+            pattern = re.compile(term.pattern, re.IGNORECASE)
+            found += [Mention(match.start(), match.end(), term) for match in pattern.finditer(free)]
+            free = pattern.sub(lambda match: "#" * len(match[0]), free)
+    return sorted(found, key=lambda mention: mention.start)
+
+
+def _is_denied(sentence: str, mention: Mention) -> bool:
+    """Return whether a denial before or after a finding reaches it; "no change" denies nothing."""
+    for _, pattern in CHANGES:
+        sentence = re.sub(pattern, lambda match: "#" * len(match[0]), sentence, flags=re.IGNORECASE)
+    before = _TURN.split(sentence[: mention.start])[-1]
+    after = _TURN.split(sentence[mention.end :])[0]
+    return bool(_DENIED_AFTER.search(before) or _DENIED_BEFORE.search(after))
+
+
+def _cut_between(sentence: str, one: Mention, other: Mention) -> int | None:
+    """Return where the statement of the second finding begins, or None where both belong to one statement."""
+    connectors = list(_CONNECTOR.finditer(sentence, one.end, other.start))
+    if not connectors:
+        return None
+    cut = connectors[-1].start()
+    named_again = one.term.finding == other.term.finding  # "consolidation in the RLL, R/O pneumonia"
+    if named_again and not (_has_place(sentence[:cut], one.term) and _has_place(sentence[cut:], other.term)):
+        return None
+    return cut
+
+
+def _has_place(part: str, term: Term) -> bool:
+    return _side(part) is not None or _site(part, term) != term.organ
+
+
+def _read(part: str, term: Term) -> Fact:
+    """Return the fact that a part of a sentence states about a finding."""
+    return Fact(term.finding, _side(part), _site(part, term), _size_mm(part), _change(part))
+
+
+def _side(part: str) -> str | None:
+    """Return the side that is named; both sides, together or one by one, are bilateral."""
+    named = {side.lower() for side in _SIDE.findall(part)}
+    if named & {"bilateral", "both"} or {"right", "left"} <= named:
+        return "bilateral"
+    return next(iter(named), None)
+
+
+def _site(part: str, term: Term) -> str:
+    """Return the part of the term's organ that is named, or the organ."""
+    plain = _SIDE_OR_ARTICLE.sub("", part)
+    for pattern, site in SITES.get(term.organ, ()):
+        match = re.search(pattern, plain, re.IGNORECASE)
+        if match:
+            return match.expand(site).lower()
+    return term.organ
+
+
+def _size_mm(part: str) -> float | None:
+    """Return the largest measure in millimetres, or None."""
+    sizes = [
+        float(number) * (10 if unit.lower() == "cm" else 1)
+        for numbers, unit in _SIZE.findall(part)
+        for number in re.split(r"\s*[x×]\s*", numbers)
+    ]
+    return round(max(sizes), 1) if sizes else None
+
+
+def _change(part: str) -> str | None:
+    """Return the change since the last study that is named first in CHANGES, or None."""
+    return next((change for change, pattern in CHANGES if re.search(pattern, part, re.IGNORECASE)), None)

@@ -1,0 +1,157 @@
+"""Deterministic checks of replies to the 23 tasks: bullets that are bullets, answers that stand in the passage.
+
+Each check returns sentences that say what is wrong; none means that the reply keeps to its task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+
+from kotune.korean.grounding import quotations, sentences, unsupported_numbers
+from kotune.korean.tasks import TASKS, Task
+from prompts import ChoiceReply, KeywordReply, TextReply, YesNoReply
+from similarity import rouge_l
+
+SENTENCE_END = re.compile(r"(다|요|죠|까|니다|습니다)[.!?]?$")
+LIST_MARK = re.compile(r"^\s*([-•*·▪○●]|\d+[.)])\s")
+TITLE_LENGTH, PARAPHRASE_F1, SUMMARY_SHARE = 30, 0.7, 1 / 3
+
+
+def check_reply(task_id: str, context: str, reply: BaseModel) -> list[str]:
+    """Return what is wrong with a reply to a task on a context; an empty list where nothing is."""
+    task = TASKS[task_id]
+    wrong = [*_check_style(task, reply), *_check_numbers(task, context, reply)]
+    for check in _CHECKS.get(task_id[4:6], ()):
+        wrong += check(task, context, reply)
+    return wrong
+
+
+def written(reply: BaseModel) -> str:
+    """Return the part of a reply whose style the task states: its text, its rationale, or its answer."""
+    return getattr(reply, "output", None) or getattr(reply, "rationale", None) or getattr(reply, "answer", "")
+
+
+# --- style -----------------------------------------------------------------------------------
+
+
+def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
+    """Yield what keeps a text from being a list in 개조식: lines that start "- " and end in no sentence."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < fewest:
+        yield f"{len(lines)} bullets where at least {fewest} are due"
+    for line in lines:
+        if not line.startswith("- "):
+            yield f"the line {line[:20]!r} does not start with '- '"
+        elif line.rstrip().endswith(".") or re.search(r"(니다|어요|아요|해요|이다|한다|된다|는다)$", line.rstrip()):
+            yield f"the line {line[:20]!r} ends like a sentence"
+
+
+def sentence_problems(text: str) -> Iterable[str]:
+    """Yield what keeps a text from being prose: list marks, and sentences that do not end."""
+    for line in text.splitlines():
+        if LIST_MARK.match(line):
+            yield f"the line {line[:20]!r} is a list item"
+    for sentence in sentences(text):
+        if not re.search(r"[.!?][”’\"')]?$", sentence):
+            yield f"the sentence {sentence[-20:]!r} does not end"
+
+
+def _check_style(task: Task, reply: BaseModel) -> Iterable[str]:
+    if task.style == "bullet":
+        yield from bullet_problems(written(reply), fewest=2 if isinstance(reply, TextReply) else 1)
+    elif task.style == "sentence":
+        yield from sentence_problems(written(reply))
+
+
+# --- content ---------------------------------------------------------------------------------
+
+
+def _check_numbers(task: Task, context: str, reply: BaseModel) -> Iterable[str]:
+    if task.given == "table":  # an answer may count rows, or take a difference
+        return
+    for number in unsupported_numbers(task.output(reply), context):
+        yield f"the number {number} does not stand in the source"
+
+
+def _check_summary(task: Task, context: str, reply: TextReply) -> Iterable[str]:
+    share = len(reply.output) / len(context)
+    if not SUMMARY_SHARE <= share < 1:
+        yield f"the summary is {share:.2f} of its source, and should be a third or more, and less than the whole"
+
+
+def _check_title(task: Task, context: str, reply: TextReply) -> Iterable[str]:
+    if "\n" in reply.output or reply.output.endswith(".") or len(reply.output) > TITLE_LENGTH:
+        yield f"a title is one line of at most {TITLE_LENGTH} characters without a full stop"
+
+
+def _check_choices(task: Task, context: str, reply: ChoiceReply) -> Iterable[str]:
+    if len(set(reply.choices)) < len(reply.choices):
+        yield "two choices are the same"
+    if reply.answer not in reply.choices:
+        yield "the answer is none of the choices"
+    if task.id.startswith("task06") and reply.answer not in context:
+        yield "the answer does not stand in the passage"
+
+
+def _check_quotation(task: Task, context: str, reply: ChoiceReply | YesNoReply) -> Iterable[str]:
+    if not quotations(reply.rationale, context):
+        yield "the rationale quotes nothing of the passage"
+
+
+def _check_yes_no(task: Task, context: str, reply: YesNoReply) -> Iterable[str]:
+    if not re.match(r"(예|아니요)\b", task.output(reply)):
+        yield "the answer does not start with 예 or 아니요"
+
+
+def _check_extract(task: Task, context: str, reply) -> Iterable[str]:
+    bullets = task.style == "bullet"
+    for part in [line[2:].strip() for line in reply.answer.splitlines()] if bullets else sentences(reply.answer):
+        if part not in context:
+            yield f"{part[:20]!r} does not stand in the passage"
+
+
+def _check_continuation(task: Task, context: str, reply: TextReply) -> Iterable[str]:
+    for sentence in sentences(reply.output):
+        if sentence in context:
+            yield f"{sentence[:20]!r} repeats the beginning"
+        if not SENTENCE_END.search(sentence):
+            yield f"{sentence[-20:]!r} does not end"
+
+
+def _check_keywords(task: Task, context: str, reply: KeywordReply) -> Iterable[str]:
+    if not 4 <= len(reply.keywords) <= 8 or len(set(reply.keywords)) < len(reply.keywords):
+        yield "there should be 4 to 8 different keywords"
+    for keyword in reply.keywords:
+        if keyword not in context:
+            yield f"the keyword {keyword!r} does not stand in the passage"
+
+
+def _check_table(task: Task, context: str, reply) -> Iterable[str]:
+    if "<table" not in context or "</table>" not in context:
+        yield "the context is no HTML table"
+
+
+def _check_paraphrase(task: Task, context: str, reply: TextReply) -> Iterable[str]:
+    f1 = rouge_l(context, reply.output, "eojeol").f1
+    if f1 >= PARAPHRASE_F1:
+        yield f"the paraphrase repeats its source (ROUGE-L F1 {f1:.2f} on eojeol)"
+    for number in unsupported_numbers(context, reply.output):
+        yield f"the number {number} of the source is missing"
+
+
+_CHECKS = {
+    "01": (_check_summary,),
+    "02": (_check_title,),
+    "03": (_check_choices, _check_quotation),
+    "05": (_check_yes_no, _check_quotation),
+    "06": (_check_choices, _check_quotation),
+    "07": (_check_yes_no, _check_quotation),
+    "08": (_check_extract,),
+    "09": (_check_continuation,),
+    "11": (_check_keywords,),
+    "12": (_check_table,),
+    "13": (_check_paraphrase,),
+}

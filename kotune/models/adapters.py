@@ -1,0 +1,239 @@
+"""LoRA adapters: put on, merged, saved with their run card, and found again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kotune.models.files import model_path
+from kotune.models.machine import Recipe
+from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
+
+UNFINISHED = "saving-"  # folders that a killed run may leave behind
+
+
+def add_adapter(model, recipe: Recipe):
+    """Return the model with a fresh LoRA adapter: B is zero, so nothing changes before the first step."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=list(recipe.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def load_adapter(model, adapter: str | Path):
+    """Return the model with a saved adapter on top, its own weights apart; `unload` takes the adapter off again.
+
+    Raises:
+        CourseError: the folder holds no adapter, or one for another model.
+    """
+    from peft import PeftModel
+
+    _require_adapter(adapter)
+    try:
+        return PeftModel.from_pretrained(model, adapter).eval()
+    except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
+        raise CourseError(
+            f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
+            "load the model that it was trained on."
+        ) from None
+
+
+def _require_adapter(folder: str | Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (Path(folder) / name).exists():
+            raise CourseError(f"{relative(folder)} holds no adapter (no {name}); train it or pass another.")
+
+
+def merge_adapter(model, adapter: str | Path):
+    """Return the model with a saved adapter merged into its weights.
+
+    The sum is formed in float32 and rounded once to the weights' own dtype, because in bf16 small updates round away.
+
+    Raises:
+        CourseError: the folder holds no adapter, or one for another model; or the weights are quantised.
+    """
+    import torch
+
+    if getattr(model, "is_loaded_in_4bit", False):
+        raise CourseError("An adapter merges into whole weights; load the model with recipe.unquantised().")
+    _require_adapter(adapter)
+    dtype = model.dtype
+    adapted = load_adapter(_cast_parameters(model, torch.float32), adapter)
+    return _cast_parameters(adapted.merge_and_unload(safe_merge=True), dtype).eval()
+
+
+def _cast_parameters(model, dtype):
+    """Cast the parameters alone: `model.to(dtype)` would also round the rotary frequencies, which stay in float32."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def merge_chain(model, adapter: str | Path):
+    """Return the base model with an adapter merged in, after those that it was trained on top of.
+
+    Raises:
+        CourseError: as for `merge_adapter`, or an earlier adapter of the chain is not where the run card says.
+    """
+    for one in chain(adapter):
+        model = merge_adapter(model, one)
+    return model
+
+
+def chain(adapter: str | Path) -> list[Path]:
+    """Return the adapters that lead to this one, from the base model up, itself last.
+
+    A run card names the parent's SHA-256, and where it lay: it may have moved with its child, beside it, or stand in
+    `outputs/` or `assets/`.
+
+    Raises:
+        CourseError: an earlier one is in none of these places, or is another one by now.
+    """
+    steps = [Path(adapter)]
+    while parent_sha256 := _card(steps[0]).get("parent_sha256"):
+        steps.insert(0, _find_parent(steps, parent_sha256))
+    return steps
+
+
+def _find_parent(steps: list[Path], sha256: str) -> Path:
+    child = steps[0]
+    named = _card(child).get("parent")
+    places = [(child / named).resolve()] if named else []
+    for root in (child.resolve().parent, OUTPUTS, ASSETS):
+        places += sorted(root.iterdir()) if root.is_dir() else []
+    ours = {step.resolve() for step in steps}  # none is its own ancestor
+    for place in places:
+        weights = place / "adapter_model.safetensors"
+        if weights.is_file() and adapter_hash(place) == sha256 and place.resolve() not in ours:
+            return place
+    raise CourseError(
+        f"{relative(child)} was trained on top of another adapter ({sha256:.8}...), which is not "
+        f"{f'at {relative(places[0])}, ' if named else ''}beside it, or in outputs/ or assets/; "
+        "put that adapter back there, or train this one again."
+    )
+
+
+def require_base(adapter: str | Path, model: str) -> None:
+    """Raise a CourseError unless this adapter, with those that it was trained on top of, can be merged into the model.
+
+    Its base is the one in its run card, or, where it was trained elsewhere, in its adapter_config.json.
+    """
+    _require_adapter(adapter)
+    config = read_json(Path(adapter) / "adapter_config.json")
+    base = _card(Path(adapter)).get("base") or config.get("base_model_name_or_path") or model
+    if base != model and not (Path(base).is_dir() and Path(base).resolve() == Path(model_path(model)).resolve()):
+        raise CourseError(
+            f"The adapter {relative(adapter)} was trained on {base}, and the recipe's model is {model}; "
+            "choose the recipe of that model, set `model` to it in --config, or pass another adapter."
+        )
+    if config.get("task_type") == "SEQ_CLS":
+        raise CourseError(
+            f"{relative(adapter)} holds a reward model, which scores and does not write; pass an adapter of sft or dpo."
+        )
+    chain(adapter)
+
+
+def require_replaceable(folder: str | Path, parent: str | Path | None = None) -> None:
+    """Raise a CourseError if saving an adapter to this folder would delete something else.
+
+    A folder that is missing, empty, or holds an earlier run may be replaced; the adapter that a run starts from may
+    not.
+    """
+    folder = Path(folder)
+    if parent is not None and folder.resolve() == Path(parent).resolve():
+        raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    unfinished = any(name.startswith(UNFINISHED) for name in held)  # a run died while it put its adapter in its place
+    if held - {"checkpoints"} and "run.json" not in held and not unfinished:
+        raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
+
+
+def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None, state: dict | None = None) -> Path:
+    """Save an adapter in bf16 with its run card; the adapter's own SHA-256 and its parent's go into the card.
+
+    All is written beside its place first. A run killed before the exchange still has its checkpoints, and one killed
+    within it its new files.
+
+    state: the gathered weights, where several processes hold a part each.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    require_replaceable(folder, parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
+    # save_embedding_layers: "auto" would ask the hub for the base model's configuration
+    model.save_pretrained(work, save_embedding_layers=False, state_dict=state)
+    weights = work / "adapter_model.safetensors"
+    save_file({k: v.to(torch.bfloat16) for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+    config = read_json(work / "adapter_config.json")
+    config["base_model_name_or_path"] = card["base"]
+    config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in any order
+    write_json(work / "adapter_config.json", config)
+    line = {"parent": None, "parent_sha256": None}
+    if parent is not None:
+        line = {"parent": Path(os.path.relpath(parent, folder)).as_posix(), "parent_sha256": adapter_hash(parent)}
+    write_json(work / "run.json", {**card, **line, "adapter_sha256": adapter_hash(work)})
+    for old in folder.iterdir():
+        if old != work and old.name != "checkpoints":
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+        (work / name).chmod(0o644)  # safetensors writes files that only their owner can read
+        os.replace(work / name, folder / name)
+    shutil.rmtree(work)  # what is left is peft's own card, which names machine paths
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return folder
+
+
+def adapter_hash(folder: str | Path) -> str:
+    """Return the SHA-256 of an adapter's weights."""
+    return hashlib.sha256((Path(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The SFT adapter, and on top of it the DPO adapter and the reward model that were trained from exactly it."""
+
+    sft: Path
+    dpo: Path | None
+    reason: str
+    reward: Path | None = None
+
+
+def _card(folder: Path) -> dict:
+    return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+
+
+def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
+    """Return the adapters to go on from: the learner's own in `outputs/`, else those shipped in `assets/`.
+
+    A DPO adapter counts only with the very SFT adapter that it was trained from, and an adapter only on the base
+    that the recipe names.
+
+    Raises:
+        CourseError: neither place has adapters for this recipe's model.
+    """
+    missing = []
+    for root, what in ((OUTPUTS, "trained on this machine"), (ASSETS, "shipped with the course")):
+        sft, dpo = root / "sft", root / "dpo"
+        sft_card, dpo_card = _card(sft), _card(dpo)
+        if sft_card.get("base") != recipe.model:
+            missing.append(f"{root.name}/sft is not there for {recipe.model}")
+        elif need_dpo and dpo_card.get("parent_sha256") != sft_card["adapter_sha256"]:
+            missing.append(f"{root.name}/dpo was not trained from {root.name}/sft")
+        else:
+            reward = root / "reward"
+            belongs = _card(reward).get("parent_sha256") == sft_card["adapter_sha256"]
+            return Adapters(sft, dpo if need_dpo else None, what, reward if belongs else None)
+    notebooks = "train.ipynb and then dpo.ipynb" if need_dpo else "train.ipynb"
+    raise CourseError(f"There is no adapter to start from ({'; '.join(missing)}); run {notebooks} first.")

@@ -1,0 +1,332 @@
+"""The arithmetic of a training run: memory by part, steps and minutes, from shapes and lengths, before any weights load.
+
+Works on plain numbers; `recipes.estimate` fills them in. On the CPU default it says 3.2 GiB for SFT, where a script peaked
+at 2.5 and a notebook, with its own libraries, at 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from kotune.recipes import Recipe
+from utils import CourseError
+
+GIB = 2**30
+BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+# NF4: 4 bits a weight, a scale of 8 bits for each 64, and of 32 bits for each 64 x 256 (double quantisation; Dettmers et
+# al. 2023, arXiv 2305.14314, section 3). Without the second it would be 4.5.
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
+# Measured: python, torch, transformers, trl, peft and a tokenizer of 262,144 entries take 0.8 GiB, a notebook's own
+# libraries 0.2, and the allocator keeps about half a GiB of freed blocks.
+CPU_OVERHEAD_GIB = 1.5
+CUDA_OVERHEAD_GIB = 1.0  # context, kernels and cuBLAS workspaces, and blocks between allocations
+# What the course's loss (`losses.py`) passes through the head at a time: 192 x 262,144 logits in bfloat16 are 101 MB.
+HEAD_ROWS = 192
+
+
+def head_float_rows(device: str) -> int:
+    """Return how many of these rows stand in float32 at a time.
+
+    On a CPU so few that they stay in its cache: passes over all of them would wait for memory, and take a quarter of the
+    time of the head's two matrix products. A GPU takes all at once.
+    """
+    return 8 if device == "cpu" else HEAD_ROWS
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What of a decoder's configuration its memory and its time depend on."""
+
+    kind: str  # transformers' model_type
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    tied: bool  # the head is the embedding
+    norms: int = 2  # a layer
+    qk_norm: bool = False
+
+    @classmethod
+    def from_config(cls, config) -> ModelShape:
+        """Return the shape of a transformers configuration.
+
+        Raises:
+            CourseError: it is no decoder of attention and gated feed-forward layers.
+        """
+        try:
+            heads = config.num_attention_heads
+            return cls(
+                kind=config.model_type,
+                hidden=config.hidden_size,
+                layers=config.num_hidden_layers,
+                heads=heads,
+                kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+                head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+                intermediate=config.intermediate_size,
+                vocabulary=config.vocab_size,
+                tied=config.tie_word_embeddings,
+                norms=4 if config.model_type.startswith("gemma3") else 2,
+                qk_norm=config.model_type.startswith(("gemma3", "qwen3")),
+            )
+        except AttributeError as error:
+            kind = getattr(config, "model_type", "?")
+            raise CourseError(f"The model is a {kind}, which is no decoder that the course can train ({error}).") from None
+
+    def projections(self) -> dict[str, tuple[int, int]]:
+        """Return (inputs, outputs) of each linear layer of a decoder layer."""
+        query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (self.hidden, query),
+            "k_proj": (self.hidden, key),
+            "v_proj": (self.hidden, key),
+            "o_proj": (query, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all decoder layers' linear layers: what NF4 quantises."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.projections().values())
+
+    @property
+    def other_parameters(self) -> int:
+        """Embedding, head and norms."""
+        norms = self.layers * (self.norms * self.hidden + 2 * self.head_dim * self.qk_norm) + self.hidden
+        return self.vocabulary * self.hidden * (1 if self.tied else 2) + norms
+
+    def adapter_parameters(self, rank: int, targets: Sequence[str]) -> int:
+        """Return the weights of LoRA adapters on these layers: A (rank, inputs) and B (outputs, rank) each."""
+        shapes = self.projections()
+        unknown = [name for name in targets if name not in shapes]
+        if unknown:
+            raise CourseError(f"target_modules has {', '.join(unknown)}; an estimate knows {', '.join(shapes)}.")
+        return self.layers * rank * sum(sum(shapes[name]) for name in targets)
+
+
+# The models of the recipes, so that an estimate needs no hub.
+SHAPES = {
+    "gemma-3-270m": ModelShape("gemma3_text", 640, 18, 4, 1, 256, 2048, 262_144, True, norms=4, qk_norm=True),
+    "google/gemma-2b-it": ModelShape("gemma", 2048, 18, 8, 1, 256, 16_384, 256_000, True),
+    "meta-llama/Meta-Llama-3-8B": ModelShape("llama", 4096, 32, 32, 8, 128, 14_336, 128_256, False),
+    "meta-llama/Llama-3.1-8B": ModelShape("llama", 4096, 32, 32, 8, 128, 14_336, 128_256, False),
+    "meta-llama/Llama-2-7b-chat-hf": ModelShape("llama", 4096, 32, 32, 32, 128, 11_008, 32_000, False),
+    "upstage/SOLAR-10.7B-v1.0": ModelShape("llama", 4096, 48, 32, 8, 128, 14_336, 32_000, False),
+}
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Lengths of a data set under a recipe, over the records that it trains on.
+
+    `lengths` has one entry a sequence: two for a preference pair, side by side.
+    """
+
+    records: int  # trained on
+    sequences: int  # each record has as many
+    lengths: tuple[int, ...]
+    trained: int  # tokens that the loss counts
+    too_long: tuple[str, ...]  # ids of records over max_length, which are left out
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths)
+
+    @property
+    def mean(self) -> float:
+        """Mean tokens of a sequence."""
+        return sum(self.lengths) / len(self.lengths)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One pass over the data as a trainer makes it: micro-batches, and how wide they are."""
+
+    count: int  # micro-batches in one epoch
+    rows: int  # sequences in one
+    widest: int  # tokens of the longest sequence, which its batch is padded to
+    width: float  # mean over the batches
+    trained: float  # tokens that the loss counts, mean over the batches
+    steps: int  # of the optimiser, in all epochs
+    passes: float  # epochs
+
+
+def batches(tokens: Tokens, recipe: Recipe, stage: str) -> Batches:
+    """Return the batches of a stage: padded to the longest sequence of each, in random order, or packed."""
+    by_pair = stage in ("reward", "dpo")
+    size = recipe.dpo_batch_size if by_pair else recipe.batch_size
+    epochs = {"sft": recipe.epochs, "pretrain": recipe.pretrain_epochs, "reward": recipe.reward_epochs,
+              "dpo": recipe.dpo_epochs}[stage]  # fmt: skip
+    per_record = tokens.sequences
+    widths = [max(tokens.lengths[i : i + per_record]) for i in range(0, len(tokens.lengths), per_record)]
+    if recipe.packing and not by_pair:
+        widths = [recipe.max_length] * math.ceil(sum(tokens.lengths) / recipe.max_length)
+    random.Random(recipe.seed).shuffle(widths)
+    groups = [max(widths[i : i + size]) for i in range(0, len(widths), size)]
+    steps = math.ceil(math.ceil(len(groups) / recipe.accumulation) * epochs)
+    return Batches(
+        count=len(groups),
+        rows=min(size, len(widths)) * per_record,
+        widest=max(groups),
+        width=sum(groups) / len(groups),
+        trained=tokens.trained / len(groups),
+        steps=steps,
+        passes=epochs,
+    )
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of a training process in GiB, by part."""
+
+    weights: float
+    adapter: float  # with its gradient
+    optimiser: float
+    activations: float
+    logits: float  # workspace of the head
+    overhead: float  # libraries, and what the allocator keeps
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return sum(getattr(self, part.name) for part in fields(self))
+
+
+def weights_gib(shape: ModelShape, recipe: Recipe) -> float:
+    """Return what the frozen model takes: with NF4, embedding, head and norms stay in the recipe's dtype."""
+    size = BYTES[recipe.dtype]
+    linear = shape.linear_parameters * (NF4_BITS / 8 if recipe.quantization == "nf4" else size)
+    return (linear + shape.other_parameters * size) / GIB
+
+
+def activation_bytes(shape: ModelShape, dtype: str) -> int:
+    """Return what one token leaves in one decoder layer for the backward pass under LoRA.
+
+    Counted with `torch.autograd.graph.saved_tensors_hooks` on Gemma, Gemma 3 and Llama: five tensors as wide as the
+    hidden state, three as the queries, keys and values, four as the feed-forward layer; and where the weights have 16 bits,
+    the input of each norm in float32.
+    """
+    size, query, key = BYTES[dtype], shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    wide = size * (5 * shape.hidden + 3 * query + 2 * key + 4 * shape.intermediate)
+    norms = 4 * shape.norms * shape.hidden if size == 2 else 0
+    return wide + norms + 4 * shape.qk_norm * (query + key)
+
+
+def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: str) -> Memory:
+    """Return the peak memory of a stage whose widest batch has so many rows of so many tokens.
+
+    On a GPU, activations are recomputed: each layer keeps its input alone, and one layer at a time all that it needs.
+    """
+    size, tokens = BYTES[recipe.dtype], rows * width
+    parameters = shape.adapter_parameters(recipe.lora_r, recipe.target_modules)
+    state = 2 if "8bit" in recipe.optimizer else 8  # two moments of 8 or 32 bits
+    layer = tokens * activation_bytes(shape, recipe.dtype)
+    if recipe.device == "cuda":
+        activations = shape.layers * tokens * shape.hidden * size + 1.5 * layer
+    else:
+        activations = (shape.layers + 1) * layer
+    if recipe.quantization == "nf4":  # the largest matrix stands in 16 bits while it is used
+        activations += size * max(inputs * outputs for inputs, outputs in shape.projections().values())
+    # logits in the head's dtype, and some of them in float32
+    logits = 0.0 if stage == "reward" else shape.vocabulary * (HEAD_ROWS * size + head_float_rows(recipe.device) * 4)
+    if recipe.device == "cpu" and stage != "reward":
+        logits += shape.vocabulary * shape.hidden * size  # oneDNN packs the head's weights for its product
+    return Memory(
+        weights=weights_gib(shape, recipe),
+        adapter=parameters * 8 / GIB,
+        optimiser=parameters * state / GIB,
+        activations=activations / GIB,
+        logits=logits / GIB,
+        overhead=CPU_OVERHEAD_GIB if recipe.device == "cpu" else CUDA_OVERHEAD_GIB,
+    )
+
+
+def smaller(recipe: Recipe, stage: str) -> list[tuple[str, Recipe]]:
+    """Return the same run in smaller bites: batches of a half, a quarter ... with as many rows to a step.
+
+    Each comes with what to set, in words.
+    """
+    field = "dpo_batch_size" if stage in ("reward", "dpo") else "batch_size"
+    variants, size, accumulation = [], getattr(recipe, field), recipe.accumulation
+    while size > 1:
+        size, accumulation = size // 2, accumulation * 2
+        variant = replace(recipe, **{field: size}, accumulation=accumulation)
+        variants.append((f"{field} {size} with accumulation {accumulation}", variant))
+    return variants
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds measured on this machine, forward and backward: a token in one decoder layer, and one in the head."""
+
+    layer_token: float
+    head_token: float
+
+
+def minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
+    """Return the minutes of a stage. DPO also scores each batch with the reference: a forward pass, a third of a step."""
+    layers = plan.rows * plan.width * shape.layers * speed.layer_token
+    head = 0.0 if stage == "reward" else plan.trained * speed.head_token
+    passes = plan.passes * (4 / 3 if stage == "dpo" else 1)
+    return plan.count * passes * (layers + head) / 60
+
+
+# --- the report ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take. Printed, it is a table; `rows()` gives it to pandas."""
+
+    recipe: str
+    stage: str
+    device: str
+    tokens: Tokens
+    steps: int
+    memory: Memory
+    free_gib: float
+    minutes: float | None  # None: not measured, because the run is not for this machine
+    notes: tuple[str, ...] = ()
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the table: what, and how much."""
+        parts = [(part.name, f"{getattr(self.memory, part.name):.2f} GiB") for part in fields(self.memory)]
+        trained = f"{self.tokens.records:,} of {self.tokens.records + len(self.tokens.too_long):,}"
+        time = "not measured" if self.minutes is None else f"about {self.minutes:.1f}" if self.minutes < 60 else (
+            f"about {self.minutes:,.0f}"
+        )  # fmt: skip
+        lines = [
+            ("recipe", f"{self.recipe}, {self.stage}, {self.device}"),
+            ("records trained on", trained),
+            ("tokens, mean and longest", f"{self.tokens.mean:.0f} and {self.tokens.longest:,}"),
+            ("optimiser steps", f"{self.steps:,}"),
+            *((f"memory: {name}", size) for name, size in parts),
+            ("memory together", f"{self.memory.total:.2f} GiB of {self.free_gib:.1f} free"),
+            ("minutes", time),
+        ]
+        return [{"what": what, "estimate": value} for what, value in lines]
+
+    def __str__(self) -> str:
+        table = [f"{row['what']:26} {row['estimate']}" for row in self.rows()]
+        left_out = self.tokens.too_long
+        if left_out:
+            some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+            table.append(f"{len(left_out)} records are over max_length and are left out: {some}")
+        return "\n".join([*table, *self.notes])

@@ -1,0 +1,129 @@
+"""Which models a server has: a folder or a name in, the weights, adapters and names of its models out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kotune.models.adapters import chain, find_adapters, merge_adapter
+from kotune.models.loading import load_model, load_tokenizer
+from kotune.models.machine import LOCAL_GEMMA, Recipe
+from utils import ASSETS, OUTPUTS, CourseError, read_json, relative
+
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model under the name that clients ask for: base weights, and adapters in the order they go on."""
+
+    name: str
+    base: str
+    adapters: tuple[Path, ...] = ()
+
+
+def find(model_path: str | None, recipe: Recipe) -> list[Served]:
+    """Return what a path stands for: an adapter with its base (base first), or one model that is whole.
+
+    None is the SFT adapter that the course trained on this machine, else the one that it ships.
+
+    Raises:
+        CourseError: the folder is missing, holds no model, or one without tokenizer; an adapter's parent is not found.
+    """
+    if model_path is None:
+        model_path = str(find_adapters(recipe, need_dpo=False).sft)
+    folder = Path(model_path)
+    if (folder / "adapter_config.json").exists():
+        base = _base_of(folder)
+        _check_whole(base)
+        return [Served(_name(base), base), Served(f"{_name(base)}-{folder.name}", base, tuple(chain(folder)))]
+    # a hub name is `name` or `owner/name`
+    of_the_course = folder.parts[:1] in ((OUTPUTS.name,), (ASSETS.name,))
+    written_as_path = of_the_course or model_path.startswith((".", "/", "~")) or model_path.count("/") > 1
+    if (written_as_path or folder.exists()) and not folder.is_dir():
+        raise CourseError(f"{model_path} is no folder; train a model first, or pass another folder or a hub name.")
+    _check_whole(model_path)
+    return [Served(_name(model_path), model_path)]
+
+
+def _name(base: str) -> str:
+    return Path(base).name
+
+
+def _check_whole(name: str) -> None:
+    folder = Path(name)
+    if name == LOCAL_GEMMA or not folder.is_dir():
+        return
+    if not (folder / "config.json").exists():
+        raise CourseError(f"{relative(folder)} holds no model (no config.json) and no adapter (no adapter_config.json).")
+    if not any((folder / file).exists() for file in TOKENIZER_FILES):
+        raise CourseError(
+            f"{relative(folder)} holds a model without tokenizer (no tokenizer.json); save the tokenizer beside it "
+            "with `tokenizer.save_pretrained`."
+        )
+
+
+def _base_of(folder: Path) -> str:
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not base:
+        raise CourseError(f"{relative(folder)}/adapter_config.json names no base model; add base_model_name_or_path.")
+    return base
+
+
+def together(*found: list[Served]) -> list[Served]:
+    """Return models of several paths, each once, under names that differ.
+
+    Raises:
+        CourseError: they stand on different base models, so that one engine cannot hold them.
+    """
+    models: list[Served] = []
+    for served in (one for several in found for one in several):
+        if any((served.base, served.adapters) == (m.base, m.adapters) for m in models):
+            continue
+        taken = {m.name for m in models}
+        names = itertools.chain([served.name], (f"{served.name}-{number}" for number in itertools.count(2)))
+        models.append(replace(served, name=next(name for name in names if name not in taken)))
+    if len({m.base for m in models if m.adapters}) > 1:
+        bases = ", ".join(sorted({m.base for m in models}))
+        raise CourseError(f"The adapters belong to different models ({bases}); serve those of one model.")
+    return models
+
+
+def lora_rank(models: Sequence[Served]) -> int:
+    """Return the `max_lora_rank` for vLLM, which takes certain values alone: the least that these adapters fit into."""
+    rank = max(read_json(model.adapters[0] / "adapter_config.json").get("r", 16) for model in models)
+    return next((allowed for allowed in VLLM_RANKS if allowed >= rank), rank)
+
+
+def load(models: list[Served], recipe: Recipe):
+    """Return ({name: model}, tokenizer); adapters are merged, and the embedding is held once.
+
+    With an adapter on, each of a layer's seven products takes two more; merged it costs 200 MB and no time.
+    """
+    loaded = {}
+    for served in models:
+        model = load_model(replace(recipe, model=served.base))
+        for adapter in served.adapters:
+            model = merge_adapter(model, adapter)
+        _share_embedding(model, [m for other, m in loaded.items() if _base(models, other) == served.base])
+        loaded[served.name] = model.requires_grad_(False)
+    return loaded, load_tokenizer(models[-1].base)
+
+
+def _base(models: list[Served], name: str) -> str:
+    return next(m.base for m in models if m.name == name)
+
+
+def _share_embedding(model, others: list) -> None:
+    import torch
+
+    own = model.get_input_embeddings().weight
+    for other in others:
+        theirs = other.get_input_embeddings().weight
+        if torch.equal(own, theirs):  # an adapter may have changed it
+            model.get_input_embeddings().weight = theirs
+            model.tie_weights()
+            return

@@ -1,0 +1,150 @@
+"""Run the course's notebooks without a browser.
+
+kotune notebooks run        execute them in order into outputs/notebooks/ and print what they found
+kotune notebooks store      execute them in place, so that their stored outputs are those of one clean run
+                            (with names: these alone, each from what the repository ships)
+kotune notebooks adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
+
+NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
+ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
+STORED = ROOT / "outputs" / "store" / "outputs"  # what `store` runs in, apart from the learner's own outputs
+QUIET = {  # kernels inherit these
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+def execute(notebook: str, target: Path) -> float:
+    """Execute one notebook with a progress bar over its cells; return the minutes.
+
+    Raises:
+        CourseError: a cell failed; the target holds the outputs up to it.
+    """
+    import papermill
+    import tqdm.auto  # noqa: F401  reads TQDM_DISABLE now, before it is set for the kernels: our own bar stays
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.update(QUIET)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(ROOT / notebook),
+            str(target),
+            cwd=str(ROOT),
+            kernel_name="python3",
+            progress_bar={"desc": notebook},
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        raise CourseError(
+            f"{notebook}, cell {error.exec_count}, failed with {error.ename}: {error.evalue} "
+            f"(see {target.relative_to(ROOT)})."
+        ) from None
+    return (time.perf_counter() - start) / 60
+
+
+def run() -> None:
+    """Run the whole course on this machine's recipe and print its minutes and figures."""
+    from kotune.models import files
+    from kotune.models.files import LOCAL_GEMMA
+    from kotune.models.machine import choose
+
+    choice = choose()
+    print(f"{choice.recipe.name}: {choice.reason}")
+    if choice.recipe.model == LOCAL_GEMMA:
+        files.local_gemma()
+    minutes = {name: execute(name, OUTPUTS / "notebooks" / name) for name in NOTEBOOKS}
+    print("\n".join(summary(minutes)))
+
+
+def summary(minutes: dict[str, float]) -> list[str]:
+    """Return the lines that close a run: minutes a notebook, and the course's own figures."""
+    sft, dpo = (read_json(OUTPUTS / stage / "figures.json") for stage in ("sft", "dpo"))
+    loss, ended = sft["held_out_loss"], sft["ended_by_itself"]
+    lines = ["", "minutes"]
+    lines += [f"  {name:18} {spent:5.1f}" for name, spent in minutes.items()]
+    lines += [
+        f"  {'together':18} {sum(minutes.values()):5.1f}",
+        "figures",
+        f"  pre-training: perplexity {sft['perplexity']['before']:.1f} -> {sft['perplexity']['after']:.1f} on unread texts",
+        f"  SFT: held-out loss {loss['before']:.2f} -> {loss['after']:.2f} nats a token; "
+        f"answers that end by themselves {ended['before']} -> {ended['after']} of {ended['of']}",
+        *(f"  {book}: {row['terms']} terms stand in the document" for book, row in sft["books"].items()),
+        f"  reward model: right on {dpo['reward']['accuracy']:.0%} of {dpo['reward']['pairs']} held-out pairs; "
+        f"the longer answer is the better in {dpo['reward']['longer_wins']:.0%}",
+        f"  DPO: loss {dpo['first_loss']:.3f} (ln 2) -> {dpo['held_out']['loss']:.3f} on held-out pairs, "
+        f"accuracy {dpo['held_out']['accuracy']:.2f}; {dpo['training']['health']['verdict']}",
+    ]
+    for name, report in read_json(OUTPUTS / "eval" / "report.json").items():
+        low, high = report["interval"]
+        lines.append(
+            f"  {name}: win rate {report['win_rate']:.2f}, 95% interval {low:.2f} to {high:.2f} "
+            f"(n = {report['n_judged']}, judge: {report['judge']})"
+        )
+    peak = max(stage["training"]["peak_memory_gib"] for stage in (sft, dpo))
+    return [*lines, f"  peak memory {peak:.1f} GiB"]
+
+
+def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:
+    """Execute notebooks from the shipped data alone, as a new learner would, and store them with their outputs."""
+    shutil.rmtree(STORED, ignore_errors=True)
+    os.environ.update({"COURSE_RECIPE": "gemma-3-270m-cpu", "COURSE_OUTPUTS": str(STORED)})
+    unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "NAVER_CLIENT_ID", "RECORD")
+    os.environ.update(dict.fromkeys(unset, ""))
+    for name in notebooks:
+        target = STORED / "notebooks" / name
+        print(f"{name}: {execute(name, target):.1f} minutes")
+        tidy(target)
+        shutil.copy(target, ROOT / name)
+
+
+def tidy(path: Path) -> None:
+    """Remove what papermill adds, which names this machine and the time of day."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
+    notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata = {}
+    nbformat.write(notebook, path)
+
+
+def adapters() -> None:
+    """Copy the adapters of the last `store` into assets/."""
+    for stage in ADAPTERS:
+        source, target = STORED / stage, ASSETS / stage
+        if not (source / "run.json").exists():
+            raise CourseError(f"{source.relative_to(ROOT)} has no adapter; run `make notebooks` first.")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+            shutil.copy(source / name, target / name)
+        print(f"assets/{stage}: {sum(f.stat().st_size for f in target.iterdir()) / 1e6:.1f} MB")
+
+
+COMMANDS: dict[str, Callable[[], None]] = {"run": run, "store": store, "adapters": adapters}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, store, or keep the adapters of the course's notebooks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="for store: these alone")
+    asked = parser.parse_args(arguments)
+    COMMANDS[asked.command](*([asked.notebooks] if asked.notebooks else []))

@@ -1,0 +1,246 @@
+"""Change any value of a recipe by name: from flags, or from a run's YAML or JSON file.
+
+    gemma = with_overrides(RECIPES["gemma-2b-l4"], {"lora_r": "16", "learning_rate": 2e-4})
+    config = read_config("run.yaml")
+    recipe = with_overrides(RECIPES[config.run["recipe"]], config.values, stage="dpo")
+
+The names are the recipe's own, or those of the reference systems' files and commands (`SPELLINGS`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from kotune.models.files import LOCAL_GEMMA
+from kotune.recipes import Recipe
+from utils import CourseError, read_text, relative
+
+# What the reference systems and their peers call a recipe's fields.
+SPELLINGS = {
+    "r": "lora_r",
+    "lora_rank": "lora_r",
+    "lora_target": "target_modules",
+    "lora_target_modules": "target_modules",
+    "pretrained_model_name": "model",
+    "model_name_or_path": "model",
+    "max_seq_length": "max_length",
+    "cutoff_len": "max_length",
+    "per_device_train_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulation",
+    "num_train_epochs": "epochs",
+    "num_train_epocs": "epochs",  # as one system's README misspells it
+    "lr_scheduler_type": "scheduler",
+    "warmup_steps": "warmup",
+    "warmup_ratio": "warmup",
+    "optim": "optimizer",
+    "save_total_limit": "keep_checkpoints",
+    "random_state": "seed",
+    "attn_implementation": "attention",
+    "beta": "dpo_beta",
+}
+# Their switches: a name, and the value of which field each of its values means; None changes nothing.
+SWITCHES: dict[str, dict[Any, tuple[str, Any] | None]] = {
+    "quantization_bit": {4: ("quantization", "nf4"), None: ("quantization", None)},
+    "load_in_4bit": {True: ("quantization", "nf4"), False: ("quantization", None)},
+    "fp16": {True: ("dtype", "float16"), False: None},
+    "bf16": {True: ("dtype", "bfloat16"), False: None},
+}
+# What concerns a run and not its recipe, by the name that the command line has for it.
+RUN_ARGUMENTS = {
+    "recipe": "recipe",
+    "stage": "stage",
+    "train_dataset": "train_dataset",
+    "train_data": "train_dataset",
+    "train_path": "train_dataset",
+    "dataset": "train_dataset",
+    "eval_dataset": "eval_dataset",
+    "val_path": "eval_dataset",
+    "output_dir": "output_dir",
+    "model_path": "model_path",
+    "sft": "model_path",
+    "plot_loss": "plot_loss",
+    "report_to": "report_to",
+}
+# Settings of theirs that the course does in one way only: the value that is that way, and what the course does.
+FIXED: dict[str, tuple[tuple, str]] = {
+    "use_rslora": ((False,), "LoRA is scaled by alpha / r"),
+    "bias": (("none",), "no bias is trained"),
+    "finetuning_type": (("lora",), "LoRA adapters are trained"),
+    "do_train": ((True,), "each stage trains"),
+    "model_use_cache": ((False,), "training keeps no key-value cache"),
+}
+# Settings of theirs that the course decides by itself, whatever they say, and how.
+DECIDED = {
+    "use_gradient_checkpointing": "activations are recomputed on a GPU and kept on a CPU",
+    "logging_steps": "every step is logged",
+    "eval_batch_size": "validation uses the batch of training",
+    "per_device_eval_batch_size": "validation uses the batch of training",
+    "evaluation_strategy": "validation goes with the checkpoints",
+    "eval_steps": "validation goes with the checkpoints, every save_steps",
+    "load_best_model_at_end": "the best checkpoint is kept where there is a validation set",
+    "overwrite_cache": "no tokenised data is cached",
+    "template": "the chat template is the tokenizer's",
+}
+# A stage's own learning rate, epochs and batch: what `learning_rate` means in a run of that stage.
+STAGE_FIELDS = {
+    "sft": {},
+    "pretrain": {"learning_rate": "pretrain_learning_rate", "epochs": "pretrain_epochs"},
+    "reward": {"learning_rate": "reward_learning_rate", "epochs": "reward_epochs", "batch_size": "dpo_batch_size"},
+    "dpo": {"learning_rate": "dpo_learning_rate", "epochs": "dpo_epochs", "batch_size": "dpo_batch_size"},
+}
+FIELDS = tuple(field.name for field in fields(Recipe))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run's file: arguments of the run, values for its recipe as the file spells them, and what the course decides."""
+
+    run: dict[str, Any]  # keys: the values of RUN_ARGUMENTS
+    values: dict[str, Any]  # for with_overrides
+    decided: dict[str, str]  # name in the file -> what the course does instead
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a run's file in YAML or JSON: one mapping of names to values, those of the reference systems among them.
+
+    What the file sets and the course decides by itself is printed.
+
+    Raises:
+        CourseError: the file is missing, no YAML or JSON, no mapping, or has a name that is not known.
+    """
+    import yaml
+
+    text = read_text(path)
+    try:
+        loaded = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else getattr(error, "lineno", 1)
+        reason = getattr(error, "problem", None) or getattr(error, "msg", None) or "cannot be read"
+        raise CourseError(f"{relative(path)}, line {line}, is no valid YAML or JSON ({reason}); mend that line.") from None
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
+        raise CourseError(f"{relative(path)} holds no settings; write one `name: value` a line, as in `lora_r: 16`.")
+    run, values, decided = {}, {}, {}
+    for name, value in loaded.items():
+        if name in RUN_ARGUMENTS:
+            run[RUN_ARGUMENTS[name]] = value
+        elif name in DECIDED:
+            decided[name] = DECIDED[name]
+        else:
+            try:
+                _require_known(name)
+            except CourseError as error:
+                raise CourseError(f"{relative(path)}: {error}") from None
+            values[name] = value
+    for name, what in decided.items():
+        print(f"{relative(path)}: {name} has no effect here: {what}.")
+    return Config(run, values, decided)
+
+
+def with_overrides(recipe: Recipe, values: Mapping[str, Any], stage: str = "sft") -> Recipe:
+    """Return the recipe with these values in place of its own: text, as flags have it, or values, as files have them.
+
+    `learning_rate`, `epochs` and `batch_size` mean those of the `stage`, unless that stage's own field is named too.
+
+    Raises:
+        CourseError: a name that no field has, a value of the wrong type or out of range, a field that is given twice, or a
+            combination that does not work, as float16 for a Gemma.
+    """
+    given: dict[str, tuple[str, Any]] = {}  # field: the name that it came by, and its value
+    for name, value in values.items():
+        for field, meant in _meant(name, value):
+            own = STAGE_FIELDS[stage].get(field)
+            target = own if own and own not in values else field
+            checked = _checked(target, name, meant)
+            if target in given and given[target][1] != checked:
+                raise CourseError(f"{given[target][0]} and {name} set {target} to different values; keep one of them.")
+            given[target] = name, checked
+    changed = replace(recipe, **{field: value for field, (_, value) in given.items()})
+    require_sound(changed)
+    return changed
+
+
+def require_sound(recipe: Recipe) -> None:
+    """Raise a CourseError for values that do not work together on any machine."""
+    if recipe.dtype == "float16" and (recipe.model == LOCAL_GEMMA or "gemma" in recipe.model.lower()):
+        raise CourseError(
+            f"{recipe.model} cannot be trained in float16, because a Gemma's activations go beyond 65,504 and its loss "
+            "becomes NaN; use dtype bfloat16, or float32 where the device has no bfloat16."
+        )
+    if recipe.dtype == "float16" and recipe.device == "cpu":
+        raise CourseError("float16 is for GPUs; use dtype bfloat16 or float32 on a CPU.")
+    if recipe.attention == "flash_attention_2" and (recipe.device == "cpu" or recipe.dtype == "float32"):
+        raise CourseError(
+            f"flash_attention_2 needs a GPU and 16 bits, and the recipe has {recipe.device} and {recipe.dtype}; use sdpa."
+        )
+
+
+def _require_known(name: str) -> None:
+    known = (*FIELDS, *SPELLINGS, *SWITCHES, *FIXED)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name.lower(), (*known, *RUN_ARGUMENTS), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"the names are {', '.join(FIELDS)}."
+    raise CourseError(f"{name} is no setting of a recipe; {hint}")
+
+
+def _meant(name: str, value: Any) -> list[tuple[str, Any]]:
+    """Return which field is meant by a name, and its value there; nothing where the course does just that anyway."""
+    _require_known(name)
+    if name in SWITCHES:
+        cases = SWITCHES[name]
+        key = _plain(value)
+        if key not in cases:
+            raise CourseError(f"{name} is {value!r}; choose {' or '.join(str(case) for case in cases)}.")
+        return [cases[key]] if cases[key] else []
+    if name in FIXED:
+        accepted, what = FIXED[name]
+        if _plain(value) not in accepted:
+            raise CourseError(f"{name} is {value!r}, and the course has it one way only: {what}; set it to {accepted[0]!r}.")
+        return []
+    return [(SPELLINGS.get(name, name), value)]
+
+
+def _plain(value: Any) -> Any:
+    """Return what a flag's text says: true, false, none, a number, or the text."""
+    if not isinstance(value, str):
+        return value
+    words = {"true": True, "false": False, "none": None, "null": None, "": None}
+    return words.get(value.lower(), int(value) if value.isdigit() else value)
+
+
+@lru_cache
+def _adapter(field: str):
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(get_type_hints(Recipe, include_extras=True)[field])
+
+
+def _checked(field: str, name: str, value: Any) -> Any:
+    """Return the value in the field's type. Raises a CourseError where it has another one, or is out of range."""
+    from pydantic import ValidationError
+
+    hint = get_type_hints(Recipe)[field]
+    if isinstance(value, str):
+        if NoneType in get_args(hint) and value.lower() in ("", "none", "null"):
+            value = None
+        elif field == "target_modules":
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, bool) and hint is not bool:
+        raise CourseError(f"{name} is {value!r}, and {field} is no switch; give it a value.")
+    try:
+        checked = _adapter(field).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise CourseError(f"{name} is {value!r}: {reason[0].lower()}{reason[1:]}; mend that value.") from None
+    if checked in ((), ""):
+        raise CourseError(f"{name} is empty; give it a value or leave it out.")
+    return checked

@@ -1,0 +1,421 @@
+"""Serve models on this machine: a chat page, `/generate`, and OpenAI's interface, in one application.
+
+    make serve
+    kotune serve --model_path outputs/sft                  # an adapter (with its base), a merged model, a hub name
+    kotune serve --backend http://127.0.0.1:11434/v1       # Ollama, vLLM, llama.cpp, in the place of an own engine
+    kotune serve --documents data/documents.jsonl          # answers from documents, and names them
+
+The page is at /, the interface's documentation at /docs. Loopback only, unless --host says otherwise and a key is set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from kotune.data.retrieval import Asked, Library
+from kotune.models import sources as served_models
+from kotune.models.files import load_tokenizer, model_path
+from kotune.models.machine import choose
+from kotune.models.sampling import Progress
+from kotune.serving.api import (
+    ChatCompletion,
+    ChatCompletionRequest,
+    Chunks,
+    GenerateReply,
+    GenerateRequest,
+    Health,
+    ModelCard,
+    ModelList,
+    NamedSource,
+    ProblemReply,
+    usage,
+    whole_completion,
+)
+from kotune.serving.backends import (
+    MAX_CONTEXT,
+    Backend,
+    BackendError,
+    ChatRequest,
+    LocalBackend,
+    RemoteBackend,
+    VllmBackend,
+    has_vllm,
+)
+from kotune.serving.desk import Desk, TooLate, UnknownModel
+from kotune.serving.guard import (
+    LOOPBACK,
+    Busy,
+    Door,
+    Guard,
+    Limits,
+    check_binding,
+    content_security_policy,
+    problem,
+)
+from utils import OUTPUTS, CourseError, relative, setting
+
+PORT = 8000
+VOTES = OUTPUTS / "serve" / "votes.jsonl"
+METHODS = {
+    "/generate": "POST", "/v1/chat/completions": "POST", "/v1/models": "GET", "/health": "GET", "/docs": "GET",
+    "/openapi.json": "GET",
+}  # fmt: skip
+# status and code of what a request can meet; whatever else is a CourseError is the request's own fault
+STATUS = {
+    Busy: (429, "busy"),
+    UnknownModel: (404, "model_not_found"),
+    TooLate: (504, "timeout"),
+    BackendError: (502, "backend_error"),
+}
+REFUSALS = {
+    400: "the body is no text",
+    401: "the key is missing or wrong",
+    403: "the request comes from another site's page",
+    404: "there is no such model",
+    408: "the body came too slowly",
+    413: "the body is too large",
+    421: "the Host is none of this server's names",
+    422: "a field is wrong, or the prompt is longer than the context",
+    429: "all slots are taken; see Retry-After",
+    502: "the backend failed",
+    504: "the reply took too long",
+}
+
+
+def answers(*statuses: int) -> dict[int | str, dict]:
+    """Return the errors of a route for its documentation."""
+    return {status: {"model": ProblemReply, "description": REFUSALS[status]} for status in statuses}
+
+
+GUARDED = (401, 403, 408, 413, 421)
+STREAMED = {200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}}
+log = logging.getLogger("serve")
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events whose source is closed as soon as the client is gone or reads no more, not when it is collected."""
+
+    def __init__(self, events: AsyncIterator[str], reader_s: float):
+        super().__init__(
+            events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
+        )
+        self.events, self.reader_s = events, reader_s
+
+    async def __call__(self, scope, receive, send) -> None:
+        async def in_time(message) -> None:
+            async with asyncio.timeout(self.reader_s):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, in_time)
+        except TimeoutError:
+            log.info("A reader took nothing for %g s; its reply is ended.", self.reader_s)
+        finally:
+            await self.events.aclose()
+
+
+class ClientGone(Exception):
+    """The client closed its connection before the reply."""
+
+
+async def unless_gone(request: Request, work):
+    """Return what `work` returns, or cancel it once the client has gone away."""
+
+    async def gone():
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone
+    finally:
+        leaving.cancel()
+        working.cancel()
+        with contextlib.suppress(BaseException):
+            await working
+
+
+async def whole(stream: AsyncIterator[Progress]) -> tuple[str, Progress]:
+    """Return a reply's text and its last piece."""
+    text, last = [], None
+    async with contextlib.aclosing(stream) as pieces:
+        async for last in pieces:
+            text.append(last.text)
+    if last is None or last.finish is None:
+        raise BackendError("The reply ended without a reason; ask again.")
+    return "".join(text), last
+
+
+def create_app(desk: Desk, lifespan=None) -> FastAPI:
+    """Return the application with its interface; the page is mounted behind it (`chat_page.mount`)."""
+    app = FastAPI(
+        title="Korean instruction tuning: the course's server",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        description="One reply a request, greedy unless asked otherwise; prompts are rendered as in training.",
+    )
+    _add_interface(app, desk)
+    _add_documentation(app)
+    _add_errors(app)
+    _name_models(app, desk.models)
+    return app
+
+
+def _add_interface(app: FastAPI, desk: Desk) -> None:
+    @app.post("/generate", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504))
+    async def generate(request: Request, body: GenerateRequest) -> GenerateReply:
+        """Answer an instruction."""
+        asked = Asked(f"{body.instruction}\n\n{body.input}" if body.input.strip() else body.instruction, ())
+        if body.use_documents:
+            asked = await desk.sources(asked.content)
+        system = [{"role": "system", "content": body.system}] if body.system.strip() else []
+        messages = [*system, {"role": "user", "content": asked.content}]
+        model = body.model or desk.default_model
+        stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)))
+        text, last = await unless_gone(request, whole(stream))
+        sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
+        return GenerateReply(text=text.strip(), model=model, finish_reason=last.finish, usage=usage(last), sources=sources)
+
+    @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504) | STREAMED,
+              response_model=ChatCompletion)  # fmt: skip
+    async def chat_completions(request: Request, body: ChatCompletionRequest):
+        """Go on with a conversation, whole or as a stream of server-sent events."""
+        stream = desk.stream(body.request())
+        if not body.stream:
+            text, last = await unless_gone(request, whole(stream))
+            return JSONResponse(whole_completion(body.model, text, last).model_dump())
+        # the first piece decides the status: nothing has been sent when a backend turns out to be down
+        first = await unless_gone(request, anext(stream))
+        chunks = Chunks(body.model, bool(body.stream_options and body.stream_options.include_usage))
+        return EventStream(_events(first, stream, chunks), desk.limits.reader_s)
+
+    @app.get("/v1/models", responses=answers(*GUARDED))
+    async def list_models() -> ModelList:
+        """List the models, the base first."""
+        made = int(started)
+        return ModelList(data=[ModelCard(id=name, created=made, owned_by=desk.backend.name) for name in desk.models])
+
+    @app.get("/health", responses=answers(403, 408, 413, 421, 502))
+    async def health() -> Health:
+        """Say whether the backend answers."""
+        await desk.backend.load()
+        return Health(backend=desk.backend.name, models=desk.models, slots=desk.slots.number, taken=desk.slots.taken)
+
+    started = time.time()
+
+
+async def _events(first: Progress, stream: AsyncIterator[Progress], chunks: Chunks) -> AsyncIterator[str]:
+    def lines(progress: Progress) -> str:
+        return "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in chunks.of(progress))
+
+    async with contextlib.aclosing(stream) as pieces:
+        yield lines(first)
+        try:
+            async for progress in pieces:
+                yield lines(progress)
+        except CourseError as error:
+            status, code = status_of(error)
+            yield f"data: {json.dumps(problem(status, str(error), code), ensure_ascii=False)}\n\n"
+        yield "data: [DONE]\n\n"
+
+
+def _name_models(app: FastAPI, names: list[str]) -> None:
+    """Write the names of the models into the interface's description, so that nobody has to guess one."""
+    described = app.openapi
+
+    def with_names() -> dict:
+        document = described()
+        schemas = document["components"]["schemas"]
+        schemas["ChatCompletionRequest"]["properties"]["model"]["enum"] = names
+        schemas["GenerateRequest"]["properties"]["model"]["anyOf"][0]["enum"] = names
+        return document
+
+    app.openapi = with_names
+
+
+def _add_documentation(app: FastAPI) -> None:
+    import fastapi_offline
+
+    app.mount("/docs-assets", StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static"))
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> HTMLResponse:
+        page = get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs-assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs-assets/swagger-ui.css",
+            swagger_favicon_url="/docs-assets/favicon.png",
+        )
+        text = page.body.decode()
+        return HTMLResponse(text, headers={"content-security-policy": content_security_policy(text)})
+
+
+def status_of(error: CourseError) -> tuple[int, str]:
+    """Return the HTTP status and the code of an error."""
+    for kind, (status, code) in STATUS.items():
+        if isinstance(error, kind):
+            return status, code
+    return 422, "invalid_request"
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(CourseError)
+    async def course_error(_: Request, error: CourseError) -> JSONResponse:
+        status, code = status_of(error)
+        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else {}
+        return JSONResponse(problem(status, str(error), code), status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_field(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+        what = "unknown field; remove it" if first["type"] == "extra_forbidden" else first["msg"]
+        shown = f"{place:.200}: {what:.200}".encode("utf-8", "replace").decode()
+        return JSONResponse(problem(422, shown, "invalid_request"), 422)
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(problem(error.status_code, str(error.detail), "http_error"), error.status_code, error.headers)
+
+    @app.exception_handler(ClientGone)
+    async def nobody(*_) -> JSONResponse:
+        return JSONResponse(problem(499, "The client went away.", "client_gone"), 499)
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_path", help="an adapter's folder, a merged model's folder, or a hub name (default: the "
+                        "SFT adapter in outputs/, else the shipped one)")  # fmt: skip
+    parser.add_argument("--compare_with", help="another adapter or model beside it on the page, instead of the base")
+    parser.add_argument("--backend", help="an OpenAI-compatible server's address, such as http://127.0.0.1:11434/v1")
+    parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs --api_key")
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
+    parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
+    parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
+    parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
+    parser.add_argument("--concurrent", type=int, default=Limits.concurrent, help="replies at once; one more is refused")
+    return parser.parse_args(given)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        CourseError: the port is in use or not allowed, or the host is no address of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # with the protocol named, asyncio switches Nagle's algorithm off; it held each first piece back for 40 ms
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CourseError(
+            f"The server cannot listen on {host}:{port} ({reason}); choose another --port, or end the program there."
+        ) from None
+    return listening
+
+
+def start_backend(asked: argparse.Namespace) -> Backend:
+    """Return the backend that the settings name, its models loaded; vLLM goes on loading.
+
+    Raises:
+        CourseError: a setting is wrong, or a model cannot be loaded.
+    """
+    if asked.backend:
+        if asked.model_path or asked.compare_with:
+            raise CourseError("--backend serves its own models; leave --model_path and --compare_with out.")
+        return RemoteBackend(asked.backend, setting("SERVE_BACKEND_KEY"), max_context=asked.max_context)
+    choice = choose()
+    found = served_models.find(asked.model_path, choice.recipe)
+    if asked.compare_with:
+        found = served_models.together(served_models.find(asked.compare_with, choice.recipe)[-1:], found[-1:])
+    print(f"{', '.join(m.name for m in found)}: {choice.reason}", flush=True)
+    if choice.recipe.device == "cuda" and has_vllm():
+        with contextlib.closing(bind("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        bases = {m.base for m in found}
+        if len(bases) > 1:
+            raise CourseError("vLLM serves one base model; leave --compare_with out, or compare adapters of one base.")
+        weights, log_file = model_path(found[-1].base), OUTPUTS / "serve" / "vllm.log"
+        return VllmBackend(
+            found, weights, load_tokenizer(found[-1].base), port=port, max_context=asked.max_context, log=log_file
+        )
+    return LocalBackend(found, choice.recipe, asked.max_context)
+
+
+async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.socket, page_folder: Path) -> None:
+    """Serve until the process is told to end."""
+    import uvicorn
+
+    from kotune.serving import page as chat_page
+
+    library = Library(asked.documents) if asked.documents else None
+    backend = start_backend(asked)
+    desk = Desk(backend, Limits(concurrent=asked.concurrent), library)
+    try:
+        if isinstance(backend, VllmBackend):
+            await backend.ready()
+        await desk.open()
+        app = create_app(desk)
+        chat_page.mount(app, desk, asked.votes, page_folder)
+        host = asked.host.strip("[]").lower()
+        hosts = None if api_key else LOOPBACK  # with a key a page under another name has nothing to show
+        door = Door(
+            (*METHODS, "/docs-assets/", "/sign-in", *chat_page.PATHS), METHODS, ("/health", "/sign-in"), hosts, api_key
+        )
+        config = uvicorn.Config(
+            Guard(app, door, desk.limits), access_log=False, log_level="warning", server_header=False,
+            ws_max_size=1_000_000, timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=65_536,
+        )  # fmt: skip
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        print(f"The page: {address}   documentation: {address}/docs   backend: {backend.name}", flush=True)
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        await backend.close()
+
+
+def main(given: list[str] | None = None) -> None:
+    """Read the settings, check them before a model is loaded, and serve."""
+    asked = arguments(given)
+    api_key = asked.api_key or setting("SERVE_API_KEY")
+    check_binding(asked.host, api_key)
+    if not 1 <= asked.concurrent <= 1024:
+        raise CourseError(f"--concurrent is {asked.concurrent}; choose 1 to 1024.")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    with (
+        contextlib.closing(bind(asked.host, asked.port)) as listening,
+        tempfile.TemporaryDirectory(prefix="page-") as folder,
+    ):
+        asyncio.run(run(asked, api_key, listening, Path(folder)))

@@ -1,0 +1,357 @@
+"""Where replies come from: models in this process, or any server that speaks OpenAI's interface.
+
+A backend streams a reply as Progress and stops working on it as soon as nobody reads on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from kotune.models.chat_template import render, stop_ids
+from kotune.models.sampling import Progress, Sampling
+from kotune.models.sources import Served, load, lora_rank
+from kotune.serving.guard import LOOPBACK, Busy
+from prompts import Message
+from utils import CourseError, relative
+
+MAX_CONTEXT = 2048
+CONNECT_S = 5.0
+SILENCE_S = 120.0  # the longest wait for a backend's next token
+VLLM_START_S = 900.0
+
+
+class BackendError(CourseError):
+    """A backend is down, broke off, or answered with an error."""
+
+
+class PromptTooLong(CourseError):
+    """A prompt with its reply does not fit into the model's context."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation to be continued by one model."""
+
+    model: str
+    messages: Sequence[Message]
+    sampling: Sampling
+
+
+class Backend(Protocol):
+    """What the server needs of an engine."""
+
+    name: str
+
+    async def models(self) -> list[str]: ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Progress]: ...
+
+    async def load(self) -> dict[str, int]: ...
+
+    async def close(self) -> None: ...
+
+
+def rendered(tokenizer, request: ChatRequest, max_context: int) -> list[int]:
+    """Return a request's token ids, through the renderer of training.
+
+    Raises:
+        CourseError: the conversation cannot be rendered.
+        PromptTooLong: the ids and the reply's limit are more than the context.
+    """
+    ids = render(tokenizer, request.messages).ids
+    if len(ids) + request.sampling.max_tokens > max_context:
+        raise PromptTooLong(
+            f"The prompt has {len(ids)} tokens and the reply may take {request.sampling.max_tokens}, more than the "
+            f"context of {max_context}; shorten the prompt or lower max_tokens."
+        )
+    return ids
+
+
+# --- in this process -------------------------------------------------------------------------
+
+
+class LocalBackend:
+    """Models in memory, run by `local_engine` in a thread of its own, so that no socket waits for a matrix product."""
+
+    def __init__(self, models: list[Served], recipe, max_context: int = MAX_CONTEXT):
+        from kotune.serving.engine import LocalEngine
+
+        loaded, self.tokenizer = load(models, recipe)
+        limits = [m.config.get_text_config().max_position_embeddings for m in loaded.values()]
+        self.max_context = min(max_context, *limits)
+        self.names = list(loaded)
+        self.engine = LocalEngine(loaded, self.tokenizer)
+        self.name = f"transformers on {recipe.device} in {recipe.dtype}"
+
+    async def models(self) -> list[str]:
+        """Return the models' names, the base first."""
+        return self.names
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+        """Yield a reply as it is written."""
+        ids = rendered(self.tokenizer, request, self.max_context)
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+
+        def deliver(progress: Progress | Exception) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
+                loop.call_soon_threadsafe(queue.put_nowait, progress)
+
+        ticket = self.engine.submit(request.model, ids, request.sampling, deliver)
+        try:
+            while True:
+                progress = await queue.get()
+                if isinstance(progress, Exception):
+                    raise BackendError(f"The engine failed ({_first_line(progress)}); ask again, for less.")
+                yield progress
+                if progress.finish:
+                    return
+        finally:
+            self.engine.cancel(ticket)
+
+    async def load(self) -> dict[str, int]:
+        """Return how many replies are running and waiting."""
+        running, waiting = self.engine.load
+        return {"running": running, "waiting": waiting}
+
+    async def close(self) -> None:
+        """End the engine's thread."""
+        await asyncio.to_thread(self.engine.close)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+
+
+# --- over HTTP -------------------------------------------------------------------------------
+
+
+class RemoteBackend:
+    """A server that speaks OpenAI's interface: vLLM, Ollama, llama.cpp.
+
+    With a tokenizer, prompts are rendered here and sent as token ids to /completions, so that training and serving
+    cannot part; vLLM takes them. Without one, messages go to /chat/completions and the server's own template.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None, tokenizer=None, max_context: int = MAX_CONTEXT):
+        import httpx2
+
+        self.url = checked_url(url)
+        self.tokenizer, self.max_context, self.api_key = tokenizer, max_context, api_key
+        parts = urlsplit(self.url)
+        self.name = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self.client = httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+            trust_env=parts.hostname not in LOOPBACK,  # a proxy has no business between two programs of one machine
+        )
+
+    async def models(self) -> list[str]:
+        """Return the names that the server lists."""
+        import httpx2
+
+        try:
+            response = await self.client.get(f"{self.url}/models", timeout=CONNECT_S)
+            if response.is_success:
+                return [str(model["id"]) for model in response.json()["data"]]
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise self._down(error) from None
+        raise BackendError(self._refused(response.status_code, response.text))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+        """Yield a reply as it comes; a stream that ends without a reason broke off."""
+        import httpx2
+
+        path, body = self._body(request)
+        tokens, finish, prompt_tokens = 0, None, 0
+        try:
+            async with self.client.stream("POST", f"{self.url}{path}", json=body) as response:
+                if not response.is_success:
+                    await response.aread()
+                    if response.status_code == 429:
+                        after = response.headers.get("retry-after", "")
+                        raise Busy("The backend is busy; ask again later.", int(after) if after.isdigit() else 5)
+                    raise BackendError(self._refused(response.status_code, response.text))
+                async for line in response.aiter_lines():
+                    if not line.startswith("data:") or line[5:].strip() == "[DONE]":
+                        continue
+                    event = json.loads(line[5:])
+                    if event.get("error"):
+                        raise BackendError(self._refused(500, json.dumps(event["error"], ensure_ascii=False)))
+                    usage = event.get("usage") or {}
+                    tokens = usage.get("completion_tokens") or tokens
+                    prompt_tokens = usage.get("prompt_tokens") or prompt_tokens
+                    for choice in event.get("choices") or ():
+                        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+                        finish = choice.get("finish_reason") or finish
+                        if text:
+                            tokens += 1
+                            yield Progress(text, tokens)
+        except (httpx2.HTTPError, ValueError, AttributeError, TypeError) as error:
+            if tokens:
+                raise self._broke_off() from None
+            raise self._down(error) from None
+        if finish is None:
+            raise self._broke_off()
+        yield Progress("", tokens, "length" if finish == "length" else "stop", prompt_tokens)
+
+    async def load(self) -> dict[str, int]:
+        """Raise a BackendError if the server does not answer."""
+        await self.models()
+        return {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+    def _body(self, request: ChatRequest) -> tuple[str, dict]:
+        sampling = request.sampling
+        body = {
+            "model": request.model,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        # beyond OpenAI's own interface, or seldom set: sent only where asked for
+        optional = {
+            "top_k": sampling.top_k, "presence_penalty": sampling.presence_penalty,
+            "frequency_penalty": sampling.frequency_penalty, "stop": list(sampling.stop), "seed": sampling.seed,
+        }  # fmt: skip
+        body.update({name: value for name, value in optional.items() if value not in (0, None, [])})
+        if sampling.seed == 0:
+            body["seed"] = 0
+        if sampling.repetition_penalty != 1:
+            body["repetition_penalty"] = sampling.repetition_penalty
+        if self.tokenizer is None:
+            return "/chat/completions", {**body, "messages": list(request.messages)}
+        ids = rendered(self.tokenizer, request, self.max_context)
+        return "/completions", {**body, "prompt": ids, "stop_token_ids": stop_ids(self.tokenizer)}
+
+    def _down(self, error: Exception) -> BackendError:
+        return BackendError(
+            f"The backend at {self.name} does not answer as it should ({type(error).__name__}); start it, or check "
+            "--backend."
+        )
+
+    def _broke_off(self) -> BackendError:
+        return BackendError(f"The backend at {self.name} broke off in the middle of the reply; ask again.")
+
+    def _refused(self, status: int, said: str) -> str:
+        with contextlib.suppress(ValueError, AttributeError, TypeError):
+            error = json.loads(said)
+            said = str(error.get("error", error).get("message", said))
+        if self.api_key:
+            said = said.replace(self.api_key, "[key]")
+        return f"The backend at {self.name} answered with status {status} ({' '.join(said.split())[:200]})."
+
+
+def checked_url(url: str) -> str:
+    """Return a backend's address without a slash at its end.
+
+    Raises:
+        CourseError: it is no http address.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise CourseError("--backend is no http address; write it as in http://127.0.0.1:11434/v1.")
+    return url.strip().rstrip("/")
+
+
+# --- vLLM, started here ----------------------------------------------------------------------
+
+
+def vllm_command(models: list[Served], weights: str, port: int, max_context: int) -> list[str]:
+    """Return the command that serves a base and its adapters on loopback.
+
+    Raises:
+        CourseError: an adapter stands on another; vLLM puts one on the base.
+    """
+    base = next((m.name for m in models if not m.adapters), "base")
+    command = ["vllm", "serve", weights, "--host", "127.0.0.1", "--port", str(port), "--served-model-name", base,
+               "--max-model-len", str(max_context), "--generation-config", "vllm"]  # fmt: skip
+    adapted = [m for m in models if m.adapters]
+    for model in adapted:
+        if len(model.adapters) > 1:
+            raise CourseError(
+                f"{relative(model.adapters[-1])} stands on another adapter, and vLLM puts one on the base; "
+                "merge it first (kotune merge) and serve the merged model."
+            )
+    if adapted:
+        # as many at once as there are: with vLLM's default of one, two adapters side by side would take turns
+        command += ["--enable-lora", "--max-loras", str(len(adapted)), "--max-lora-rank", str(lora_rank(adapted))]
+        command += ["--lora-modules"]
+        command += [f"{m.name}={m.adapters[0].resolve()}" for m in adapted]  # a relative path would be a hub name
+    return command
+
+
+class VllmBackend(RemoteBackend):
+    """A `vllm serve` that this process started and ends with it."""
+
+    def __init__(self, models: list[Served], weights: str, tokenizer, *, port: int, max_context: int, log: Path):
+        key = secrets.token_hex(16)
+        super().__init__(f"http://127.0.0.1:{port}/v1", key, tokenizer, max_context)
+        self.name = "vLLM"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with log.open("w") as file:
+            # the key goes by the environment: a command line can be read by every user of the machine
+            self.process = subprocess.Popen(
+                vllm_command(models, weights, port, max_context),
+                env={**os.environ, "VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    async def ready(self) -> None:
+        """Wait until the models are loaded.
+
+        Raises:
+            CourseError: vLLM ended, or took too long; its last line says why.
+        """
+        ends = time.monotonic() + VLLM_START_S
+        while time.monotonic() < ends:
+            if self.process.poll() is not None:
+                lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise CourseError(f"vLLM ended while it started ({lines[-1][:200]}); see {relative(self.log)}.")
+            with contextlib.suppress(BackendError):
+                await self.models()
+                return
+            await asyncio.sleep(0.5)
+        await self.close()
+        raise CourseError(f"vLLM was not ready within {VLLM_START_S:g} s; see {relative(self.log)}.")
+
+    def _down(self, error: Exception) -> BackendError:
+        if self.process.poll() is None:
+            return super()._down(error)
+        return BackendError(f"vLLM has ended ({relative(self.log)} says why); start the server again.")
+
+    async def close(self) -> None:
+        """Close the connections and end vLLM."""
+        await super().close()
+        self.process.terminate()
+        try:
+            await asyncio.to_thread(self.process.wait, 20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def has_vllm() -> bool:
+    """Return whether the command `vllm` is on the path."""
+    return shutil.which("vllm") is not None

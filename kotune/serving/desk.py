@@ -1,0 +1,77 @@
+"""The way of every request, of the page as of the interface, to the backend: slots, time-outs, sources, one log line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from kotune.data.retrieval import Asked, Library
+from kotune.models.sampling import Progress
+from kotune.serving.backends import Backend, ChatRequest
+from kotune.serving.guard import Limits, Slots
+from utils import CourseError
+
+
+class TooLate(CourseError):
+    """A reply was not finished in its time."""
+
+
+class UnknownModel(CourseError):
+    """A request names a model that is not served."""
+
+
+class Desk:
+    """Answers requests through a backend, so many at once and so long at most."""
+
+    def __init__(self, backend: Backend, limits: Limits, library: Library | None = None):
+        self.backend, self.limits, self.library = backend, limits, library
+        self.slots = Slots(limits.concurrent)
+        self.models: list[str] = []
+
+    async def open(self) -> None:
+        """Learn the models' names.
+
+        Raises:
+            CourseError: the backend does not answer, or serves none.
+        """
+        self.models = await self.backend.models()
+        if not self.models:
+            raise CourseError(f"The backend ({self.backend.name}) serves no model; load one there.")
+
+    @property
+    def default_model(self) -> str:
+        """The model that answers where none is named: the tuned one, which stands last."""
+        return self.models[-1]
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+        """Yield a reply as it is written; whoever stops reading (or goes away) frees its slot.
+
+        Raises:
+            UnknownModel, Busy, PromptTooLong, BackendError, TooLate: before the first piece, or in mid-reply.
+        """
+        if request.model not in self.models:
+            served = ", ".join(self.models)
+            raise UnknownModel(f"The model {request.model!r:.100} is not served here; choose one of {served}.")
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self.limits.answer_s
+        with self.slots.take():
+            async with aclosing(self.backend.stream(request)) as pieces:
+                while True:
+                    try:
+                        progress = await asyncio.wait_for(anext(pieces), ends - loop.time())
+                    except StopAsyncIteration:
+                        return
+                    except TimeoutError:
+                        raise TooLate(f"The reply was not finished within {self.limits.answer_s:g} s.") from None
+                    yield progress
+
+    async def sources(self, question: str) -> Asked:
+        """Return a question with the passages found for it.
+
+        Raises:
+            CourseError: the server was started without documents.
+        """
+        if self.library is None:
+            raise CourseError("This server has no documents; start it with --documents docs.jsonl.")
+        return await asyncio.to_thread(self.library.ask, question)

@@ -1,0 +1,370 @@
+"""What a server lets in: whose requests, how large, how many at once, and for how long.
+
+`Guard` stands before the whole application, page and sockets included; `Slots` counts the replies that are running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import html
+import json
+import logging
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, quote, urlsplit
+
+from utils import CourseError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+COOKIE = "course_session"
+COOKIE_S = 12 * 3600
+SHORTEST_KEY = 16
+WRONG_KEYS_A_MINUTE = 10
+log = logging.getLogger("serve")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a server; sizes in bytes or characters, times in seconds."""
+
+    body_bytes: int = 262_144
+    body_s: float = 15.0
+    message_characters: int = 32_000
+    messages: int = 100
+    max_tokens: int = 1_024
+    concurrent: int = 64
+    sockets: int = 256
+    answer_s: float = 300.0
+    reader_s: float = 30.0  # the longest that a reader of a stream may take nothing
+
+
+class Busy(CourseError):
+    """All slots are taken; `retry_after_s` says when one is likely to be free."""
+
+    def __init__(self, sentence: str, retry_after_s: int):
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class Slots:
+    """Counts running replies; asking for one more than there are slots is refused at once, not queued."""
+
+    def __init__(self, number: int):
+        self.number = number
+        self.taken = 0
+        self._lasted: deque[float] = deque([2.0], maxlen=50)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises:
+            Busy: none is free.
+        """
+        if self.taken >= self.number:
+            wait = max(1, min(60, math.ceil(sum(self._lasted) / len(self._lasted) / self.number * 4)))
+            raise Busy(f"All {self.number} slots are taken; ask again in {wait} s.", wait)
+        self.taken += 1
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            self._lasted.append(time.monotonic() - started)
+
+
+def check_binding(host: str, api_key: str | None) -> None:
+    """Raise a CourseError if a server would be open to the network without a key, or with one that can be guessed."""
+    if api_key is not None and (len(api_key) < SHORTEST_KEY or not api_key.isascii() or not api_key.isprintable()):
+        raise CourseError(
+            f"--api_key must be {SHORTEST_KEY} ASCII characters or more; make one with `openssl rand -hex 16`."
+        )
+    if host not in LOOPBACK and not api_key:
+        raise CourseError(
+            f"--host {host} opens the server to the network, so it needs --api_key (or SERVE_API_KEY); "
+            "make one with `openssl rand -hex 16`."
+        )
+
+
+def same_key(given: str, key: str) -> bool:
+    """Compare a key in a time that does not tell how much of it was right."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), key.encode())
+
+
+def new_cookie(key: str, now: float | None = None) -> str:
+    """Return a session's cookie: when it ends, and the key's signature over that."""
+    ends = str(int((time.time() if now is None else now) + COOKIE_S))
+    return f"{ends}.{_sign(key, ends)}"
+
+
+def valid_cookie(cookie: str, key: str, now: float | None = None) -> bool:
+    """Return whether a cookie was made with this key and has not ended."""
+    ends, _, signature = cookie.partition(".")
+    if not ends.isascii() or not ends.isdigit() or not same_key(signature, _sign(key, ends)):
+        return False
+    return int(ends) > (time.time() if now is None else now)
+
+
+def _sign(key: str, ends: str) -> str:
+    return hmac.new(key.encode(), f"page session until {ends}".encode(), hashlib.sha256).hexdigest()
+
+
+def split_host(value: str) -> str:
+    """Return the name in a Host header, without port and brackets, in lower case; "" where it is malformed."""
+    try:
+        return (urlsplit(f"//{value}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+# --- the guard -------------------------------------------------------------------------------
+
+SIGN_IN = """<!doctype html><html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>로그인 · Sign in</title>
+<style>body{font-family:sans-serif;max-width:22rem;margin:20vh auto;padding:0 1rem;line-height:1.6}
+input,button{font:inherit;width:100%;padding:.6rem;margin:.3rem 0;box-sizing:border-box}</style>
+<form method="post" action="/sign-in"><label>서버의 키를 넣어 주세요. / Enter the server's key.
+<input name="key" type="password" autocomplete="current-password" required autofocus></label>
+<button>들어가기 / Sign in</button><p role="alert">$problem</p></form></html>"""
+
+
+class TooLarge(Exception):
+    """A body grew past the limit while it was read."""
+
+
+class TooSlow(Exception):
+    """A body did not come within its time."""
+
+
+def content_security_policy(page: str = "", host: str = "") -> str:
+    """Return a policy under which a page loads and runs nothing but this server's own; its inline scripts by their hash."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)])
+    sockets = f" ws://{host} wss://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
+    return (
+        f"default-src 'self'; script-src {allowed}; style-src 'self' 'unsafe-inline'; "
+        f"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'{sockets}; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def problem(status: int, sentence: str, code: str) -> dict:
+    """Return an error's body as OpenAI's clients read it."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Which requests come in: the paths that exist, those that need no key, the names that the server goes by.
+
+    methods: the one method of a path of the interface; behind it the page would answer to any other.
+    """
+
+    paths: tuple[str, ...]  # exact, or a prefix where it ends in /
+    methods: dict[str, str]
+    open_paths: tuple[str, ...]
+    hosts: tuple[str, ...] | None  # None: any, because a key is asked for
+    api_key: str | None
+
+    def has(self, path: str) -> bool:
+        """Return whether a path is served at all."""
+        return any(
+            path == known or (known.endswith("/") and len(known) > 1 and path.startswith(known)) for known in self.paths
+        )
+
+
+class Guard:
+    """ASGI middleware: host and origin, key, path, size and time of the body, headers of the reply, one line of log.
+
+    On loopback without a key the browser is the danger: a page of another site may send requests here (CSRF), or have
+    its own name point to this machine (DNS rebinding). So the Host must be one of this server's names, and an Origin,
+    where there is one, must be the same.
+    """
+
+    def __init__(self, app, door: Door, limits: Limits):
+        self.app, self.door, self.limits = app, door, limits
+        self.sockets = 0
+        self._wrong_keys: deque[float] = deque(maxlen=WRONG_KEYS_A_MINUTE)
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refuse(scope, headers)
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send, refusal)
+        else:
+            await self._http(scope, receive, send, headers, refusal)
+
+    def _refuse(self, scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        """Return the status, sentence and code of a refusal that needs no look at the body."""
+        return self._refuse_sender(scope, headers) or self._refuse_request(scope, headers)
+
+    def _refuse_sender(self, scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        host = split_host(headers.get("host", ""))
+        if self.door.hosts is not None and host not in self.door.hosts:
+            return 421, "This server does not go by that name; use 127.0.0.1 or localhost.", "wrong_host"
+        origin = headers.get("origin")
+        if (origin and urlsplit_safe(origin) != headers.get("host", "").lower()) or (
+            headers.get("sec-fetch-site") == "cross-site" and (scope["type"] == "websocket" or scope["method"] != "GET")
+        ):
+            return 403, "Requests from other sites' pages are refused.", "wrong_origin"
+        return None
+
+    def _refuse_request(self, scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        if not self.door.has(scope["path"]):
+            return 404, "There is nothing at this address; see /docs.", "not_found"
+        method = self.door.methods.get(scope["path"])
+        if method and scope.get("method") != method:
+            return 405, f"This address takes {method} alone.", "method_not_allowed"
+        if self.door.api_key and scope["path"] not in self.door.open_paths and not self._has_key(headers):
+            return 401, "The key is missing or wrong; send it as `Authorization: Bearer KEY`.", "invalid_api_key"
+        length = headers.get("content-length", "0")
+        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self.limits.body_bytes):
+            return 413, f"The body is larger than {self.limits.body_bytes} bytes; shorten it.", "too_large"
+        return None
+
+    def _has_key(self, headers: dict[str, str]) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and same_key(given.strip(), self.door.api_key):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and valid_cookie(cookie.value, self.door.api_key)
+
+    async def _socket(self, scope, receive, send, refusal) -> None:
+        if refusal is None and self.sockets >= self.limits.sockets:
+            refusal = 429, "Too many pages are open.", "too_many_sockets"
+        if refusal is not None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal[2]})
+            return
+        self.sockets += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.sockets -= 1
+
+    async def _http(self, scope, receive, send, headers, refusal) -> None:
+        started, shown = time.monotonic(), {"status": 0}
+
+        async def answer(message):
+            if message["type"] == "http.response.start":
+                shown["status"] = message["status"]
+                message = {**message, "headers": with_safe_headers(message["headers"], headers.get("host", ""))}
+            await send(message)
+
+        try:
+            if refusal is not None:
+                await self._say(answer, scope, *refusal)
+            elif self.door.api_key and scope["path"] == "/sign-in":
+                await self._sign_in(scope, self._limited(receive), answer)
+            else:
+                await self.app(scope, self._limited(receive), answer)
+        except (TooLarge, TooSlow) as error:
+            if shown["status"]:
+                raise
+            large = isinstance(error, TooLarge)
+            sentence = f"The body is larger than {self.limits.body_bytes} bytes; shorten it." if large else (
+                f"The body did not come within {self.limits.body_s:g} s."
+            )  # fmt: skip
+            await self._say(answer, scope, 413 if large else 408, sentence, "too_large" if large else "too_slow")
+        finally:
+            # neither the query nor a header: they may hold a key
+            path = quote(scope["path"])[:80]  # no control character: a line break would forge a line
+            log.info("%s %s %s %.0f ms", scope["method"], path, shown["status"], 1000 * (time.monotonic() - started))
+
+    def _limited(self, receive):
+        size, ends, whole = 0, time.monotonic() + self.limits.body_s, False
+
+        async def limited():
+            nonlocal size, whole
+            if whole:
+                return await receive()  # waits for the client to go away, for as long as the reply lasts
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, ends - time.monotonic()))
+            except TimeoutError:
+                raise TooSlow from None
+            if message["type"] == "http.request":
+                size += len(message.get("body", b""))
+                whole = not message.get("more_body", False)
+                if size > self.limits.body_bytes:
+                    raise TooLarge
+            return message
+
+        return limited
+
+    async def _say(self, send, scope, status: int, sentence: str, code: str) -> None:
+        if status == 401 and scope["path"] == "/" and scope["method"] == "GET":
+            await respond(send, 401, SIGN_IN.replace("$problem", "").encode(), "text/html; charset=utf-8")
+            return
+        extra = [(b"www-authenticate", b"Bearer")] if status == 401 else []
+        if status == 405:
+            extra.append((b"allow", self.door.methods[scope["path"]].encode()))
+        body = json.dumps(problem(status, sentence, code)).encode()
+        await respond(send, status, body, "application/json", extra)
+
+    async def _sign_in(self, scope, receive, send) -> None:
+        if scope["method"] != "POST":
+            await respond(send, 303, b"", "text/plain", [(b"location", b"/")])
+            return
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        now = time.monotonic()
+        if len(self._wrong_keys) == WRONG_KEYS_A_MINUTE and now - self._wrong_keys[0] < 60:
+            await self._say(send, scope, 429, "Too many wrong keys; wait a minute.", "too_many_tries")
+            return
+        given = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
+        if not same_key(given, self.door.api_key):
+            self._wrong_keys.append(now)
+            said = html.escape("키가 맞지 않습니다. / That is not the key.")
+            await respond(send, 401, SIGN_IN.replace("$problem", said).encode(), "text/html; charset=utf-8")
+            return
+        cookie = f"{COOKIE}={new_cookie(self.door.api_key)}; HttpOnly; SameSite=Strict; Path=/; Max-Age={COOKIE_S}"
+        await respond(send, 303, b"", "text/plain", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+
+
+def urlsplit_safe(origin: str) -> str:
+    """Return the host and port of an Origin in lower case; "null" and what is malformed is no host."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def with_safe_headers(headers, host: str) -> list[tuple[bytes, bytes]]:
+    """Return a reply's headers with those that keep a browser from running or sending what it should not."""
+    kept = [(name, value) for name, value in headers if name.lower() not in (b"server", b"access-control-allow-origin")]
+    present = {name.lower() for name, _ in kept}
+    wanted = {
+        b"content-security-policy": content_security_policy(host=host).encode(),
+        b"x-content-type-options": b"nosniff",
+        b"referrer-policy": b"same-origin",  # under no-referrer a browser sends forms with `Origin: null`
+        b"cross-origin-resource-policy": b"same-origin",
+    }
+    return [*kept, *((name, value) for name, value in wanted.items() if name not in present)]
+
+
+async def respond(send, status: int, body: bytes, content_type: str, extra: list[tuple[bytes, bytes]] = ()) -> None:
+    """Send a whole reply."""
+    head = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,458 @@
+"""The chat page: one model, or two side by side with a blind vote, streamed, in Korean and English.
+
+Built with Chainlit, which is mounted behind the routes of `serve.py`. Chainlit keeps its settings in a folder; each
+start makes a fresh one, so that nothing is written into the repository.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import time
+import warnings
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kotune.data.retrieval import Asked
+from kotune.judging import votes
+from kotune.models.sampling import Sampling
+from kotune.serving.backends import ChatRequest, PromptTooLong
+from kotune.serving.desk import Desk
+from kotune.serving.guard import content_security_policy
+from kotune.serving.page_texts import Texts, texts
+from utils import CourseError, read_json, write_json
+
+PATHS = (
+    "/", "/assets/", "/public/", "/project/translations", "/project/settings", "/project/action", "/project/file/",
+    "/favicon", "/logo", "/avatars/", "/user", "/auth/config", "/set-session-cookie", "/ws/socket.io", "/ws/socket.io/",
+)  # fmt: skip
+COMPARE = "compare"
+VOTE, SOURCES = "vote", "sources"
+SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know them by these
+PAGE = "page"  # the author of what the page itself says
+PENDING_VOTES = 20
+RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
+# set before chainlit is imported: it would copy .env into the environment, and its tracing library reports its use
+PAGE = Path(__file__).with_name("page")  # the settings and files of the page, beside this module
+QUIET = {
+    "CHAINLIT_ENV_FILE": ".no-env",
+    "TRACELOOP_TELEMETRY": "false",
+    "TRACELOOP_TRACING_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+# Chainlit's own entries that say nothing on this page, by translation path
+RETITLED = {
+    "ko": {"chat.watermark": "이 답변은 틀릴 수 있습니다. 중요한 내용은 확인하세요."},
+    "en-US": {"chat.watermark": "Answers may be wrong. Check what matters."},
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the handlers need: where requests go, and where votes are stored."""
+
+    desk: Desk
+    votes: Path
+
+
+@dataclass
+class Written:
+    """A reply on the page as far as it came."""
+
+    text: str
+    tokens: int = 0
+    seconds: float = 0.0
+    finish: str | None = None
+
+
+def mount(app, desk: Desk, votes_file: Path, folder: Path) -> None:
+    """Mount the page at / of an application, behind its routes; `folder` is an empty one that the page may fill."""
+    prepare_folder(folder)
+    os.environ.update(QUIET, CHAINLIT_APP_ROOT=str(folder), CHAINLIT_ROOT_PATH="")
+    import chainlit
+    from chainlit import server
+    from starlette.responses import HTMLResponse
+
+    for name in ("chainlit", "socketio", "engineio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Chainlit asks for the profiles once more from inside its running loop, gives up, and warns
+    warnings.filterwarnings("ignore", "coroutine '_register", RuntimeWarning)
+
+    async def page(request) -> HTMLResponse:
+        text = without_outside_links(server.get_html_template(""))
+        policy = content_security_policy(text, request.headers.get("host", ""))
+        return HTMLResponse(text, headers={"content-security-policy": policy, "cache-control": "no-store"})
+
+    app.add_route("/", page)
+    _register(chainlit, Page(desk, votes_file))
+    app.mount("", server.app)
+    server.sio.on("stop", _stop)  # in the place of Chainlit's own, which speaks English alone
+
+
+def prepare_folder(folder: Path) -> None:
+    """Fill the page's folder: settings, style, and the two languages."""
+    packaged = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
+    translations = folder / ".chainlit" / "translations"
+    translations.mkdir(parents=True)
+    shutil.copy(PAGE / "config.toml", folder / ".chainlit" / "config.toml")
+    shutil.copytree(PAGE / "public", folder / "public")
+    (folder / "chainlit.md").write_text("", encoding="utf-8")
+    for language, changes in RETITLED.items():
+        translation = read_json(packaged / f"{language}.json")
+        for path, text in changes.items():
+            *parents, last = path.split(".")
+            entry = translation
+            for parent in parents:
+                entry = entry[parent]
+            entry[last] = text
+        write_json(translations / f"{language}.json", translation)
+
+
+def without_outside_links(page: str) -> str:
+    """Return a page's HTML without what it would load from, or say of, another host."""
+    return re.sub(r"<(?:link|meta|script)\b[^>]*https?://[^>]*>(?:\s*</script>)?", "", page)
+
+
+def _language() -> Texts:
+    from chainlit.context import context
+
+    return texts(context.session.language)
+
+
+async def _stop(sid: str) -> None:
+    from chainlit.context import init_ws_context
+    from chainlit.session import WebsocketSession
+
+    session = WebsocketSession.get(sid)
+    if session:
+        init_ws_context(session)
+        if session.current_task:
+            session.current_task.cancel()
+
+
+def _stop_unless_back(session, socket: str) -> None:
+    if session.socket_id == socket and session.current_task:
+        session.current_task.cancel()
+
+
+def _register(chainlit, page: Page) -> None:
+    """Tell Chainlit what to do when a chat starts, a message comes, a setting changes or a vote is cast."""
+
+    @chainlit.set_chat_profiles
+    async def profiles(user, language: str | None):
+        said = texts(language)
+        names = list(reversed(page.desk.models))
+        offered = [
+            chainlit.ChatProfile(
+                name=name, markdown_description=said.model_about.format(model=name), default=name == names[0]
+            )
+            for name in names
+        ]
+        if len(names) > 1:
+            about = said.compare_about.format(a=names[0], b=names[1])
+            offered.append(chainlit.ChatProfile(name=COMPARE, display_name=said.compare, markdown_description=about))
+        return offered
+
+    @chainlit.set_starters
+    async def starters(user, language: str | None):
+        return [chainlit.Starter(label=label, message=message) for label, message in texts(language).starters]
+
+    @chainlit.on_chat_start
+    async def start():
+        chainlit.user_session.set("turns", [])
+        chainlit.user_session.set("votes", {})
+        await chainlit.ChatSettings(_settings(chainlit, _language(), page.desk)).send()
+
+    @chainlit.on_message
+    async def message(message):
+        question, said = message.content.strip(), _language()
+        if not question:
+            return
+        longest = page.desk.limits.message_characters
+        for text, sentence in ((question, said.too_long), (_wanted(page).system, said.system_too_long)):
+            if len(text) > longest:
+                await _complain(sentence.format(limit=longest))
+                return
+        try:
+            if chainlit.user_session.get("chat_profile") == COMPARE and len(page.desk.models) > 1:
+                await _compare(page, question, said)
+            else:
+                await _answer(page, question, said)
+        except CourseError as error:
+            await _complain(said.problem.format(sentence=error))
+        except asyncio.CancelledError:
+            await chainlit.Message(said.stopped, author=PAGE).send()
+            raise
+
+    @chainlit.on_chat_end
+    async def leave():
+        from chainlit.context import context
+
+        # Chainlit lets the answer of a closed page run on, with its slot
+        session = context.session
+        wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
+        asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
+
+    @chainlit.action_callback(VOTE)
+    async def vote(action):
+        await _vote(page, action)
+
+    @chainlit.action_callback(SOURCES)
+    async def sources(action):
+        await _show_sources(page, action)
+
+
+async def _complain(sentence: str) -> None:
+    from chainlit import ErrorMessage
+
+    await ErrorMessage(content=sentence, author=PAGE).send()
+
+
+def _settings(chainlit, said: Texts, desk: Desk) -> list:
+    widgets = chainlit.input_widget
+
+    def slider(name: str, initial: float, low: float, high: float, step: float):
+        return widgets.Slider(
+            id=name,
+            label=said.settings[name],
+            initial=initial,
+            min=low,
+            max=high,
+            step=step,
+            description=said.about.get(name),
+        )
+
+    shown = [
+        slider("temperature", 0, 0, 2, 0.1),
+        slider("top_p", 1, 0.05, 1, 0.05),
+        slider("top_k", 0, 0, 200, 1),
+        slider("repetition_penalty", 1, 0.5, 2, 0.05),
+        slider("max_tokens", Sampling.max_tokens, 16, desk.limits.max_tokens, 16),
+        widgets.TextInput(
+            id="system", label=said.settings["system"], initial="", description=said.about["system"], multiline=True
+        ),
+    ]
+    if desk.library:
+        shown.append(
+            widgets.Switch(
+                id="use_documents",
+                label=said.settings["use_documents"],
+                initial=True,
+                description=said.about["use_documents"],
+            )
+        )
+    return shown
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The settings of one chat, read from what the browser sent and brought within their bounds."""
+
+    sampling: Sampling
+    system: str
+    use_documents: bool
+
+
+def wishes(settings: dict, longest: int) -> Wishes:
+    """Return settings within bounds; what is no number counts as not set."""
+
+    def number(name: str, default: float, low: float, high: float) -> float:
+        value = settings.get(name, default)
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        return value if usable else default
+
+    system = settings.get("system")
+    sampling = Sampling(
+        max_tokens=int(number("max_tokens", min(Sampling.max_tokens, longest), 1, longest)),
+        temperature=float(number("temperature", 0, 0, 2)),
+        top_p=float(number("top_p", 1, 0.01, 1)),
+        top_k=int(number("top_k", 0, 0, 1000)),
+        repetition_penalty=float(number("repetition_penalty", 1, 0.5, 2)),
+    )
+    return Wishes(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
+
+
+def conversation(turns: list[tuple[str, str]], system: str, content: str) -> list[dict]:
+    """Return the messages of a chat: system text, earlier turns, the question."""
+    messages = [{"role": "system", "content": system}] if system.strip() else []
+    for question, answer in turns:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return [*messages, {"role": "user", "content": content}]
+
+
+async def _asked(page: Page, question: str, wanted: Wishes) -> Asked:
+    if page.desk.library and wanted.use_documents:
+        return await page.desk.sources(question)
+    return Asked(question, ())
+
+
+def _wanted(page: Page) -> Wishes:
+    from chainlit import user_session
+
+    return wishes(user_session.get("chat_settings") or {}, page.desk.limits.max_tokens)
+
+
+async def _answer(page: Page, question: str, said: Texts) -> None:
+    """Let one model go on with the conversation; the oldest turns go where all do not fit."""
+    from chainlit import Message, user_session
+
+    model = user_session.get("chat_profile")
+    model = model if model in page.desk.models else page.desk.default_model
+    wanted = _wanted(page)
+    asked = await _asked(page, question, wanted)
+    turns = list(user_session.get("turns") or [])
+    reply, forgotten = Message("", author=author(model)), 0
+    while True:
+        request = ChatRequest(model, conversation(turns, wanted.system, asked.content), wanted.sampling)
+        try:
+            written = await _write(page, request, reply)
+            break
+        except PromptTooLong:
+            if not turns:
+                raise
+            turns.pop(0)
+            forgotten += 1
+    notes = [said.footer.format(model=model, tokens=written.tokens, seconds=written.seconds)]
+    if written.finish == "length":
+        notes.append(said.cut)
+    if forgotten:
+        notes.append(said.forgotten.format(turns=forgotten))
+    if page.desk.library and wanted.use_documents and not asked.sources:
+        notes.append(said.no_sources)
+    await _finish(reply, written, asked, notes, said)
+    if written.text.strip():
+        turns.append((question, written.text.strip()))
+    user_session.set("turns", turns)
+
+
+async def _write(page: Page, request: ChatRequest, reply) -> Written:
+    """Stream a reply into a message; stopped in the middle, what was written stays."""
+    started, written = time.monotonic(), Written("")
+    try:
+        async with aclosing(page.desk.stream(request)) as pieces:
+            async for progress in pieces:
+                text = progress.text if written.text else progress.text.lstrip()
+                written.text += text
+                written.tokens, written.finish = progress.tokens, progress.finish
+                await reply.stream_token(text)
+    except (asyncio.CancelledError, CourseError):
+        if written.text:
+            await reply.update()
+        raise
+    written.seconds = time.monotonic() - started
+    return written
+
+
+async def _finish(reply, written: Written, asked: Asked, notes: list[str], said: Texts) -> None:
+    if not written.text:
+        await reply.stream_token(said.empty)
+    if asked.sources:
+        await reply.stream_token("\n\n" + _named(asked, said))
+        reply.actions = [_sources_action(asked, said)]
+    await reply.stream_token("\n\n*" + " · ".join(notes) + "*")
+    await reply.send()
+
+
+def _named(asked: Asked, said: Texts) -> str:
+    return said.sources.format(titles=" / ".join(f"[{source.number}] {source.title}" for source in asked.sources))
+
+
+def _sources_action(asked: Asked, said: Texts):
+    from chainlit import Action
+
+    return Action(
+        name=SOURCES, payload={"ids": [source.id for source in asked.sources]}, label=said.show_sources, icon="book-open"
+    )
+
+
+async def _show_sources(page: Page, action) -> None:
+    """Open the passages of an answer beside it, in the order of the prompt."""
+    from chainlit import ElementSidebar, Text
+
+    wanted = action.payload.get("ids")
+    if page.desk.library is None or not isinstance(wanted, list):
+        return
+    known = {document["id"]: document for document in page.desk.library.documents}
+    chosen = [known[i] for i in wanted if isinstance(i, str) and i in known]
+    headed = [(f"[{number}] {document['title']}", document["text"]) for number, document in enumerate(chosen, start=1)]
+    shown = [Text(name=head, content=f"**{head}**\n\n{text}") for head, text in headed]
+    await ElementSidebar.set_elements(shown)
+    await ElementSidebar.set_title(_language().show_sources)  # the elements take an earlier title away
+
+
+def author(model: str) -> str:
+    """Return a model's name in the characters that Chainlit takes for an author's picture."""
+    return re.sub(r"[^\w .-]", "-", model, flags=re.ASCII)
+
+
+async def _compare(page: Page, question: str, said: Texts) -> None:
+    """Let two models answer at once under numbers, and ask which is better."""
+    from chainlit import Action, Message, user_session
+
+    wanted = _wanted(page)
+    asked = await _asked(page, question, wanted)
+    names = list(reversed(page.desk.models))[:2]
+    vote = votes.pair(question, (names[0], names[1]))
+    shown = names if vote.shown_first == "a" else names[::-1]
+    replies = [Message("", author=side) for side in SIDES]
+    for reply in replies:
+        await reply.send()  # both stand in their places before either says anything
+    messages = conversation([], wanted.system, asked.content)
+    writing = [
+        asyncio.ensure_future(_write(page, ChatRequest(name, messages, wanted.sampling), reply))
+        for name, reply in zip(shown, replies, strict=True)
+    ]
+    try:
+        both = await asyncio.gather(*writing)
+    finally:
+        for task in writing:
+            task.cancel()  # one that failed leaves the other without a use
+    for reply, written in zip(replies, both, strict=True):
+        if not written.text:
+            await reply.stream_token(said.empty)
+        if written.finish == "length":
+            await reply.stream_token(f"\n\n*{said.cut}*")
+        await reply.update()
+    first, second = [written.text.strip() for written in both]
+    first_is_a = vote.shown_first == "a"
+    vote = replace(vote, answer_a=first if first_is_a else second, answer_b=second if first_is_a else first)
+    pending = user_session.get("votes")
+    while len(pending) >= PENDING_VOTES:
+        pending.pop(next(iter(pending)))
+    labels = {"first": said.vote_first, "second": said.vote_second, "tie": said.vote_tie}
+    actions = [Action(name=VOTE, payload={"id": vote.id, "shown": s}, label=label) for s, label in labels.items()]
+    asks = said.vote
+    if asked.sources:
+        asks = f"{_named(asked, said)}\n\n{asks}"
+        actions.append(_sources_action(asked, said))
+    ballot = Message(asks, author=PAGE, actions=actions)
+    pending[vote.id] = (vote, ballot)
+    await ballot.send()
+
+
+async def _vote(page: Page, action) -> None:
+    from chainlit import Message, user_session
+
+    said, pending = _language(), user_session.get("votes") or {}
+    shown = action.payload.get("shown")
+    if action.payload.get("id") not in pending or shown not in ("first", "second", "tie"):
+        await Message(said.voted_already, author=PAGE).send()
+        return
+    vote, ballot = pending.pop(action.payload["id"])
+    decided = vote.decided(shown)
+    try:
+        await asyncio.to_thread(votes.store, page.votes, decided)
+    except OSError as error:
+        pending[vote.id] = (vote, ballot)
+        await _complain(said.not_stored.format(reason=error.strerror))
+        return
+    for cast in ballot.actions:
+        if cast.name == VOTE:
+            await cast.remove()
+    names = vote.models if vote.shown_first == "a" else {"a": vote.models["b"], "b": vote.models["a"]}
+    await Message(said.voted.format(first=names["a"], second=names["b"]), author=PAGE).send()

@@ -1,0 +1,126 @@
+"""What the chat page says, in Korean and English."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The page's texts in one language; {fields} are filled in by the page."""
+
+    compare: str
+    compare_about: str
+    model_about: str
+    settings: dict[str, str]  # a setting's id -> its label
+    about: dict[str, str]  # a setting's id -> what it does
+    starters: tuple[tuple[str, str], ...]  # (label, message)
+    footer: str
+    cut: str
+    sources: str
+    no_sources: str
+    forgotten: str
+    show_sources: str
+    vote: str
+    vote_first: str
+    vote_second: str
+    vote_tie: str
+    voted: str
+    voted_already: str
+    not_stored: str
+    stopped: str
+    problem: str
+    too_long: str
+    system_too_long: str
+    empty: str
+
+
+KOREAN = Texts(
+    compare="나란히 비교 (눈가림 투표)",
+    compare_about="**{a}** 모델과 **{b}** 모델이 같은 질문에 답합니다. 어느 쪽이 누구인지는 투표한 뒤에 보여 드립니다. "
+    "앞의 대화는 보지 않고 질문마다 새로 답합니다.",
+    model_about="**{model}** 모델이 답합니다.",
+    settings={
+        "temperature": "온도",
+        "top_p": "누적 확률 (top-p)",
+        "top_k": "후보 수 (top-k, 0은 전체)",
+        "repetition_penalty": "반복 억제 (repetition penalty)",
+        "max_tokens": "답변의 최대 길이 (토큰)",
+        "system": "시스템 문구",
+        "use_documents": "문서에서 찾아 답하기",
+    },
+    about={
+        "temperature": "0이면 언제나 가장 그럴듯한 낱말을 고릅니다.",
+        "system": "첫 질문 앞에 붙는 지시입니다. 비워 두어도 됩니다.",
+        "use_documents": "질문과 가까운 문서를 골라 함께 보여 주고 답하게 합니다.",
+    },
+    starters=(
+        ("전세와 월세", "전세와 월세의 가장 큰 차이를 알려 주세요."),
+        ("확정일자", "확정일자는 어디에서 받을 수 있나요?"),
+        ("근저당권", "등기부에 적힌 근저당권은 무엇을 뜻하나요?"),
+        ("보일러 고장", "보일러가 고장 났다고 집주인에게 알리는 짧은 문자를 써 주세요."),
+    ),
+    footer="{model} · {tokens}토큰 · {seconds:.1f}초",
+    cut="길이 제한에서 잘림",
+    sources="참고한 문서: {titles}",
+    no_sources="질문과 맞는 문서를 찾지 못해 문서 없이 답했습니다.",
+    forgotten="대화가 길어 앞의 {turns}번은 빼고 답했습니다.",
+    show_sources="문서 보기",
+    vote="어느 답변이 더 낫습니까?",
+    vote_first="A가 낫다",
+    vote_second="B가 낫다",
+    vote_tie="비슷하다",
+    voted="저장했습니다. A는 **{first}**, B는 **{second}** 모델이었습니다.",
+    voted_already="이 질문에는 이미 투표하셨습니다.",
+    not_stored="투표를 저장하지 못했습니다 ({reason}). 다시 눌러 주세요.",
+    stopped="멈췄습니다.",
+    problem="답하지 못했습니다. {sentence}",
+    too_long="질문이 {limit}자를 넘습니다. 줄여 주세요.",
+    system_too_long="시스템 문구가 {limit}자를 넘습니다. 설정에서 줄여 주세요.",
+    empty="(빈 답변)",
+)
+
+ENGLISH = Texts(
+    compare="Side by side (blind vote)",
+    compare_about="**{a}** and **{b}** answer the same question. Which is which is shown once you have voted. "
+    "Each question is answered by itself, without those before it.",
+    model_about="**{model}** answers.",
+    settings={
+        "temperature": "Temperature",
+        "top_p": "Nucleus (top-p)",
+        "top_k": "Candidates (top-k, 0 for all)",
+        "repetition_penalty": "Repetition penalty",
+        "max_tokens": "Longest answer (tokens)",
+        "system": "System text",
+        "use_documents": "Answer from the documents",
+    },
+    about={
+        "temperature": "At 0 the likeliest word is always taken.",
+        "system": "Stands before the first question. May stay empty.",
+        "use_documents": "Passages close to the question are shown to the model with it.",
+    },
+    starters=KOREAN.starters,
+    footer="{model} · {tokens} tokens · {seconds:.1f} s",
+    cut="cut at the limit",
+    sources="Sources: {titles}",
+    no_sources="No document fits the question; the answer was given without.",
+    forgotten="The conversation is long; the answer leaves out its first {turns} turns.",
+    show_sources="Show the sources",
+    vote="Which answer is better?",
+    vote_first="A is better",
+    vote_second="B is better",
+    vote_tie="About the same",
+    voted="Stored. A came from **{first}**, B from **{second}**.",
+    voted_already="You have voted on this question already.",
+    not_stored="The vote could not be stored ({reason}). Press again.",
+    stopped="Stopped.",
+    problem="No answer: {sentence}",
+    too_long="The question is longer than {limit} characters; shorten it.",
+    system_too_long="The system text is longer than {limit} characters; shorten it in the settings.",
+    empty="(an empty answer)",
+)
+
+
+def texts(language: str | None) -> Texts:
+    """Return the texts for a browser's language: Korean for ko, English for all others."""
+    return KOREAN if (language or "").lower().startswith("ko") else ENGLISH

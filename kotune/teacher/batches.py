@@ -1,0 +1,226 @@
+"""OpenAI's Batch API: the same requests for half the price, answered within a day.
+
+`submit` writes a line into `batches.jsonl` beside the journal for every batch, so that `collect` needs only its id,
+in this run or a later one. Replies are joined to requests by `custom_id`, which is the request's key in the journal:
+output comes in any order, and what failed stands in a file of its own.
+
+Source: developers.openai.com/api/docs/guides/batch (50,000 requests and 200 MB a file).
+Cost of import: pydantic and filelock; openai is imported where a batch is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Container, Iterator
+
+from filelock import FileLock
+from pydantic import BaseModel
+
+from kotune.teacher.costs import StepCost, price_table
+from kotune.teacher.endpoint import explain, request_body
+from kotune.teacher.event_loop import run_in_own_thread
+from kotune.teacher.journal import LineFile, beside
+from kotune.teacher.replies import Outcome, Reply, Request, read_completion, reply_of, schema_name, schema_text
+from utils import CourseError, json_line
+
+MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
+RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
+FINGERPRINT = "course_requests"  # the metadata that names a batch's requests
+
+
+class BatchLog(LineFile):
+    """Submitted batches by id, each with its requests in order, and whether it was collected."""
+
+    def __init__(self, journal_path):
+        """Open or create `batches.jsonl` beside the journal."""
+        self.rows: dict[str, dict] = {}
+        super().__init__(beside(journal_path, "batches"))
+
+    def _take(self, row: dict, place: str) -> None:
+        self.rows[row["batch_id"]] = self.rows.get(row["batch_id"], {}) | row
+
+    def highest_usd_at_work(self) -> float:
+        """Return what the batches that are not collected yet may cost."""
+        return sum(row.get("highest_usd") or 0.0 for row in self.rows.values() if not row.get("collected"))
+
+    def at_work(self, keys: Container[str]) -> list[str]:
+        """Return the ids of batches, not collected yet, that hold any of these requests."""
+        return [
+            batch_id
+            for batch_id, row in self.rows.items()
+            if not row.get("collected") and any(request["key"] in keys for request in row["requests"])
+        ]
+
+
+def log_of(journal_path) -> BatchLog | None:
+    """Return the log of a journal's batches, or None where none was ever submitted."""
+    return BatchLog(journal_path) if beside(journal_path, "batches").exists() else None
+
+
+def submit(
+    teacher, requests: dict[str, Request], highest_usd: dict[str, float], schema: type[BaseModel] | None, step: str
+) -> list[str]:
+    """Submit requests by key, in files of at most 50,000, and return the batches' ids.
+
+    `highest_usd` is what each may cost; it counts against the budget until its batch is collected.
+
+    A request that a batch is already working on is not submitted again; that batch's id is returned too. A batch
+    made by a run that was killed before it could note it is found again by its metadata.
+
+    Raises:
+        CourseError: the teacher is the recording, or the endpoint refuses.
+    """
+    if teacher.endpoint.is_recording:
+        raise CourseError("The recording has no Batch API: set OPENAI_API_KEY, or use ask, which costs nothing here.")
+    # one process at a time looks and then creates, or two would submit the same requests
+    with FileLock(f"{beside(teacher.journal.path, 'batches')}.submit.lock"):
+        log = BatchLog(teacher.journal.path)
+        ids = log.at_work(requests)
+        known = {request["key"] for batch_id in ids for request in log.rows[batch_id]["requests"]}
+        new = {key: request for key, request in requests.items() if key not in known}
+        for keys, content in _files(teacher, new, schema):
+            batch_id = _call(teacher, lambda client, content=content: _create(client, content, log))
+            noted = {
+                "batch_id": batch_id,
+                "step": step,
+                "model": teacher.model,
+                "schema": _schema_hash(schema),
+                "highest_usd": sum(highest_usd[key] for key in keys),
+                "requests": [{"key": key, "id": new[key].id, "messages": list(new[key].messages)} for key in keys],
+            }
+            log.append([noted])
+            print(f"batch {batch_id}: {len(keys)} requests submitted; collect it within a day or so")
+            ids.append(batch_id)
+    return ids
+
+
+def _schema_hash(schema: type[BaseModel] | None) -> str:
+    return f"{schema_name(schema)} {hashlib.sha256(schema_text(schema).encode()).hexdigest()[:12]}"
+
+
+def _files(teacher, requests: dict[str, Request], schema) -> Iterator[tuple[list[str], bytes]]:
+    """Yield the keys and the content of each file to upload."""
+    keys, lines, size = [], [], 0
+    for key, request in requests.items():
+        body = request_body(request, teacher.model, schema, teacher.dialect, teacher.max_completion_tokens)
+        line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        encoded = json_line(line).encode()
+        if keys and (len(keys) == MAX_REQUESTS or size + len(encoded) > MAX_BYTES):
+            yield keys, b"".join(lines)
+            keys, lines, size = [], [], 0
+        keys.append(key)
+        lines.append(encoded)
+        size += len(encoded)
+    if keys:
+        yield keys, b"".join(lines)
+
+
+async def _create(client, content: bytes, log: BatchLog) -> str:
+    fingerprint = hashlib.sha256(content).hexdigest()[:32]
+    async for batch in client.batches.list(limit=100):
+        over = batch.status in ("failed", "expired", "cancelled", "cancelling") or batch.id in log.rows
+        if (batch.metadata or {}).get(FINGERPRINT) == fingerprint and not over:
+            return batch.id
+    uploaded = await client.files.create(file=("requests.jsonl", content), purpose="batch")
+    batch = await client.batches.create(
+        input_file_id=uploaded.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={FINGERPRINT: fingerprint},
+    )
+    return batch.id
+
+
+def collect(teacher, batch_id: str, schema: type[BaseModel] | None) -> list[Reply]:
+    """Return a finished batch's replies in the order of its requests, and write them into the journal.
+
+    A request that failed, expired or is in neither file is a Reply with an error, kept in `failures.jsonl`.
+
+    Raises:
+        CourseError: the batch is still at work, or was not submitted with this journal or this schema.
+    """
+    log = BatchLog(teacher.journal.path)
+    if batch_id not in log.rows:
+        raise CourseError(
+            f"Batch {batch_id} is not in {log.path.name}; collect it with the journal that it was submitted with."
+        )
+    noted = log.rows[batch_id]
+    if noted["model"] != teacher.model or noted["schema"] != _schema_hash(schema):
+        raise CourseError(
+            f"Batch {batch_id} was submitted to {noted['model']} with the schema {noted['schema'].split()[0]}; collect it "
+            "with the same."
+        )
+    requests = {row["key"]: Request(row["messages"], row["id"]) for row in noted["requests"]}
+    started = time.monotonic()
+    status, lines = _call(teacher, lambda client: _download(client, batch_id, teacher.endpoint.scrub))
+    rows = []
+    for key, request in requests.items():
+        outcome = _outcome(lines.get(key), status, schema)
+        row = teacher.row_of(key, request, schema, noted["step"], outcome)
+        row["usd"] = None if row["usd"] is None else row["usd"] * price_table()["batch_factor"]
+        rows.append(row | {"batch_id": batch_id})
+    if not noted.get("collected"):
+        teacher.keep(rows)
+        log.append([{"batch_id": batch_id, "collected": True}])
+        usages = [row["usage"] for row in rows if row["usage"]]
+        step = StepCost(
+            step=noted["step"],
+            sent=len(rows),
+            failed=sum("failure" in row for row in rows),
+            prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
+            completion_tokens=sum(usage["completion_tokens"] for usage in usages),
+            usd_estimated=noted["highest_usd"] if teacher.price else None,
+            usd=sum(row["usd"] or 0.0 for row in rows) if teacher.price else None,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        teacher.steps.append(step)
+    return [reply_of(row, schema) for row in rows]
+
+
+async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple[str, dict[str, dict]]:
+    """Return a batch's status, and its lines by custom_id from both of its files."""
+    batch = await client.batches.retrieve(batch_id)
+    if batch.status in RUNNING:
+        counts = batch.request_counts
+        done = f", {counts.completed + counts.failed} of {counts.total} done" if counts else ""
+        raise CourseError(f"Batch {batch_id} is {batch.status.replace('_', ' ')}{done}; collect it again later.")
+    lines = {}
+    for file_id in (batch.output_file_id, batch.error_file_id):
+        if file_id:
+            content = scrub((await client.files.content(file_id)).text)
+            # on line feeds alone: a reply may hold other marks that splitlines takes for the end of a line
+            read = [json.loads(line) for line in content.split("\n") if line.strip()]
+            lines |= {line["custom_id"]: line for line in read if isinstance(line, dict) and "custom_id" in line}
+    return batch.status, lines
+
+
+def _outcome(line: dict | None, status: str, schema) -> Outcome:
+    if line is None:
+        error = f"the batch ended as {status} without this reply: submit it again"
+        return Outcome(failure=f"batch_{status}", error=error)
+    response, error = line.get("response") or {}, line.get("error")
+    if error or response.get("status_code") != 200:
+        error = error or (response.get("body") or {}).get("error") or {}
+        said = f"{error.get('code') or response.get('status_code')}: {error.get('message', '')!s:.200}"
+        return Outcome(failure="batch_error", error=f"the batch could not answer this request ({said})")
+    return read_completion(response.get("body"), schema)
+
+
+def _call(teacher, action):
+    """Run an action on a client of its own; an error of the SDK becomes a CourseError that says what to do."""
+    import openai
+
+    async def run():
+        async with teacher.endpoint.open_client() as client:
+            return await action(client)
+
+    try:
+        return run_in_own_thread(run)
+    except openai.OpenAIError as error:
+        if getattr(error, "status_code", None) == 404:
+            raise CourseError(
+                "The endpoint has no such batch, or no Batch API at all (404): OpenAI has one; local servers have not."
+            ) from None
+        raise CourseError(f"The Batch API failed: {explain(error, teacher.model, teacher.endpoint.scrub)[1]}.") from None

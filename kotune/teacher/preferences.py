@@ -1,0 +1,110 @@
+"""Preference pairs: a good answer beside one that was spoilt in a stated way, or that a weaker model wrote.
+
+The kind of the rejected side is kept with each pair, so that a reward model's accuracy can be read by kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from kotune.teacher.generation import Collected
+from kotune.teacher.replies import Reply
+from prompts import SPOIL, Message
+from similarity import rouge_l
+
+KINDS = tuple(SPOIL)
+WEAKER_MODEL = "weaker_model"
+HANGUL, LETTER = re.compile(r"[가-힣]"), re.compile(r"[^\W\d_]")
+POLITE = re.compile(r"(니다|세요|어요|아요|해요|지요|죠|까요)[.!?\s]")
+ENDED = re.compile(r"[.!?][”’\"')]?\s*$")
+PADDED_AT_LEAST = 1.8  # times the good answer's length; the prompt asks for twice
+
+
+def plan(rows: Sequence[dict], named: Mapping[str, str]) -> list[tuple[dict, str]]:
+    """Return each row with the way to spoil its answer: the one named for its question, else each kind in turn.
+
+    Rows whose questions are named come first, in their order.
+    """
+    first = [(row, named[row["question"]]) for row in rows if row["question"] in named]
+    rest = [row for row in rows if row["question"] not in named]
+    return first + [(row, KINDS[i % len(KINDS)]) for i, row in enumerate(rest)]
+
+
+def spoil_requests(planned: Sequence[tuple[dict, str]], documents: Sequence[dict]) -> list[list[Message]]:
+    """Return one request a planned pair: question, good answer and the document behind it."""
+    text_of = {document["id"]: document["text"] for document in documents}
+    return [
+        SPOIL[kind].messages(question=row["question"], answer=row["answer"], source=text_of[row["document_id"]])
+        for row, kind in planned
+    ]
+
+
+def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply]) -> Collected:
+    """Return the pairs whose rejected side is spoilt as asked, and those that are not, each with the reason."""
+    pairs, rejected = [], []
+    for (row, kind), reply in zip(planned, replies, strict=True):
+        spoilt = reply.parsed.rejected.strip() if reply.parsed else ""
+        reason = reply.error or not_spoilt(kind, row["answer"], spoilt)
+        pair = {
+            "id": f"pf-{len(pairs) + 1:04d}",
+            "prompt": row["question"],
+            "chosen": row["answer"],
+            "rejected": spoilt,
+            "kind": kind,
+            "document_id": row.get("document_id"),
+        }
+        if reason:
+            rejected.append(pair | {"reason": reason})
+        else:
+            pairs.append(pair)
+    return Collected(pairs, rejected)
+
+
+def not_spoilt(kind: str, chosen: str, rejected: str) -> str | None:
+    """Return why a rejected answer is not what its kind says, where code can tell; None where it is, or cannot."""
+    if not rejected:
+        return "the rejected answer is empty"
+    if rejected == chosen:
+        return "the rejected answer is the chosen one"
+    problems = {
+        "cut_short": (ENDED.search(rejected), "it does not stop in mid-sentence"),
+        "wrong_language": (_hangul_share(rejected) > 0.75, "it is in Korean"),
+        "padded": (len(rejected) < PADDED_AT_LEAST * len(chosen), "it is hardly longer than the chosen one"),
+        "rude": (POLITE.search(f"{rejected} "), "it is polite"),
+        "wrong_fact": (not POLITE.search(f"{rejected} "), "it differs in tone as well"),
+        "off_topic": (not POLITE.search(f"{rejected} "), "it differs in tone as well"),
+    }
+    wrong, reason = problems.get(kind, (False, ""))
+    return reason if wrong else None
+
+
+def _hangul_share(text: str) -> float:
+    letters = LETTER.findall(text)
+    return len(HANGUL.findall(text)) / max(1, len(letters))
+
+
+def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collected:
+    """Return pairs whose rejected side a weaker model wrote: on-policy, where spoilt answers are made up.
+
+    `samples` are that model's answers to the rows' questions. An empty one, or one that is as good as the chosen
+    (ROUGE-L F1 on morphemes of at least `alike`), teaches nothing, and is set aside with the reason.
+    """
+    pairs, rejected = [], []
+    for row, sample in zip(rows, samples, strict=True):
+        f1 = rouge_l(row["answer"], sample, "morpheme").f1
+        reason = "the sample is empty" if not sample.strip() else ""
+        if f1 >= alike:
+            reason = f"ROUGE-L {f1:.2f} with the chosen"
+        pair = {
+            "id": f"weak-{len(pairs) + 1:04d}",
+            "prompt": row["question"],
+            "chosen": row["answer"],
+            "rejected": sample.strip(),
+            "kind": WEAKER_MODEL,
+        }
+        if reason:
+            rejected.append(pair | {"reason": reason})
+        else:
+            pairs.append(pair)
+    return Collected(pairs, rejected)

@@ -1,0 +1,130 @@
+"""Checkpoints that a killed run continues from: the last whole one, of the same experiment only.
+
+A checkpoint counts once `complete.json` lies in it, which is written last and names every file with its size.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import CourseError, read_json, relative, write_json
+
+EXPERIMENT = "experiment.json"
+COMPLETE = "complete.json"
+# what a recipe says that has no effect on training
+WITHOUT_EFFECT = (
+    "generation_batch", "max_new_tokens", "evaluation_questions", "dpo_pairs", "keep_checkpoints",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint to continue from, or None, and those skipped because they are half-written."""
+
+    checkpoint: Path | None
+    skipped: list[Path]
+
+    def report(self) -> None:
+        """Print what is continued and what is skipped."""
+        for path in self.skipped:
+            print(f"{relative(path)} is half-written (the run died while saving it) and is skipped")
+        if self.checkpoint is not None:
+            print(f"continuing from {relative(self.checkpoint)}")
+
+
+def experiment(card: dict, parent_sha256: str | None) -> dict:
+    """Return what makes two runs the same: stage, base, recipe, data, and the adapter that they start from."""
+    recipe = {name: value for name, value in card["recipe"].items() if name not in WITHOUT_EFFECT}
+    named = ("stage", "base", "data_sha256", "validation_sha256")
+    same = {**{name: card[name] for name in named}, "parent_sha256": parent_sha256, "recipe": recipe}
+    return json.loads(json.dumps(same))  # as it is read back: tuples are lists
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run: two that save into it would mix. A run that is killed lets go of it.
+
+    Raises:
+        CourseError: another run holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "held.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CourseError(
+            f"{relative(folder.parent)} is in use by a run that is going on; wait for its end, or pass another output_dir."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def begin(folder: Path, wanted: dict) -> Found:
+    """Return the last whole checkpoint in a folder, and mark the folder as this experiment's.
+
+    Raises:
+        CourseError: the folder holds checkpoints of another experiment.
+    """
+    marked = folder / EXPERIMENT
+    saved = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    if not saved:
+        write_json(marked, wanted)
+        return Found(None, [])
+    held = read_json(marked) if marked.exists() else {}
+    if held != wanted:
+        raise CourseError(
+            f"{relative(folder)} holds checkpoints of another experiment ({_difference(held, wanted)}); "
+            "delete that folder, or pass another output_dir."
+        )
+    whole = [path for path in saved if is_whole(path)]
+    return Found(whole[-1] if whole else None, [path for path in saved if path not in whole])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Say whether every file of a checkpoint is there in its full size."""
+    if not (checkpoint / COMPLETE).exists():
+        return False
+    sizes = read_json(checkpoint / COMPLETE)
+    return all((checkpoint / name).is_file() and (checkpoint / name).stat().st_size == size for name, size in sizes.items())
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Write down the files of a finished checkpoint and their sizes."""
+    sizes = {
+        str(path.relative_to(checkpoint)): path.stat().st_size
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name != COMPLETE
+    }
+    write_json(checkpoint / COMPLETE, sizes)
+
+
+def discard(found: Found) -> None:
+    """Delete half-written checkpoints, so that the trainer's own rotation does not count them."""
+    for path in found.skipped:
+        shutil.rmtree(path)
+
+
+def _difference(held: dict, wanted: dict) -> str:
+    """Name the first thing that differs."""
+    if not held:
+        return "it says not which"
+    for name, value in wanted.items():
+        if name == "recipe":
+            for field, setting in value.items():
+                there = held["recipe"].get(field)
+                if there != setting:
+                    return f"{field} is {setting} here and {there} there"
+        elif held.get(name) != value:
+            return {"data_sha256": "other data", "validation_sha256": "other validation data"}.get(
+                name, f"{name} is {value} here and {held.get(name)} there"
+            )
+    return "an older version of the course"

@@ -1,0 +1,159 @@
+"""Short measurements on this machine: speed of 16 bits, of one decoder layer and of the head, and kernels that work."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+
+from kotune.models.memory import HEAD_ROWS, ModelShape, Speed
+from kotune.recipes import Recipe
+
+# Work of one repetition, so that three take about a second: a larger batch is measured in part, and its time scaled.
+WORK = {"cpu": 3e10, "cuda": 3e12}
+REPETITIONS = 3
+
+
+def installed(library: str) -> bool:
+    """Return whether a library can be imported, without importing it."""
+    if library in sys.modules:
+        return sys.modules[library] is not None
+    return importlib.util.find_spec(library) is not None
+
+
+def bf16_speed(seconds: float = 0.3) -> tuple[float, float]:
+    """Time a matrix product of training's shape on this CPU; return its GFLOP/s in bfloat16 and float32."""
+    import torch
+
+    speeds = []
+    for dtype in (torch.bfloat16, torch.float32):
+        left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, 8192, dtype=dtype)
+        left @ right  # the first product sets the kernel up
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            left @ right
+            count += 1
+        speeds.append(count * 2 * 512 * 640 * 8192 / (time.perf_counter() - start) / 1e9)
+    return speeds[0], speeds[1]
+
+
+def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, str]:
+    """Try FlashAttention 2 forward and backward once; return whether it works, and the reason in words.
+
+    Being installed says little: builds for another torch fail on import, and older ones have no backward pass for
+    Gemma's head size on most GPUs.
+    """
+    if not installed("flash_attn"):
+        return False, "flash-attn is not installed"
+    import torch
+
+    try:
+        from flash_attn import flash_attn_func
+
+        query, key, value = (
+            torch.randn(1, 32, 2, head_dim, dtype=torch.bfloat16, device=device, requires_grad=True) for _ in range(3)
+        )
+        flash_attn_func(query, key, value, causal=True).sum().backward()
+    except (ImportError, OSError, RuntimeError) as error:
+        return False, f"flash-attn fails at head size {head_dim} ({str(error).strip().splitlines()[0]})"
+    if not query.grad.isfinite().all():
+        return False, f"flash-attn gives no finite gradient at head size {head_dim}"
+    return True, f"flash-attn passes a backward step at head size {head_dim}"
+
+
+def training_speed(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> Speed:
+    """Measure one decoder layer under LoRA at this batch shape, and the head, on the recipe's device; about 3 s on a CPU."""
+    return Speed(_layer_seconds(shape, recipe, rows, width), _head_seconds(shape, recipe))
+
+
+def _best(action: Callable[[], None], device: str) -> float:
+    """Return the seconds of the fastest repetition after one to warm up."""
+    import torch
+
+    best = float("inf")
+    for _ in range(1 + REPETITIONS):
+        start = time.perf_counter()
+        action()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _layer_seconds(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> float:
+    """Return the seconds of a token in one layer, forward and backward; on a GPU with the second forward of recomputing."""
+    import torch
+
+    layer_work = 6 * shape.linear_parameters / shape.layers  # of a token, forward and backward
+    tokens = max(16, int(WORK[recipe.device] / layer_work))
+    width = max(1, min(width, tokens))
+    rows = max(1, min(rows, tokens // width))
+    model = _one_layer(shape, recipe)
+    ids = torch.zeros(rows, width, dtype=torch.long, device=recipe.device)
+    mask = torch.ones_like(ids)
+    mask[0, -1:] = 0  # a batch has padding, and attention then takes another path
+    precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
+
+    def step() -> None:
+        with precision:
+            hidden = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden.sum().backward()
+
+    return _best(step, recipe.device) / (rows * width) * (4 / 3 if recipe.device == "cuda" else 1)
+
+
+def _one_layer(shape: ModelShape, recipe: Recipe):
+    """Return a model of this shape with one layer, random weights and a LoRA adapter."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(
+        shape.kind,
+        hidden_size=shape.hidden,
+        num_hidden_layers=1,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate,
+        vocab_size=8,
+        pad_token_id=0,
+    )
+    with torch.device(recipe.device):
+        model = AutoModel.from_config(
+            config, dtype=getattr(torch, recipe.dtype), attn_implementation=recipe.attention
+        ).train()
+    if recipe.quantization == "nf4":
+        _quantise(model, recipe)
+    adapted = get_peft_model(model, LoraConfig(r=recipe.lora_r, target_modules=list(recipe.target_modules)))
+    adapted.enable_input_require_grads()  # as if a layer stood below, into which gradients flow on
+    return adapted
+
+
+def _quantise(model, recipe: Recipe) -> None:
+    """Put NF4 layers of bitsandbytes in the place of a model's linear ones."""
+    import torch
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    options = {"quant_type": "nf4", "compress_statistics": True}
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            small = Linear4bit(
+                module.in_features, module.out_features, bias=False, compute_dtype=getattr(torch, recipe.dtype), **options
+            )
+            small.weight = Params4bit(module.weight.data.cpu(), requires_grad=False, **options)
+            model.set_submodule(name, small.to(recipe.device))
+
+
+def _head_seconds(shape: ModelShape, recipe: Recipe) -> float:
+    """Return the seconds of a token in the head: its log-probability and the gradient of its hidden state."""
+    import torch
+
+    from kotune.training.losses import token_logprobs
+
+    options = {"dtype": getattr(torch, recipe.dtype), "device": recipe.device}
+    weight = torch.full((shape.vocabulary, shape.hidden), 0.01, **options)
+    hidden = torch.ones(HEAD_ROWS, shape.hidden, requires_grad=True, **options)
+    targets = torch.zeros(HEAD_ROWS, dtype=torch.long, device=recipe.device)
+    return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_ROWS

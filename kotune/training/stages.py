@@ -1,0 +1,710 @@
+"""Train: continued pre-training, SFT, a reward model and DPO, on TRL's trainers with one faster loss.
+
+    kotune pretrain --train_dataset corpus.txt
+    kotune sft --train_dataset my.jsonl --eval_dataset held_out.jsonl --output_dir outputs/my_sft
+    kotune reward --train_dataset pairs.jsonl --model_path outputs/my_sft
+    kotune dpo --train_dataset pairs.jsonl --model_path outputs/my_sft --output_dir outputs/my_dpo
+
+A run that was killed continues from its last whole checkpoint when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kotune.data import registry
+from kotune.models import adapters, loading
+from kotune.models.machine import Choice, choose, estimate
+from kotune.overrides import Config, read_config, with_overrides
+from kotune.progress import bar
+from kotune.recipes import RECIPES, Recipe, by_name
+from kotune.training import runs
+from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
+from kotune.training.evaluation import measure
+from kotune.training.run_card import peak_memory_gib, run_card
+from utils import OUTPUTS, CourseError, relative, seed_everything
+
+HEALTH_ANSWERS = 20  # written before and after DPO
+TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training: what its records must have, and where the recipe keeps its settings."""
+
+    name: str
+    what: str
+    wanted: str  # the field of a record
+    learning_rate: str
+    epochs: str
+    batch_size: str
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "pretrain", "continued pre-training on plain text", "text",
+            "pretrain_learning_rate", "pretrain_epochs", "batch_size",
+        ),
+        Stage("sft", "supervised fine-tuning", "completion", "learning_rate", "epochs", "batch_size"),
+        Stage(
+            "reward", "a reward model from preference pairs", "chosen",
+            "reward_learning_rate", "reward_epochs", "dpo_batch_size",
+        ),
+        Stage(
+            "dpo", "direct preference optimisation", "chosen",
+            "dpo_learning_rate", "dpo_epochs", "dpo_batch_size",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What a run shows besides its bar: a plot of the loss as PNG, and a tracker (tensorboard, trackio or wandb)."""
+
+    plot_loss: bool = False
+    tracker: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a stage leaves: the adapter's folder, one log row a step, the validations, and the run card's figures."""
+
+    adapter: Path
+    log: list[dict]
+    figures: dict
+    validation: list[dict] = field(default_factory=list)
+
+
+# --- what every stage shares -----------------------------------------------------------------
+
+
+def stage_records(data, stage: str) -> list[dict]:
+    """Return the records of a data set given by name, by path, as a Dataset or as records, fit for a stage.
+
+    Raises:
+        CourseError: no such data set, one without records, or its records are those of another stage.
+    """
+    named = isinstance(data, str | Path)
+    records = registry.load(data) if named else data.to_list() if hasattr(data, "to_list") else list(data)
+    if not records:
+        raise CourseError(f"{data if named else 'The data set'} has no records; pass some to train on.")
+    wanted = STAGES[stage].wanted
+    wrong = next((record.get("id", number) for number, record in enumerate(records, 1) if wanted not in record), None)
+    if wrong is not None:
+        raise CourseError(
+            f"{data if named else 'The data set'}, row {wrong}, has no field for {stage}; pretrain needs text, sft "
+            "question and answer (or the like), reward and dpo prompt, chosen and rejected."
+        )
+    return records
+
+
+def processes() -> int:
+    """Return how many processes train together, as `accelerate launch` sets it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Say whether this process prints and saves."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def load_start(recipe: Recipe, parent: str | Path | None):
+    """Return (model, tokenizer) that a stage starts from: the recipe's model, with `parent` and its parents merged in.
+
+    Raises:
+        CourseError: `parent` is no adapter that can be merged in, or stands on another model.
+    """
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    tokenizer = loading.load_tokenizer(recipe.model)
+    if parent is None:
+        return loading.load_model(recipe), tokenizer
+    if recipe.quantization is None:
+        return adapters.merge_chain(loading.load_model(recipe), parent), tokenizer
+    # adapters merge into 16 bits alone; the sum is quantised as it is loaded again
+    with tempfile.TemporaryDirectory() as folder:
+        merged = adapters.merge_chain(loading.load_model(recipe.unquantised()), parent)
+        loading.save_merged(merged, tokenizer, Path(folder))
+        del merged
+        return loading.load_model(recipe, folder), tokenizer
+
+
+def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, reporting: Reporting) -> dict[str, Any]:
+    """Return the training arguments of a stage; the recipe's batch is shared out among the processes."""
+    settings = STAGES[stage]
+    batch_size = getattr(recipe, settings.batch_size)
+    if batch_size % processes():
+        raise CourseError(
+            f"{settings.batch_size} is {batch_size} and cannot be shared out among {processes()} processes; "
+            f"set it to a multiple of {processes()}."
+        )
+    on_cpu = recipe.device == "cpu"
+    arguments = {
+        "output_dir": str(output_dir / "checkpoints"),
+        "per_device_train_batch_size": batch_size // processes(),
+        "per_device_eval_batch_size": batch_size // processes(),
+        "gradient_accumulation_steps": recipe.accumulation,
+        "num_train_epochs": getattr(recipe, settings.epochs),
+        "learning_rate": getattr(recipe, settings.learning_rate),
+        "lr_scheduler_type": recipe.scheduler,
+        "warmup_steps": recipe.warmup,  # below 1 it is a share
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": recipe.optimizer,
+        "bf16": recipe.dtype == "bfloat16",
+        "fp16": recipe.dtype == "float16",  # with its loss scaled, so that small gradients do not become 0
+        "use_cpu": on_cpu,
+        "activation_checkpointing": not on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "ddp_find_unused_parameters": False,
+        "logging_steps": 1,
+        "logging_first_step": True,
+        "save_strategy": "steps",
+        "save_steps": recipe.save_steps,
+        # the last one may be half-written when the run is killed: one before it is kept
+        "save_total_limit": max(2, recipe.keep_checkpoints),
+        "report_to": reporting.tracker or "none",
+        "logging_nan_inf_filter": False,  # its default logs a NaN as 0.0, and the run looks fine
+        "disable_tqdm": True,
+        "seed": recipe.seed,
+        "max_length": None,  # over-long rows were left out and named; nothing is cut here
+    }
+    if validated:
+        arguments |= {
+            "eval_strategy": "steps",
+            "eval_steps": recipe.save_steps,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+        }
+    return arguments
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a stage hands to `_train`, besides its trainer."""
+
+    stage: str
+    recipe: Recipe
+    records: list[dict]
+    validation: list[dict]
+    encoded: Encoded
+    held_out: Encoded | None
+    output_dir: Path
+    parent: Path | None
+    found: runs.Found
+    reporting: Reporting
+    model: Any
+    tokenizer: Any
+
+    def left_out(self) -> list[str]:
+        """Return the ids of the rows that are too long, those of the validation last."""
+        return [*self.encoded.too_long, *(self.held_out.too_long if self.held_out else [])]
+
+    def card(self, figures: dict) -> dict:
+        return run_card(self.stage, self.recipe, self.records, self.validation, figures, left_out=self.left_out())
+
+    def arguments(self) -> dict[str, Any]:
+        return _arguments(self.recipe, self.stage, self.output_dir, bool(self.validation), self.reporting)
+
+    def callbacks(self) -> list:
+        from transformers import EarlyStoppingCallback
+
+        from kotune.loss_plot import live_plot
+        from kotune.training.trainers import EvaluateLast, ProgressBar
+
+        called = [ProgressBar(), *live_plot(self.stage)]
+        if self.validation:
+            called.append(EvaluateLast())
+            if self.recipe.early_stopping is not None:
+                called.append(EarlyStoppingCallback(self.recipe.early_stopping))
+        return called
+
+
+@contextmanager
+def _begun(
+    stage: str, recipe: Recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting: Reporting | None
+) -> Iterator[_Run]:
+    """Make all that a stage needs, and hold its output folder until it ends.
+
+    What can be wrong is found out in the order of its price: folder, data, checkpoints, and then the model.
+    """
+    output_dir, parent = Path(output_dir), Path(parent) if parent is not None else None
+    adapters.require_replaceable(output_dir, parent)
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    records = stage_records(data, stage)
+    held_out = stage_records(validation, stage) if validation is not None else []
+    card = run_card(stage, recipe, records, held_out, {})
+    parent_sha256 = adapters.adapter_hash(parent) if parent else None
+    folder = output_dir / "checkpoints"
+    with runs.held(folder) if is_main_process() else nullcontext(), _memory_errors(stage):
+        found = runs.begin(folder, runs.experiment(card, parent_sha256))
+        if is_main_process():
+            found.report()
+            runs.discard(found)
+        if model is None:
+            model, tokenizer = load_start(recipe, parent)
+        encoded = encode(records, tokenizer, recipe.max_length)
+        unseen = encode(held_out, tokenizer, recipe.max_length) if held_out else None
+        if is_main_process():
+            encoded.report()
+            if unseen is not None:
+                unseen.report("validation rows")
+        yield _Run(
+            stage, recipe, records, held_out, encoded, unseen, output_dir, parent, found, reporting or Reporting(),
+            model, tokenizer,
+        )  # fmt: skip
+
+
+@contextmanager
+def _memory_errors(stage: str) -> Iterator[None]:
+    """Make memory that ran out, on any device, one sentence."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if loading.is_out_of_memory(error):
+            reason = f" ({str(error).splitlines()[0].rstrip('.')})" if str(error) else ""
+            raise CourseError(
+                f"Memory ran out{reason}; use a smaller {STAGES[stage].batch_size} or max_length in the recipe."
+            ) from None
+        raise
+
+
+@contextmanager
+def _on_top(adapted) -> Iterator[Any]:
+    """Take an adapter and the loss off again, however the run ends: the model is as it was, and can be trained again."""
+    from kotune.training.losses import remove_completion_head
+
+    try:
+        yield adapted
+    finally:
+        remove_completion_head(adapted.unload())
+
+
+def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
+    """Train, from the last whole checkpoint where there is one; return log rows, validations and shared figures."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    found = run.found
+    # its default is inside the folder of the checkpoints, which goes when the run ends
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.output_dir.parent / "tensorboard" / run.output_dir.name))
+    seed_everything(run.recipe.seed)
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(found.checkpoint) if found.checkpoint else None)
+    minutes = (time.perf_counter() - start) / 60
+    log = [row for row in trainer.state.log_history if "loss" in row]
+    validation = [row for row in trainer.state.log_history if "eval_loss" in row]
+    figures = {
+        "steps": len(log),
+        "first_loss": log[0]["loss"],
+        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
+        "too_long": len(run.encoded.too_long),
+        "minutes": round(minutes, 2),
+        "peak_memory_gib": round(peak_memory_gib(run.recipe), 2),
+    }
+    if found.checkpoint is not None:
+        figures["continued_from_step"] = int(found.checkpoint.name.rpartition("-")[2])
+    if validation:
+        figures["best_validation_loss"] = min(row["eval_loss"] for row in validation)
+        figures["best_step"] = trainer.state.best_global_step
+    return log, validation, figures
+
+
+def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures: dict) -> TrainingResult:
+    """Save the adapter with its card, the losses and their plot; the checkpoints go."""
+    from kotune.loss_plot import save_losses
+
+    state = None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # every process holds a part of the weights
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if is_main_process():
+        adapters.save_adapter(trainer.model, run.output_dir, run.card(figures), parent=run.parent, state=state)
+        save_losses(log, validation, run.output_dir, run.stage, run.reporting.plot_loss)
+    trainer.accelerator.wait_for_everyone()
+    return TrainingResult(run.output_dir, log, figures, validation)
+
+
+# --- pre-training and supervised fine-tuning -------------------------------------------------
+
+
+def sft(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "sft",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on the completions of supervised records and save it with its run card.
+
+    `data` and `validation` are data sets by name or path, Datasets, or records. `model` and `tokenizer` are loaded if
+    they are not given; `model` has the adapter `parent` merged in where there is one (a pre-trained stage), and its
+    weights stay as they are. With `validation`, its loss is taken every `save_steps`, the best checkpoint is what is
+    saved, and `early_stopping` applies.
+
+    Raises:
+        CourseError: the data are not fit for the stage, no row fits `max_length`, memory runs out, the loss is no
+            number, or the output folder holds something else.
+    """
+    return _language_modelling(
+        "sft", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_supervised
+    )
+
+
+def pretrain(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "pretrain",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on plain documents (continued pre-training) and save it with its run card.
+
+    Every token of a document is learnt, its end token included. Arguments and errors are those of `sft`.
+    """
+    return _language_modelling(
+        "pretrain", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_text
+    )
+
+
+def _language_modelling(
+    stage: str, recipe: Recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode
+) -> TrainingResult:
+    from datasets import Dataset
+    from trl import SFTConfig
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from kotune.training.trainers import CompletionSFTTrainer, PackedCollator
+
+    collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
+    with _begun(stage, recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting) as run:
+        rows = run.encoded.rows
+        seed_everything(recipe.seed)  # LoRA's A is drawn at random
+        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
+            trainer = CompletionSFTTrainer(
+                model=adapted,
+                args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
+                data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
+                train_dataset=pack(rows, recipe.max_length) if recipe.packing else Dataset.from_list(rows),
+                eval_dataset=Dataset.from_list(run.held_out.rows) if run.held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            start = time.perf_counter()
+            log, validations, figures = _train(trainer, run)
+            figures["completion_tokens_per_s"] = round(trainer.completion_tokens / (time.perf_counter() - start), 1)
+            return _finish(trainer, run, log, validations, figures)
+
+
+def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the mean negative log-likelihood of a completion token over held-out records, in nats."""
+    return _mean_loss(model, tokenizer, encode_supervised(records, tokenizer, recipe.max_length), recipe)
+
+
+def perplexity(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the perplexity over held-out pre-training documents: exp of the mean loss of a token."""
+    return math.exp(_mean_loss(model, tokenizer, encode_text(records, tokenizer, recipe.max_length), recipe))
+
+
+def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from kotune.training.losses import completion_logprobs
+
+    encoded.report()
+    collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+    total = tokens = 0
+    with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
+        for start in range(0, len(encoded.rows), recipe.batch_size):
+            batch = collate(encoded.rows[start : start + recipe.batch_size])
+            batch = {name: values.to(recipe.device) for name, values in batch.items()}
+            logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+            total, tokens = total - logprobs.sum().item(), tokens + len(logprobs)
+            shown.update(len(batch["labels"]))
+    return total / tokens
+
+
+# --- reward model ----------------------------------------------------------------------------
+
+
+def reward(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "reward",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a reward model on preference pairs: the chosen answer is to have the higher score (Bradley-Terry).
+
+    It starts from the SFT adapter `parent`, merged in. The new head is saved with the adapter. With `validation` pairs,
+    the figures have the accuracy on them, by kind, beside that of "the longer answer wins". The rest is as for `sft`.
+    """
+    from datasets import Dataset
+    from trl import RewardConfig
+
+    from kotune.models.reward_model import add_reward_adapter, pair_accuracy, with_reward_head
+    from kotune.training.trainers import CourseRewardTrainer
+
+    with _begun(
+        "reward", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
+    ) as run:
+        seed_everything(recipe.seed)
+        with _on_top(add_reward_adapter(with_reward_head(run.model, run.tokenizer), recipe)) as adapted:
+            trainer = CourseRewardTrainer(
+                model=adapted,
+                # scores may drift together without any effect on the loss: the coefficient keeps them near zero
+                args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
+                train_dataset=Dataset.from_list(_whole_conversations(run.encoded.rows)),
+                eval_dataset=Dataset.from_list(_whole_conversations(run.held_out.rows)) if run.held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            log, validations, figures = _train(trainer, run)
+            if run.validation:
+                figures |= asdict(pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, recipe))
+            return _finish(trainer, run, log, validations, figures)
+
+
+def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
+    return [{side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")} for row in rows]
+
+
+# --- direct preference optimisation ----------------------------------------------------------
+
+
+def dpo(
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    output_dir: str | Path = OUTPUTS / "dpo",
+    *,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Train a LoRA adapter on preference pairs with DPO, starting from the SFT adapter `parent`, merged in.
+
+    The reference is that same model with the adapter off, so step 0 has loss ln 2 and margin 0, which is checked.
+    With `validation` pairs, the figures have the health report (`preference_health`). The rest is as for `sft`.
+
+    Raises:
+        CourseError: the loss at step 0 is not ln 2, or as for `sft`.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig
+
+    from kotune.training.trainers import CompletionDPOTrainer
+
+    with _begun("dpo", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting) as run:
+        held_out = run.held_out.rows if run.held_out else []
+        seed_everything(recipe.seed)
+        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
+            trainer = CompletionDPOTrainer(
+                model=adapted,
+                args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
+                train_dataset=Dataset.from_list(run.encoded.rows),
+                eval_dataset=Dataset.from_list(held_out) if held_out else None,
+                processing_class=run.tokenizer,
+                callbacks=run.callbacks(),
+            )
+            log, validations, figures = _train(trainer, run)
+            figures |= {"start_loss": log[0]["loss"], "start_margin": log[0]["rewards/margins"]}
+            figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
+            if held_out:
+                prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
+                figures["health"] = measure(trainer.model, run.tokenizer, held_out, prompts, recipe).row()
+            return _finish(trainer, run, log, validations, figures)
+
+
+def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
+    """Return the preference rows with the policy's own log-probabilities before training: the reference."""
+    complete = []
+    with bar(len(rows), "reference", "pair") as shown:
+        for start in range(0, len(rows), recipe.dpo_batch_size):
+            part = rows[start : start + recipe.dpo_batch_size]
+            complete += [
+                {**row, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+                for row, (chosen, rejected) in zip(part, _pair_logprobs(model, part, tokenizer, recipe), strict=True)
+            ]
+            shown.update(len(part))
+    return complete
+
+
+def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> list[tuple[float, float]]:
+    """Return log p(chosen) and log p(rejected) of each row of one batch, in the trainer's own precision."""
+    import torch
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    from kotune.training.trainers import sequence_logprobs
+
+    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(list(part))
+    batch = {name: values.to(recipe.device) for name, values in batch.items()}
+    with torch.no_grad(), loading.precision(recipe):
+        chosen, rejected = sequence_logprobs(model, batch).chunk(2)
+    return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
+
+
+def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
+    """Return the DPO loss, mean margin and accuracy of the model over rows from `reference_logprobs`."""
+    now = reference_logprobs(model, rows, tokenizer, recipe)
+    margins = [
+        recipe.dpo_beta
+        * ((new["ref_chosen_logps"] - old["ref_chosen_logps"]) - (new["ref_rejected_logps"] - old["ref_rejected_logps"]))
+        for new, old in zip(now, rows, strict=True)
+    ]
+    return {
+        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / len(margins),
+        "margin": sum(margins) / len(margins),
+        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
+    }
+
+
+# --- command line ----------------------------------------------------------------------------
+
+
+FROM_SFT = ("reward", "dpo")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    stages = parser.add_subparsers(dest="stage", required=True)
+    for stage in STAGES.values():
+        options = stages.add_parser(stage.name, help=stage.what)
+        data = "a file, a folder, or a name in data/dataset_info.json"
+        options.add_argument("--train_dataset", "--train_data", help=data)
+        options.add_argument("--eval_dataset", "--validation_data", help=f"{data}, for the validation loss")
+        options.add_argument("--output_dir", help=f"the adapter goes here; outputs/{stage.name} if not given")
+        options.add_argument("--recipe", choices=sorted(RECIPES), help="instead of the choice by machine")
+        options.add_argument("--config", type=Path, help="YAML or JSON: arguments, and any value of the recipe; flags win")
+        options.add_argument("--r", type=int, help="LoRA rank; overrides the recipe, as the following do")
+        options.add_argument("--lora_alpha", type=int)
+        options.add_argument("--learning_rate", type=float)
+        options.add_argument("--max_seq_length", type=int)
+        # the second spelling is the one in a reference system's README
+        options.add_argument("--num_train_epochs", "--num_train_epocs", type=float)
+        options.add_argument("--save_steps", type=int, help="a checkpoint, and a validation, every so many steps")
+        options.add_argument("--plot_loss", action="store_true", help="write loss.png beside the adapter")
+        options.add_argument("--report_to", choices=TRACKERS, help="also send the log to a tracker")
+        options.add_argument(
+            "--model_path", "--sft", help="what to start from: an adapter's folder, a merged model's, or a hub name"
+        )
+        options.add_argument(
+            "--estimate", nargs="?", type=float, const=0.0, metavar="GIB",
+            help="print memory and minutes, and stop; with GIB, for a device of that size that is not here",
+        )  # fmt: skip
+    return parser
+
+
+def _overridden(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
+    """Return the recipe with the flags of the command line in it."""
+    given = {
+        "lora_r": chosen.r,
+        "lora_alpha": chosen.lora_alpha,
+        "max_length": chosen.max_seq_length,
+        "save_steps": chosen.save_steps,
+        "learning_rate": chosen.learning_rate,
+        "epochs": chosen.num_train_epochs,
+    }
+    return with_overrides(recipe, {name: value for name, value in given.items() if value is not None}, chosen.stage)
+
+
+def _with_file(chosen: argparse.Namespace) -> tuple[argparse.Namespace, Config]:
+    """Return the arguments with those of the --config file where no flag was given, and the file itself."""
+    config = read_config(chosen.config) if chosen.config is not None else Config({}, {}, {})
+    if config.run.get("stage", chosen.stage) != chosen.stage:
+        raise CourseError(
+            f"{relative(chosen.config)} is for {config.run['stage']} and the command for {chosen.stage}; use one of them."
+        )
+    merged = dict(vars(chosen))
+    for name, value in config.run.items():
+        if name != "stage" and merged[name] in (None, False):
+            merged[name] = value
+    merged["output_dir"] = Path(merged["output_dir"] or OUTPUTS / chosen.stage)
+    return argparse.Namespace(**merged), config
+
+
+def _planned(chosen: argparse.Namespace, config: Config) -> tuple[Recipe, Path | None, str]:
+    """Return the recipe, the adapter to start from, and why this recipe: all that is known before any loading."""
+    model_path = chosen.model_path
+    if model_path is None and chosen.stage in FROM_SFT:
+        model_path = OUTPUTS / "sft"
+        if not (model_path / "adapter_config.json").exists():
+            raise CourseError(
+                f"{chosen.stage} starts from a tuned model and {relative(model_path)} holds no adapter; train it with "
+                "`kotune sft`, or pass --model_path."
+            )
+    parent = Path(model_path) if model_path and (Path(model_path) / "adapter_config.json").exists() else None
+    elsewhere = bool(chosen.estimate) and chosen.recipe is not None
+    choice = Choice(by_name(chosen.recipe), "for another machine") if elsewhere else choose(chosen.recipe)
+    recipe = _overridden(with_overrides(choice.recipe, config.values, chosen.stage), chosen)
+    if model_path and parent is None:  # a whole model in the place of the recipe's own
+        recipe = with_overrides(recipe, {"model": str(model_path)})
+    if parent is not None:
+        adapters.require_base(parent, recipe.model)
+    return recipe, parent, choice.reason
+
+
+def _require_tracker(tracker: str | None) -> None:
+    if tracker not in (None, *TRACKERS):
+        raise CourseError(f"There is no tracker {tracker!r}; choose one of {', '.join(TRACKERS)}, or leave it out.")
+    if tracker is not None and find_spec(tracker) is None:
+        raise CourseError(f"--report_to {tracker} needs a package that is not here; run `pip install {tracker}`.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage from the command line on a data set by path or name."""
+    chosen, config = _with_file(_parser().parse_args(arguments))
+    _require_tracker(chosen.report_to)
+    if chosen.train_dataset is None:
+        raise CourseError("Which data to train on? Pass --train_dataset with a file or a name in data/dataset_info.json.")
+    records = stage_records(chosen.train_dataset, chosen.stage)
+    held_out = stage_records(chosen.eval_dataset, chosen.stage) if chosen.eval_dataset else None
+    recipe, parent, reason = _planned(chosen, config)
+    adapters.require_replaceable(chosen.output_dir, parent)
+    expected = estimate(recipe, records, chosen.stage, chosen.estimate or None)
+    if is_main_process():
+        print(f"{recipe.name}: {reason}\n{expected}")
+    if chosen.estimate is not None:
+        return
+    result = RUN[chosen.stage](
+        recipe,
+        records,
+        output_dir=chosen.output_dir,
+        parent=parent,
+        validation=held_out,
+        reporting=Reporting(chosen.plot_loss, chosen.report_to),
+    )
+    if is_main_process():
+        print(f"{relative(result.adapter)}: {json.dumps(result.figures, ensure_ascii=False)}")
+
+
+RUN = {"pretrain": pretrain, "sft": sft, "reward": reward, "dpo": dpo}

@@ -1,0 +1,184 @@
+"""Protects: the shipped data are there, as many and as balanced as the card says, grounded, varied and clean."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from kotune.data import pii, registry
+from kotune.korean import zero_shot
+from kotune.korean.grounding import unsupported_numbers
+from similarity import deduplicate, find_overlap, rouge_l
+from utils import DATA, CourseError, read_jsonl
+
+STAGES = ("pt", "sft", "rw", "dpo", "evaluation", "inference")
+
+
+def test_everything_registered_is_there_with_its_licence_and_checks_clean():
+    for name, entry in registry.registry().items():
+        report = registry.check(name, None, [])
+        assert report.rows > 0
+        assert not report.counts, f"{name}: {report}"
+        assert entry["licence"] == "CC BY 4.0"
+        assert entry["stage"] in STAGES
+
+
+def test_sizes_are_what_the_data_card_says():
+    sizes = {name: len(registry.load_rows(name)) for name in registry.registry()}
+    card = (DATA / "README.md").read_text(encoding="utf-8")
+    for name, size in sizes.items():
+        assert f"| `{name}` | {size} |" in card, name
+    least = {
+        "real_estate_train": 450, "real_estate_evaluation": 60, "real_estate_preference": 240, "korean_tasks": 92,
+        "radiology_train": 260, "radiology_test": 60, "radiology_preference": 80, "medical_dialogues": 40,
+        "medical_ranked": 40, "pretraining": 400,
+    }  # fmt: skip
+    assert all(sizes[name] >= size for name, size in least.items())
+
+
+def test_every_answer_rests_on_a_document_that_has_its_numbers():
+    text_of = {d["id"]: d["text"] for d in read_jsonl(DATA / "documents.jsonl")}
+    assert len(text_of) >= 90
+    for name, field in (
+        ("real_estate_train", "answer"),
+        ("real_estate_validation", "answer"),
+        ("real_estate_evaluation", "reference"),
+        ("real_estate_preference", "chosen"),
+    ):
+        for row in registry.load_rows(name):
+            assert not unsupported_numbers(row[field], text_of[row["document_id"]]), row
+
+
+VARIED = [
+    ("real_estate_train", "question"), ("real_estate_train", "answer"), ("real_estate_evaluation", "question"),
+    ("korean_tasks", "output"), ("radiology_train", "output"), ("medical_dialogues", "instruction"),
+    ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "field"), VARIED)
+def test_texts_vary(name, field):
+    texts = [row[field] for row in registry.load_rows(name)]
+    assert len(deduplicate(texts, 0.7).dropped) <= 0.02 * len(texts)
+
+
+def test_no_evaluation_question_was_trained_on():
+    rows = registry.load_rows("real_estate_train") + registry.load_rows("real_estate_validation")
+    held_out = [row["question"] for row in registry.load_rows("real_estate_evaluation")]
+    assert not find_overlap([row["question"] for row in rows], held_out, 0.7)
+    assert not find_overlap([row["question"] for row in rows], held_out, 0.7, unit="morpheme")
+    references = [row["reference"] for row in registry.load_rows("real_estate_evaluation")]
+    assert not find_overlap([row["text"] for row in registry.load_rows("pretraining")], held_out + references, 0.7)
+    trained = {row["input"] for row in registry.load_rows("radiology_train")}
+    assert not trained & {row["input"] for row in registry.load_rows("radiology_test")}
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "share"),
+    [
+        ("real_estate_preference", "wrong_fact off_topic cut_short wrong_language padded rude", 0.6),
+        ("radiology_preference", "side lobe size invented_finding", 1.0),
+        ("medical_ranked", "unsafe vague overconfident off_topic rude", 1.0),
+    ],
+)
+def test_preference_pairs_have_every_kind_in_fair_shares(name, kinds, share):
+    counts = Counter(record["kind"] for record in registry.load(name))
+    assert set(counts) == set(kinds.split())
+    assert min(counts.values()) >= share * max(counts.values())
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "evaluation"])
+def test_open_book_rows_are_the_closed_book_ones_with_their_document_among_two_others(part):
+    closed = {record["id"]: record for record in registry.load(f"real_estate_{part}")}
+    text_of = {d["id"]: d["text"] for d in read_jsonl(DATA / "documents.jsonl")}
+    places = Counter()
+    for row in registry.load_rows(f"real_estate_open_book_{part}"):
+        assert closed[row["id"]]["prompt"][0]["content"] in row["instruction"]
+        assert closed[row["id"]]["completion"][0]["content"] == row["output"]
+        assert sum(text in row["input"] for text in text_of.values()) == 3
+        before = row["input"].partition(text_of[row["document_id"]])[0]
+        places[before.count("\n\n")] += 1
+    assert len(places) == 3
+    assert min(places.values()) > 0.2 * sum(places.values())  # the right one may stand anywhere
+
+
+def test_dialogues_have_a_history_that_is_one():
+    with_history = [row for row in registry.load_rows("medical_dialogues") if row["history"]]
+    assert len(with_history) >= 40
+    for row in with_history:
+        turns = [text for pair in row["history"] for text in pair] + [row["instruction"]]
+        assert all(one != other for one, other in pairwise(turns))
+
+
+# --- judges and zero-shot --------------------------------------------------------------------
+
+
+def test_calibration_verdicts_are_balanced_within_each_kind():
+    rows = read_jsonl(DATA / "judge_calibration.jsonl")
+    assert len(rows) >= 150
+    by_kind = Counter((row["kind"], row["verdict"]) for row in rows)
+    for kind in {row["kind"] for row in rows} - {"tie"}:
+        assert by_kind[kind, "first"] == by_kind[kind, "second"]
+        assert by_kind[kind, "tie"] == 0
+    assert by_kind["tie", "tie"] >= 15
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_calibration_pairs_are_what_their_kind_says():
+    questions = {row["id"]: row for row in registry.load_rows("real_estate_evaluation")}
+    for row in read_jsonl(DATA / "judge_calibration.jsonl"):
+        source = questions[row["question_id"]]
+        assert (row["question"], row["reference"]) == (source["question"], source["reference"])
+        if row["verdict"] == "tie":
+            continue
+        good, bad = (row["first"], row["second"]) if row["verdict"] == "first" else (row["second"], row["first"])
+        assert rouge_l(good, row["reference"]).f1 < 0.85  # in words of its own
+        if row["kind"] == "padded":
+            assert len(bad) >= 1.8 * len(good)
+        if row["kind"] == "cut_short":
+            assert not bad.rstrip().endswith((".", "!", "?"))
+
+
+def test_zero_shot_samples_are_balanced():
+    for name, chosen in zero_shot.SETS.items():
+        items = zero_shot.read(name)
+        counts = Counter(item.label for item in items)
+        assert len(items) >= 40
+        assert set(counts) == set(chosen.labels.values())
+        assert len(set(counts.values())) == 1, counts
+        assert len({item.texts for item in items}) == len(items)
+
+
+def test_the_sets_own_files_are_read_and_odd_ones_named(tmp_path, capsys):
+    path = tmp_path / "ratings_test.txt"
+    path.write_text('id\tdocument\tlabel\n1\t"좋다 정말\t1\n2\t\t0\n3\t별로\t0\n', encoding="utf-8")
+    items = zero_shot.read("sentiment", path)
+    assert [(item.texts, item.label) for item in items] == [(('"좋다 정말',), "긍정"), (("별로",), "부정")]
+    assert "1 lines without a text" in capsys.readouterr().out
+    path.write_text("id\tdocument\tlabel\n1\t좋다\t5\n", encoding="utf-8")
+    with pytest.raises(CourseError, match=r"line 2: the label is '5'"):
+        zero_shot.read("sentiment", path)
+    path.write_text("id\ttext\tlabel\n1\t좋다\t1\n", encoding="utf-8")
+    with pytest.raises(CourseError, match="lacks the column document"):
+        zero_shot.read("sentiment", path)
+    with pytest.raises(CourseError, match="no zero-shot set 'nsmc'"):
+        zero_shot.read("nsmc")
+
+
+def test_the_full_sets_say_what_to_do_without_the_hub():
+    with pytest.raises(CourseError, match=r"zero_shot\.read"):
+        zero_shot.load_full("sentiment")
+
+
+# --- personal data ---------------------------------------------------------------------------
+
+
+def test_no_personal_data_but_in_the_document_that_has_it_on_purpose():
+    found = read_jsonl(DATA / "found_documents.jsonl")
+    hits = {found[hit["row"] - 1]["id"] for hit in pii.scan(found, ("title", "text"))}
+    assert hits == {"web-9"}
+    for path in sorted(DATA.rglob("*.json*")):
+        if path.name not in ("found_documents.jsonl", "replies.jsonl"):
+            text = path.read_text(encoding="utf-8")
+            assert not pii.find(json.dumps(text, ensure_ascii=False)), path.name

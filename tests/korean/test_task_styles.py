@@ -1,0 +1,80 @@
+"""Protects: the checks of the 23 tasks pass what keeps to its task, and name what does not."""
+
+import pytest
+
+from kotune.korean.task_styles import check_reply
+from kotune.korean.tasks import TASK_PROMPTS, TASKS
+from prompts import ChoiceReply, KeywordReply, SubjectiveReply, TextReply, YesNoReply
+from utils import DATA, read_jsonl
+
+SOURCE = "전입신고는 이사한 날부터 14일 이내에 한다. 주민센터에 가거나 인터넷으로 할 수 있다. 늦으면 과태료를 낼 수 있다."
+EXAMPLES = read_jsonl(DATA / "recorded" / "authored_tasks.jsonl")
+
+
+def reply_of(example):
+    return TASKS[example["task"]].schema(**example["reply"])
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[e["id"] for e in EXAMPLES])
+def test_every_shipped_example_keeps_to_its_task(example):
+    assert check_reply(example["task"], example["context"], reply_of(example)) == []
+
+
+def test_there_are_23_tasks_of_13_kinds_with_four_examples_and_several_wordings_each():
+    assert len(TASKS) == 23
+    assert len({task.kind for task in TASKS.values()}) == 13
+    for task_id, task in TASKS.items():
+        assert sum(example["task"] == task_id for example in EXAMPLES) == 4
+        assert len(set(task.instructions)) == 5
+        assert TASK_PROMPTS[task_id].messages(context="가")[1]["content"].endswith("가")
+
+
+CHOICES = ["14일 이내", "7일 이내", "한 달 이내", "언제든지"]
+GOOD_QUOTE = "“이사한 날부터 14일 이내에 한다”라고 나와 있습니다."
+
+
+@pytest.mark.parametrize(
+    ("task_id", "reply", "words"),
+    [
+        ("task01_01", TextReply(output="전입신고는 14일 이내에 한다."), "does not start with"),
+        ("task01_01", TextReply(output="- 신고는 14일 이내에 합니다\n- 주민센터나 인터넷 이용"), "ends like a sentence"),
+        ("task01_01", TextReply(output="- 이사 후 14일 이내에 주민센터나 인터넷으로 신고"), "at least 2"),
+        ("task01_01", TextReply(output="- 14일 안\n- 신고"), "a third or more"),
+        ("task01_02", TextReply(output="- 14일 이내 신고가 필요하고 주민센터에서 합니다."), "list item"),
+        ("task01_02", TextReply(output="이사하고 30일 안에 주민센터나 인터넷으로 신고합니다."), "number 30"),
+        ("task01_02", TextReply(output="이사하면 14일 안에 주민센터나 인터넷으로 신고"), "does not end"),
+        ("task02", TextReply(output="전입신고의 기한과 방법."), "without a full stop"),
+        ("task03_02", ChoiceReply(question="언제?", choices=CHOICES, answer="내일", rationale=GOOD_QUOTE), "none of"),
+        ("task03_02", ChoiceReply(question="언제?", choices=[*CHOICES[:3], CHOICES[0]], answer=CHOICES[0],
+                                  rationale=GOOD_QUOTE), "the same"),
+        ("task03_02", ChoiceReply(question="언제?", choices=CHOICES, answer=CHOICES[0],
+                                  rationale="“그렇게 적혀 있다”라고 합니다."), "quotes nothing"),
+        ("task06_02", ChoiceReply(question="언제?", choices=["두 주 안", *CHOICES[1:]], answer="두 주 안",
+                                  rationale=GOOD_QUOTE), "does not stand in the passage"),
+        ("task07_02", YesNoReply(question="되나요?", answer="예", rationale="글을 읽으면 알 수 있습니다."), "quotes"),
+        ("task08_01", SubjectiveReply(question="어디?", answer="- 주민센터\n- 동사무소"), "동사무소"),
+        ("task08_02", SubjectiveReply(question="언제?", answer="전입신고는 14일 안에 한다."), "does not stand"),
+        ("task09", TextReply(output="늦으면 과태료를 낼 수 있다. 그러므로 서두르는 것이 좋다."), "repeats"),
+        ("task11", KeywordReply(keywords=["전입신고", "주민센터", "과태료", "동사무소"]), "동사무소"),
+        ("task11", KeywordReply(keywords=["전입신고", "전입신고", "과태료", "주민센터"]), "4 to 8 different"),
+        ("task12_02", SubjectiveReply(question="언제?", answer="14일 이내입니다."), "no HTML table"),
+        ("task13_02", TextReply(output=SOURCE), "repeats its source"),
+        ("task13_02", TextReply(output="집을 옮긴 사람은 두 주가 지나기 전에 신고를 마칩니다."), "number 14 of"),
+    ],
+)  # fmt: skip
+def test_what_does_not_keep_to_its_task_is_named(task_id, reply, words):
+    problems = check_reply(task_id, SOURCE, reply)
+    assert any(words in problem for problem in problems), problems
+
+
+def test_rows_have_system_ds_keys_and_yes_no_answers_start_so():
+    for example in EXAMPLES:
+        task, reply = TASKS[example["task"]], reply_of(example)
+        row = task.row(example["context"], reply, variant=3)
+        assert set(row) == {"Task_name", "input", "output"}
+        assert row["input"].startswith(task.instructions[3])
+        assert example["context"] in row["input"]
+        if isinstance(reply, YesNoReply):
+            assert row["output"].startswith(("예", "아니요"))
+        if isinstance(reply, ChoiceReply):
+            assert all(choice in row["input"] for choice in reply.choices)

@@ -1,0 +1,549 @@
+"""Protects: the server speaks OpenAI's interface and its own, renders as training does, and survives bad clients and backends."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import openai
+import pytest
+import torch
+import uvicorn
+
+from kotune.models import sources
+from kotune.models.chat_template import render, stop_ids
+from kotune.models.machine import RECIPES, choose
+from kotune.models.sampling import Progress, Sampling
+from kotune.serving import app, backends
+from kotune.serving.backends import BackendError, ChatRequest
+from kotune.serving.desk import Desk, TooLate, UnknownModel
+from kotune.serving.guard import Busy, Limits
+from tests.support.serving import KEY, MODELS, Script, Served, StandIn, free_port, refused, save_tiny_model
+from utils import ASSETS, DATA, CourseError
+
+QUESTION = "확정일자는 어디에서 받을 수 있나요?"
+ASKED = [{"role": "user", "content": QUESTION}]
+ANSWER = "확정일자는 주민센터에서 받습니다."
+
+
+@pytest.fixture(scope="module")
+def standin():
+    standin = StandIn()
+    yield standin
+    standin.close()
+
+
+@pytest.fixture(autouse=True)
+def fresh_script(standin):
+    standin.script = Script()
+
+
+@pytest.fixture(scope="module")
+def server(standin, tmp_path_factory):
+    """A server before the stand-in backend, four replies at once at most."""
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    secret = {"SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
+    served = Served(log, "--backend", standin.url, "--concurrent", 4, "--documents", DATA / "documents.jsonl", **secret)
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def client(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=30) as client:
+        yield client
+
+
+def curl(server, path, *options, body=None):
+    """Ask with curl; return (status, headers, JSON or text)."""
+    data = ["-X", "POST", "-H", "content-type: application/json", "-d", json.dumps(body)] if body is not None else []
+    command = ["curl", "-sS", "-i", "--max-time", "30", *data, *options, f"{server.url}{path}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace("\r\n", "\n")
+    head, _, text = said.partition("\n\n")
+    status, *lines = head.split("\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    with contextlib.suppress(ValueError):
+        text = json.loads(text)
+    return int(status.split()[1]), headers, text
+
+
+def wait_until(happened, seconds=10):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+# --- the interface, before a stand-in --------------------------------------------------------
+
+
+def test_the_openai_client_gets_a_whole_reply(client):
+    reply = client.chat.completions.create(model=MODELS[1], messages=ASKED)
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == (ANSWER, "stop")
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.model) == (7, 4, MODELS[1])
+
+
+def test_the_openai_client_gets_a_stream_as_it_is_written(client, standin):
+    standin.script = Script(pause=0.15)
+    pieces, times = [], []
+    options = {"include_usage": True}
+    for chunk in client.chat.completions.create(model=MODELS[0], messages=ASKED, stream=True, stream_options=options):
+        if chunk.choices and chunk.choices[0].delta.content:
+            pieces.append(chunk.choices[0].delta.content)
+            times.append(time.monotonic())
+        last = chunk
+    assert pieces == list(Script().pieces) and last.usage.total_tokens == 11
+    assert times[-1] - times[0] > 0.3
+
+
+def test_the_models_are_listed(client):
+    assert [model.id for model in client.models.list()] == list(MODELS)
+
+
+def test_sampling_and_roles_reach_the_backend(client, standin):
+    messages = [{"role": "system", "content": "합니다체로"}, *ASKED, {"role": "assistant", "content": "네."}, *ASKED]
+    client.chat.completions.create(
+        model=MODELS[0], messages=messages, temperature=0.5, top_p=0.9, max_completion_tokens=7, seed=0, stop=["끝"],
+        presence_penalty=1, frequency_penalty=-1, extra_body={"top_k": 5, "repetition_penalty": 1.2},
+    )  # fmt: skip
+    sent = standin.requests[-1]
+    assert sent["messages"] == messages and sent["authorization"] == "Bearer sk-secret-of-the-backend"
+    expected = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "seed": 0, "stop": ["끝"], "top_k": 5,
+                "presence_penalty": 1, "frequency_penalty": -1, "repetition_penalty": 1.2}  # fmt: skip
+    assert {name: sent[name] for name in expected} == expected
+
+
+def test_curl_generates_and_the_tuned_model_answers_where_none_is_named(server, standin):
+    status, _, reply = curl(server, "/generate", body={"instruction": "요약해 주세요.", "input": "긴 글", "system": "짧게"})
+    assert (status, reply["text"], reply["model"], reply["finish_reason"]) == (200, ANSWER, MODELS[1], "stop")
+    assert standin.requests[-1]["messages"] == [
+        {"role": "system", "content": "짧게"}, {"role": "user", "content": "요약해 주세요.\n\n긴 글"},
+    ]  # fmt: skip
+
+
+def test_documents_stand_in_the_prompt_and_are_named(server, standin):
+    status, _, reply = curl(server, "/generate", body={"instruction": QUESTION, "use_documents": True})
+    assert status == 200 and "확정일자" in reply["sources"][0]["title"]
+    asked = standin.requests[-1]["messages"][-1]["content"]
+    assert asked.startswith("다음 문서를 참고하여") and all(s["title"] in asked for s in reply["sources"])
+
+
+def test_health_and_documentation_come_from_this_machine(server):
+    assert curl(server, "/health")[2]["status"] == "ok"
+    status, headers, page = curl(server, "/docs")
+    assert status == 200 and "http://" not in page and "https://" not in page
+    assert "'sha256-" in headers["content-security-policy"]
+    assert curl(server, "/docs-assets/swagger-ui-bundle.js")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"instruction": " "}, 422, "instruction: "),
+        ({"instruction": QUESTION, "colour": 1}, 422, "colour: unknown field"),
+        ({"instruction": QUESTION, "temperature": 9}, 422, "temperature: "),
+        ({"instruction": QUESTION, "use_documents": 1}, 422, "use_documents: "),
+        ({"instruction": "가" * 40_000}, 422, "instruction: "),
+        ({"instruction": QUESTION, "model": "gpt-9"}, 404, "choose one of tiny, tiny-sft"),
+        ({"instruction": "가" * 300_000}, 413, "larger than"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence(server, tmp_path, body, status, said):
+    path = tmp_path / "body.json"
+    path.write_text(json.dumps(body))
+    got = curl(server, "/generate", "-X", "POST", "-H", "content-type: application/json", "--data-binary", f"@{path}")
+    assert got[0] == status and said in got[2]["error"]["message"] and "\n" not in got[2]["error"]["message"]
+
+
+def test_the_clients_errors_are_openais(client):
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="gpt-9", messages=ASKED)
+    with pytest.raises(openai.UnprocessableEntityError, match="tools"):
+        client.chat.completions.create(
+            model=MODELS[0], messages=ASKED, tools=[{"type": "function", "function": {"name": "f"}}]
+        )
+    with pytest.raises(openai.UnprocessableEntityError, match="last message"):
+        client.chat.completions.create(model=MODELS[0], messages=[*ASKED, {"role": "assistant", "content": "네"}])
+
+
+def test_another_sites_page_and_another_name_are_refused(server):
+    body = {"instruction": QUESTION}
+    assert curl(server, "/generate", "-H", "Origin: https://evil.example", body=body)[0] == 403
+    assert curl(server, "/generate", "-H", f"Host: evil.example:{server.port}", body=body)[0] == 421
+    form = ["-X", "POST", "-H", "content-type: text/plain", "-d", json.dumps(body)]
+    assert curl(server, "/generate", *form)[0] == 422
+
+
+@pytest.mark.parametrize("path", ["/project/file", "/mcp", "/login", "/v1/completions", "/project/threads", "/auth/jwt"])
+def test_what_is_not_served_is_off(server, path):
+    assert curl(server, path, body={})[0] == 404
+
+
+# --- limits and clients that go away ---------------------------------------------------------
+
+
+def stream_by_hand(port, model=MODELS[0]):
+    """Open a stream and return its socket once the first piece came."""
+    body = json.dumps({"model": model, "messages": ASKED, "stream": True}).encode()
+    link = socket.create_connection(("127.0.0.1", port))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    link.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    seen = b""
+    while b"content" not in seen:
+        seen += link.recv(4096)
+    return link
+
+
+def test_a_client_that_goes_away_frees_its_slot_and_the_backend(server, standin):
+    standin.script = Script(pieces=["가"] * 600, pause=0.05)
+    links = [stream_by_hand(server.port) for _ in range(4)]
+    assert server.taken() == 4 and standin.open == 4
+    status, headers, refusal = curl(server, "/generate", body={"instruction": QUESTION})
+    assert status == 429 and 1 <= int(headers["retry-after"]) <= 60 and "slots are taken" in refusal["error"]["message"]
+    for link in links:
+        link.close()
+    assert wait_until(lambda: server.taken() == 0) and wait_until(lambda: standin.open == 0)
+
+
+def test_a_client_that_waits_for_a_whole_reply_and_goes_away_frees_its_slot(server, standin):
+    standin.script = Script(pieces=["가"] * 600, pause=0.05)
+    command = ["curl", "-s", "--max-time", "1", "-H", "content-type: application/json", "-d",
+               json.dumps({"instruction": QUESTION}), f"{server.url}/generate"]  # fmt: skip
+    subprocess.run(command, check=False)
+    assert wait_until(lambda: server.taken() == 0) and wait_until(lambda: standin.open == 0)
+
+
+def test_a_client_that_stops_reading_frees_its_slot_and_the_backend(standin):
+    standin.script = Script(pieces=["가" * 20_000] * 600)  # more than any buffer on the way holds
+
+    async def read_nothing():
+        backend = backends.RemoteBackend(standin.url)
+        desk = Desk(backend, Limits(reader_s=0.5))
+        await desk.open()
+        with contextlib.closing(app.bind("127.0.0.1", 0)) as listening:
+            config = uvicorn.Config(app.create_app(desk), log_level="critical", timeout_graceful_shutdown=1)
+            running = uvicorn.Server(config)
+            serving = asyncio.create_task(running.serve(sockets=[listening]))
+            link = await asyncio.to_thread(stream_by_hand, listening.getsockname()[1])
+            held = desk.slots.taken
+            ends = time.monotonic() + 10
+            while (desk.slots.taken or standin.open) and time.monotonic() < ends:
+                await asyncio.sleep(0.05)
+            left = desk.slots.taken, standin.open
+            link.close()
+            running.should_exit = True
+            await serving
+            await backend.close()
+            return held, left
+
+    assert asyncio.run(read_nothing()) == (1, (0, 0))
+
+
+def test_a_reply_that_takes_too_long_is_ended_and_frees_its_slot():
+    class Slow:
+        name, closed = "slow", False
+
+        async def stream(self, request):
+            try:
+                yield Progress("가", 1)
+                await asyncio.sleep(60)
+            finally:
+                self.closed = True
+
+    async def read():
+        desk = Desk(Slow(), Limits(answer_s=0.2))
+        desk.models = ["m"]
+        pieces = []
+        with pytest.raises(TooLate, match=r"within 0\.2 s"):
+            async for progress in desk.stream(ChatRequest("m", ASKED, Sampling())):
+                pieces.append(progress.text)
+        return pieces, desk.slots.taken, desk.backend.closed
+
+    assert asyncio.run(read()) == (["가"], 0, True)
+
+
+# --- backends that fail ----------------------------------------------------------------------
+
+
+def test_a_backend_that_dies_in_the_middle_says_so_in_the_stream(client, server, standin):
+    standin.script = Script(ends="break")
+    pieces = []
+    with pytest.raises(openai.APIError, match="broke off in the middle"):
+        for chunk in client.chat.completions.create(model=MODELS[0], messages=ASKED, stream=True):
+            pieces.append(chunk.choices[0].delta.content)
+    assert "".join(piece or "" for piece in pieces) == ANSWER
+    status, _, reply = curl(server, "/generate", body={"instruction": QUESTION})
+    assert status == 502 and "broke off" in reply["error"]["message"]
+
+
+@pytest.mark.parametrize(("answered", "status"), [(500, 502), (404, 502), (429, 429)])
+def test_a_backends_error_is_passed_on_without_its_key(server, standin, answered, status):
+    standin.script = Script(ends=answered)
+    got, _, reply = curl(server, "/v1/chat/completions", body={"model": MODELS[0], "messages": ASKED, "stream": True})
+    assert got == status and "sk-secret" not in json.dumps(reply)
+
+
+def test_a_backend_that_goes_down_is_a_502_and_health_says_so(tmp_path):
+    standin = StandIn()
+    served = Served(tmp_path / "log.txt", "--backend", standin.url)
+    standin.close()
+    try:
+        for path, body in (("/health", None), ("/generate", {"instruction": QUESTION})):
+            status, _, reply = curl(served, path, body=body)
+            assert status == 502 and "start it, or check --backend" in reply["error"]["message"]
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--backend", "http://127.0.0.1:9/v1"), "start it, or check --backend"),
+        (("--backend", "127.0.0.1:9"), "is no http address"),
+        (("--backend", "http://127.0.0.1:9/v1", "--model_path", "x"), "leave --model_path"),
+        (("--host", "0.0.0.0"), "needs --api_key"),
+        (("--api_key", "short"), "16 ASCII"),
+        (("--model_path", "outputs/nothing"), "is no folder"),
+        (("--documents", "nothing.jsonl"), "does not exist"),
+        (("--concurrent", "0"), "choose 1 to 1024"),
+        (("--port", "99999999"), "choose another --port"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_sentence(arguments, said):
+    port = () if "--port" in arguments else ("--port", free_port())
+    assert said in refused(*port, *arguments)
+
+
+def test_a_port_in_use_is_said_before_a_model_is_loaded(server):
+    started = time.monotonic()
+    assert f"127.0.0.1:{server.port} (Address already in use)" in refused("--port", server.port)
+    assert time.monotonic() - started < 15
+
+
+# --- the key ---------------------------------------------------------------------------------
+
+
+def test_with_a_key_nothing_is_told_without_it_and_no_log_holds_it(standin, tmp_path):
+    secrets = {"SERVE_API_KEY": KEY, "SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
+    served = Served(tmp_path / "log.txt", "--host", "0.0.0.0", "--backend", standin.url, **secrets)
+    try:
+        assert curl(served, "/generate", body={"instruction": QUESTION})[0] == 401
+        assert curl(served, "/openapi.json")[0] == 401
+        assert curl(served, f"/v1/models?api_key={KEY}")[0] == 401
+        with openai.OpenAI(base_url=f"{served.url}/v1", api_key=KEY, max_retries=0) as client:
+            assert client.chat.completions.create(model=MODELS[0], messages=ASKED).choices[0].message.content == ANSWER
+        stranger = openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0)
+        with stranger, pytest.raises(openai.AuthenticationError):
+            stranger.models.list()
+        standin.script = Script(ends=500)
+        curl(served, "/generate", "-H", f"Authorization: Bearer {KEY}", body={"instruction": QUESTION})
+        assert wait_until(lambda: "POST /generate 502" in served.said)
+        assert not [secret for secret in (*secrets.values(), QUESTION) if secret in served.said]
+    finally:
+        served.close()
+
+
+# --- fuzzed through its own document ---------------------------------------------------------
+
+
+CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+          "response_headers_conformance", "unsupported_method")  # fmt: skip
+
+
+def test_no_request_breaks_the_server(server, standin, tmp_path):
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json", "--no-color",
+               "--max-examples", "100", "--seed", "1", "--checks", ",".join(CHECKS)]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "Tested: 4" in done.stdout and server.taken() == 0
+    # it came through to the models, whole and as a stream, and not only to refusals
+    shown = [line for line in server.said.splitlines() if line.startswith("POST /v1/chat/completions 200")]
+    assert len(shown) > 10 and len({request["model"] for request in standin.requests}) == len(MODELS)
+
+
+# --- real models in the server's own engine --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, tokenizer):
+    """The folders of a tiny model and its adapter, and a server of both."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                              num_attention_heads=2, num_key_value_heads=1, head_dim=16, sliding_window=64,
+                              pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+                              bos_token_id=tokenizer.bos_token_id)  # fmt: skip
+    folder = tmp_path_factory.mktemp("tiny")
+    base, adapter = save_tiny_model(Gemma3ForCausalLM(config).eval(), tokenizer, folder)
+    served = Served(folder / "log.txt", "--model_path", adapter, "--max_context", 300)
+    yield base, adapter, served
+    served.close()
+
+
+def test_base_and_tuned_answer_as_they_do_in_python(tiny, tokenizer):
+    _base, adapter, served = tiny
+    recipe = choose().recipe
+    loaded, _ = sources.load(sources.find(str(adapter), recipe), recipe)
+    ids = render(tokenizer, ASKED).ids
+    texts = {}
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client:
+        for name, model in loaded.items():
+            with torch.inference_mode():
+                output = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False)
+            expected = tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
+            whole = client.chat.completions.create(model=name, messages=ASKED, max_tokens=12)
+            stream = client.chat.completions.create(model=name, messages=ASKED, max_tokens=12, stream=True)
+            streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+            assert whole.choices[0].message.content == streamed == expected
+            assert whole.usage.prompt_tokens == len(ids)
+            texts[name] = expected
+    assert set(texts) == set(MODELS) and texts["tiny"] != texts["tiny-sft"]
+
+
+def test_a_prompt_over_the_context_is_refused_with_its_length(tiny):
+    status, _, reply = curl(tiny[2], "/generate", body={"instruction": "보증금 " * 200, "max_tokens": 10})
+    assert status == 422 and "more than the context of 300; shorten the prompt" in reply["error"]["message"]
+
+
+def test_turns_that_do_not_alternate_are_refused(tiny):
+    status, _, reply = curl(tiny[2], "/v1/chat/completions", body={"model": "tiny", "messages": [*ASKED, *ASKED]})
+    assert status == 422 and "must alternate" in reply["error"]["message"]
+
+
+def test_many_readers_at_once_all_end_and_leave_nothing(tiny):
+    served, ends = tiny[2], []
+
+    def read():
+        body = {"model": "tiny-sft", "messages": ASKED, "max_tokens": 30}
+        ends.append(curl(served, "/v1/chat/completions", body=body)[2]["usage"]["completion_tokens"])
+
+    threads = [threading.Thread(target=read) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ends == [30] * 24 and served.taken() == 0
+
+
+# --- vLLM, by a stand-in for its command -----------------------------------------------------
+
+VLLM = """#!{python}
+import os, sys
+sys.path[:0] = [{root!r}]
+from tests.support.serving import StandIn
+print("arguments:", *sys.argv[1:], flush=True)
+if os.environ.get("STAND_IN") == "ends":
+    sys.exit("RuntimeError: no CUDA")
+standin = StandIn()
+standin.server.server_close()
+from http.server import ThreadingHTTPServer
+port = int(sys.argv[sys.argv.index("--port") + 1])
+ThreadingHTTPServer(("127.0.0.1", port), standin.server.RequestHandlerClass).serve_forever()
+"""
+
+
+@pytest.fixture
+def vllm(tmp_path, monkeypatch):
+    command = tmp_path / "bin" / "vllm"
+    command.parent.mkdir()
+    command.write_text(VLLM.format(python=sys.executable, root=str(Path(__file__).resolve().parents[2])))
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{command.parent}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    assert backends.has_vllm() and shutil.which("vllm") == str(command)
+
+
+def test_vllm_is_started_with_the_adapter_and_gets_the_renderers_tokens(vllm, tiny, tokenizer, tmp_path, monkeypatch):
+    base, adapter, _ = tiny
+    found = sources.find(str(adapter), RECIPES["gemma-3-270m-cpu"])
+    sent = {}
+    post = backends.RemoteBackend._body
+
+    def kept(self, request):
+        sent["path"], sent["body"] = post(self, request)
+        return sent["path"], sent["body"]
+
+    monkeypatch.setattr(backends.RemoteBackend, "_body", kept)
+
+    async def ask():
+        backend = backends.VllmBackend(
+            found, str(base), tokenizer, port=free_port(), max_context=512, log=tmp_path / "v.log"
+        )
+        try:
+            await backend.ready()
+            request = ChatRequest("tiny-sft", ASKED, Sampling(max_tokens=9))
+            text = "".join([progress.text async for progress in backend.stream(request)])
+            return text, await backend.models(), backend.api_key
+        finally:
+            await backend.close()
+            assert backend.process.poll() is not None
+
+    text, names, key = asyncio.run(ask())
+    assert text == ANSWER and names == list(MODELS)
+    assert sent["path"] == "/completions" and sent["body"]["prompt"] == render(tokenizer, ASKED).ids
+    assert sent["body"]["stop_token_ids"] == stop_ids(tokenizer)
+    started = (tmp_path / "v.log").read_text()
+    assert f"--max-loras 1 --max-lora-rank 8 --lora-modules tiny-sft={adapter.resolve()}" in started
+    assert "--host 127.0.0.1" in started and key not in started
+
+
+def test_vllm_that_does_not_start_says_why(vllm, tiny, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "ends")
+    found = sources.find(str(tiny[0]), RECIPES["gemma-3-270m-cpu"])
+
+    async def start():
+        backend = backends.VllmBackend(
+            found, str(tiny[0]), tokenizer, port=free_port(), max_context=512, log=tmp_path / "v.log"
+        )
+        await backend.ready()
+
+    with pytest.raises(CourseError, match="RuntimeError: no CUDA"):
+        asyncio.run(start())
+
+
+def test_vllm_that_ends_while_it_serves_is_said(vllm, tiny, tokenizer, tmp_path):
+    found = sources.find(str(tiny[0]), RECIPES["gemma-3-270m-cpu"])
+
+    async def ask():
+        backend = backends.VllmBackend(
+            found, str(tiny[0]), tokenizer, port=free_port(), max_context=512, log=tmp_path / "v.log"
+        )
+        try:
+            await backend.ready()
+            backend.process.kill()
+            await asyncio.to_thread(backend.process.wait)
+            return [progress async for progress in backend.stream(ChatRequest("tiny", ASKED, Sampling(max_tokens=9)))]
+        finally:
+            await backend.close()
+
+    with pytest.raises(BackendError, match=r"vLLM has ended .* start the server again"):
+        asyncio.run(ask())
+
+
+def test_two_adapters_share_vllms_rounds(tiny, tmp_path):
+    base, adapter, _ = tiny
+    other = shutil.copytree(adapter, tmp_path / "other")
+    found = [sources.Served(path.name, str(base), (path,)) for path in (adapter, other)]
+    command = backends.vllm_command(found, str(base), 1, 512)
+    assert command[command.index("--max-loras") + 1] == "2"
+    assert command[-2:] == [f"sft={adapter.resolve()}", f"other={other.resolve()}"]
+
+
+def test_vllm_takes_no_adapter_upon_another(tmp_path):
+    found = sources.find(str(ASSETS / "dpo"), RECIPES["gemma-3-270m-cpu"])
+    with pytest.raises(CourseError, match="merge it first"):
+        backends.vllm_command(found, "x", 1, 512)
+
+
+def test_every_refusal_has_its_status():
+    assert app.status_of(Busy("x", 1))[0] == 429 and app.status_of(UnknownModel("x"))[0] == 404
+    assert app.status_of(BackendError("x"))[0] == 502 and app.status_of(CourseError("x"))[0] == 422

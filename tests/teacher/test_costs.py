@@ -1,0 +1,83 @@
+"""Protects: token counts near the real encoding's, prices as the table has them, a budget that adds up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kotune.teacher import costs
+from kotune.teacher.costs import Budget, Price, Usage
+from kotune.teacher.recording import read_recording
+
+
+def test_the_approximation_is_near_the_counts_of_the_real_encoding():
+    """The recording's completions were counted with o200k_base; one text may be off, their sum hardly."""
+    rows = [row for row in read_recording().values() if row["usage"]]
+    assert len(rows) > 500
+    real = [row["usage"]["completion_tokens"] for row in rows]
+    near = [costs.approximate_tokens(row["content"]) for row in rows]
+    assert sum(near) == pytest.approx(sum(real), rel=0.05)
+    errors = sorted(abs(a - b) / b for a, b in zip(near, real, strict=True))
+    assert errors[int(0.95 * len(errors))] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "o200k"),
+    [  # counted with tiktoken's o200k_base
+        ("확정일자는 어디에서 받나요?", 9),
+        ("The tenant should register the move within fourteen days.", 10),
+        ("2024년 기준 1,000만 원의 2.5%입니다.", 18),
+        ("", 0),
+    ],
+)
+def test_single_texts(text, o200k):
+    assert costs.approximate_tokens(text) == pytest.approx(o200k, abs=max(2, 0.25 * o200k))
+
+
+@given(st.text())
+def test_any_text_can_be_counted(text):
+    assert costs.approximate_tokens(text) >= 0
+
+
+def test_without_its_file_tiktoken_is_not_asked_to_fetch_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    counter = costs.token_counter("gpt-4o-mini", may_download=False)
+    assert "approximation" in counter.method
+    messages = [{"role": "system", "content": "규칙"}, {"role": "user", "content": "질문"}]
+    parts = sum(counter.count(m["content"]) for m in messages)
+    assert counter.messages(messages) == parts + 2 * costs.TOKENS_PER_MESSAGE + costs.TOKENS_PER_REPLY
+    assert counter.messages(messages, schema_text='{"type": "object"}') > counter.messages(messages)
+
+
+@pytest.mark.parametrize("name", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini"])
+def test_a_dated_snapshot_costs_what_its_model_costs(name):
+    assert costs.price_of(name) == Price(0.15, 0.60, 0.075)
+
+
+def test_an_unknown_model_has_no_price():
+    assert costs.price_of("gpt-4o-mini-tuned-by-me") is None
+
+
+def test_cached_prompt_tokens_cost_less():
+    price = Price(input=1.0, output=2.0, cached_input=0.5)
+    assert price.usd(Usage(1_000_000, 0, cached_tokens=400_000)) == pytest.approx(0.6 + 0.2)
+
+
+def test_the_table_says_its_date_and_source():
+    table = costs.price_table()
+    assert table["as_of"]
+    assert "openai.com" in table["source"]
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 0.2), st.floats(0, 1)), max_size=60))
+def test_a_budget_is_never_passed_whatever_the_order(requests):
+    budget, flying = Budget(1.0), []
+    for highest, share in requests:
+        if budget.reserve(highest):
+            flying.append((highest, highest * share))
+        if len(flying) > 3:
+            budget.settle(*flying.pop(0))
+        assert budget.spent_usd + budget.reserved_usd <= 1.0 + 1e-9
+    for entry in flying:
+        budget.settle(*entry)
+    assert budget.reserved_usd == 0
+    assert budget.spent_usd <= 1.0 + 1e-9
