@@ -61,8 +61,8 @@ def execute(notebook: str, target: Path) -> float:
 def run() -> None:
     """Run the whole course on this machine's recipe and print its minutes and figures."""
     from kotune.models import files
-    from kotune.models.files import LOCAL_GEMMA
     from kotune.models.machine import choose
+    from kotune.recipes import LOCAL_GEMMA
 
     choice = choose()
     print(f"{choice.recipe.name}: {choice.reason}")

@@ -18,8 +18,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from kotune.models.files import LOCAL_GEMMA
-from kotune.recipes import Recipe
+from kotune.recipes import LOCAL_GEMMA, Recipe
 from utils import CourseError, read_text, relative
 
 # What the reference systems and their peers call a recipe's fields.

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import sys
+import time
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
-import matplotlib.pyplot as plt
+from utils import write_atomic
 
-from kotune.judging.comparison import Report
-from kotune.korean_font import use_korean_font
-
-BLUE, ORANGE, GREY, GREEN = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a"
-
-
-use_korean_font()
-plt.rcParams.update(
-    {
-        "figure.figsize": (7, 3.2),
-        "figure.dpi": 80,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.3,
-    }
-)
+BLUE, ORANGE, GREY, GREEN, RED = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a", "#9b2c2c"
+STYLE = {
+    "figure.dpi": 80,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
 
 
-def _finish(axes, title: str, x: str, y: str) -> None:
+def use_korean_font() -> None:
+    """Register NanumGothic from its package and make it matplotlib's font."""
+    import matplotlib.pyplot as plt
+    from matplotlib import font_manager
+
+    # found without importing: the package's own code needs distutils, which Python 3.12 no longer has
+    package = find_spec("koreanize_matplotlib")
+    if package is None:
+        return
+    for file in ("NanumGothic.ttf", "NanumGothicBold.ttf"):
+        font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / file)
+    plt.rcParams.update({"font.family": "NanumGothic", "axes.unicode_minus": False})
+
+
+def new_axes(width: float = 7, height: float = 3.2):
+    """Return the axes of a new figure in the course's style."""
+    import matplotlib.pyplot as plt
+
+    use_korean_font()
+    plt.rcParams.update(STYLE)
+    return plt.subplots(figsize=(width, height))[1]
+
+
+def finish(axes, title: str, x: str, y: str) -> None:
+    """Give axes their title and the names of their units, and show the figure."""
+    import matplotlib.pyplot as plt
+
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.figure.tight_layout()
     plt.show()
@@ -33,44 +57,44 @@ def _finish(axes, title: str, x: str, y: str) -> None:
 
 def nearest_scores(scores: Sequence[float], threshold: float, unit: str) -> None:
     """Histogram of each question's ROUGE-L F1 with its nearest earlier question."""
-    _, axes = plt.subplots()
+    axes = new_axes()
     axes.hist(scores, bins=40, range=(0, 1), color=BLUE)
     axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"threshold {threshold}")
     axes.legend()
-    _finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", f"ROUGE-L F1 ({unit})", "questions")
+    finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", f"ROUGE-L F1 ({unit})", "questions")
 
 
 def kept_shares(thresholds: Sequence[float], shares: dict[str, Sequence[float]], chosen: float) -> None:
     """Share of texts kept by deduplication against the threshold, one line a unit."""
-    _, axes = plt.subplots()
+    axes = new_axes()
     for unit, colour in zip(shares, (BLUE, GREEN, ORANGE, "#6b46c1"), strict=False):
         axes.plot(thresholds, shares[unit], color=colour, label=unit)
     axes.axvline(chosen, color=GREY, linestyle="--")
     axes.set_ylim(0, 1.03)
     axes.legend()
-    _finish(axes, "단위와 기준값에 따라 남는 질문의 비율", "ROUGE-L F1 threshold", "share kept")
+    finish(axes, "단위와 기준값에 따라 남는 질문의 비율", "ROUGE-L F1 threshold", "share kept")
 
 
 def answer_lengths(lengths: Sequence[int]) -> None:
     """Histogram of answer lengths in characters."""
-    _, axes = plt.subplots()
+    axes = new_axes()
     axes.hist(lengths, bins=30, color=BLUE)
-    _finish(axes, "답변 길이", "characters", "answers")
+    finish(axes, "답변 길이", "characters", "answers")
 
 
 def loss_curve(log: Sequence[dict], before: float, after: float) -> None:
     """Training loss by step, with the held-out loss before and after as levels."""
-    _, axes = plt.subplots()
+    axes = new_axes()
     axes.plot(range(1, len(log) + 1), [row["loss"] for row in log], color=BLUE, label="training batch")
     axes.axhline(before, color=GREY, linestyle="--", label=f"held-out before: {before:.2f}")
     axes.axhline(after, color=GREEN, linestyle="--", label=f"held-out after: {after:.2f}")
     axes.legend()
-    _finish(axes, "SFT 손실", "optimiser step", "nats per completion token")
+    finish(axes, "SFT 손실", "optimiser step", "nats per completion token")
 
 
 def reward_margins(log: Sequence[dict]) -> None:
     """Implicit rewards of chosen and rejected answers, and their margin, by step."""
-    _, axes = plt.subplots()
+    axes = new_axes()
     steps = range(1, len(log) + 1)
     for name, korean, colour in (
         ("chosen", "선택 보상 (chosen)", GREEN),
@@ -79,21 +103,92 @@ def reward_margins(log: Sequence[dict]) -> None:
     ):
         axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=korean)
     axes.legend()
-    _finish(axes, "DPO 보상과 마진", "optimiser step", "β × log-probability ratio (nats)")
+    finish(axes, "DPO 보상과 마진", "optimiser step", "β × log-probability ratio (nats)")
 
 
-def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
-    """Win rate of A with its 95% interval, one row a comparison; 0.5 is no difference.
+REDRAW_S = 5.0
 
-    A judge that is below the bar of its calibration, or was not calibrated, is marked.
-    """
-    _, axes = plt.subplots(figsize=(7, 0.9 + 0.7 * len(reports)))
-    for place, (_, report) in enumerate(reports):
-        low, high = report.interval
-        axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
-        axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
-    axes.axvline(0.5, color=GREY, linestyle="--")
-    marked = [f"{name}\n(주의: 심사자 검증 미달)" if report.warning else name for name, report in reports]
-    axes.set_yticks(range(len(reports)), marked)
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))
-    _finish(axes, "승률과 95% 구간 (무승부는 0.5승)", "win rate", "")
+
+UNITS = {"pretrain": "nats per token", "sft": "nats per completion token"}
+
+
+def save_losses(log: Sequence[dict], validation: Sequence[dict], folder: Path, stage: str, plot: bool) -> None:
+    """Write the losses by step to loss.csv, and with `plot` to loss.png."""
+    at_step = {row["step"]: row["eval_loss"] for row in validation}
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["step", "loss", "validation_loss", "learning_rate"])
+    for row in log:
+        step = row["step"]
+        writer.writerow([step, row["loss"], at_step.get(step, ""), row.get("learning_rate", "")])
+    write_atomic(folder / "loss.csv", table.getvalue())
+    if plot:
+        figure = loss_figure(log, validation, stage)
+        figure.savefig(folder / "loss.png", dpi=120)
+
+
+def loss_figure(log: Sequence[dict], validation: Sequence[dict], stage: str):
+    """Return a matplotlib figure of the training loss by step, smoothed besides, with the validations as points."""
+    from matplotlib.figure import Figure
+
+    use_korean_font()
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    steps, losses = [row["step"] for row in log], [row["loss"] for row in log]
+    axes.plot(steps, losses, color=GREY, linewidth=1, label="training batch")
+    axes.plot(steps, smoothed(losses), color=BLUE, label="smoothed")
+    if validation:
+        points = [row["step"] for row in validation], [row["eval_loss"] for row in validation]
+        axes.plot(*points, "o-", color=GREEN, label="validation")
+    axes.set(title=f"{stage} 손실", xlabel="optimiser step", ylabel=UNITS.get(stage, "loss (nats a pair)"))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def smoothed(values: Sequence[float], keep: float = 0.8) -> list[float]:
+    """Return the exponential moving average of a series, corrected for its start."""
+    average, weight, line = 0.0, 0.0, []
+    for value in values:
+        average, weight = keep * average + (1 - keep) * value, keep * weight + (1 - keep)
+        line.append(average / weight)
+    return line
+
+
+def live_plot(stage: str) -> list:
+    """Return the callback that redraws the loss while training runs, where there is a notebook to draw into."""
+    quiet = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if quiet or shell is None or not hasattr(shell, "kernel"):
+        return []
+    from transformers import TrainerCallback
+
+    class LivePlot(TrainerCallback):
+        """Redraws one figure in place, every few seconds; it stays as the last picture of the run."""
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.shown, self.drawn = None, time.monotonic()
+
+        def on_log(self, args, state, control, **kwargs):
+            if time.monotonic() - self.drawn > REDRAW_S:
+                self._draw(state)
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self._draw(state)
+
+        def _draw(self, state):
+            from IPython.display import Image, display
+
+            log = [row for row in state.log_history if "loss" in row]
+            if log:
+                picture = io.BytesIO()
+                validation = [row for row in state.log_history if "eval_loss" in row]
+                loss_figure(log, validation, stage).savefig(picture, format="png", dpi=80)
+                image = Image(picture.getvalue())
+                if self.shown is None:
+                    self.shown = display(image, display_id=True)
+                else:
+                    self.shown.update(image)
+            self.drawn = time.monotonic()
+
+    return [LivePlot()]

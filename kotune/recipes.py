@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from kotune.models.files import LOCAL_GEMMA
 from utils import CourseError
 
+LOCAL_GEMMA = "gemma-3-270m"  # the name in recipes: the package on PyPI, never a hub
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

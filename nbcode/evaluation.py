@@ -15,9 +15,8 @@ from zlib import crc32
 import pandas as pd
 from IPython.display import Image
 
-from kotune import plots
 from kotune.data import registry
-from kotune.judging import blind_vote, run
+from kotune.judging import blind_vote, report_card, run
 from kotune.korean import checks, task_metrics, zero_shot
 from kotune.models import adapters, decoding, loading
 from kotune.models.machine import choose
@@ -133,7 +132,7 @@ marked = {name: row | {"below the bar": "yes" if row["warning"] else "no"} for n
 pd.DataFrame(marked).loc[[*columns, "below the bar"]]
 # %%CELL 25
 # NBVAL_IGNORE_OUTPUT
-plots.win_rates([(f"{pair}\n({judge})", report) for (pair, judge), (report, _) in compared.items()])
+report_card.win_rates([(f"{pair}\n({judge})", report) for (pair, judge), (report, _) in compared.items()])
 # %%CELL 27
 for report, _ in compared.values():
     assert report.n_asked == len(questions) == report.n_judged + report.unparsed + report.failed + report.left_out

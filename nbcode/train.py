@@ -17,7 +17,7 @@ import torch
 
 from kotune import plots
 from kotune.data import registry
-from kotune.korean.document_support import support
+from kotune.korean.grounding import support
 from kotune.models import adapters, decoding, loading
 from kotune.models.chat_template import END_OF_TURN, label_table, render
 from kotune.models.machine import choose, estimate

@@ -24,7 +24,8 @@ def no_outside_network(monkeypatch):
 @pytest.fixture(scope="session")
 def tokenizer():
     """The tokenizer of the CPU default, as the course loads it."""
-    from kotune.models.files import LOCAL_GEMMA, load_tokenizer
+    from kotune.models.files import load_tokenizer
+    from kotune.recipes import LOCAL_GEMMA
 
     return load_tokenizer(LOCAL_GEMMA)
 

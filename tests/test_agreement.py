@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from kotune.agreement import agree, cohen_kappa, gwet_ac1
+from kotune.stats import agree, cohen_kappa, gwet_ac1
 
 VERDICT = st.sampled_from(["a", "tie", "b"])
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from kotune.length_control import RIDGE, length_controlled
+from kotune.stats import RIDGE, length_controlled
 
 
 def drawn(seed, n, theta, phi):

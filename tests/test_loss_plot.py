@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 
-from kotune import loss_plot
+from kotune import plots
+from utils import ROOT
 
 LOG = [{"step": step, "loss": 4 / step, "learning_rate": 1e-3} for step in range(1, 9)]
 VALIDATION = [{"step": 4, "eval_loss": 1.5}, {"step": 8, "eval_loss": 1.0}]
@@ -14,27 +15,27 @@ VALIDATION = [{"step": 4, "eval_loss": 1.5}, {"step": 8, "eval_loss": 1.0}]
 
 @given(st.floats(-1e3, 1e3), st.integers(1, 30))
 def test_a_constant_series_is_its_own_smoothing(value, count):
-    assert loss_plot.smoothed([value] * count) == pytest.approx([value] * count)
+    assert plots.smoothed([value] * count) == pytest.approx([value] * count)
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=40))
 def test_smoothing_starts_at_the_first_value_and_stays_inside(values):
-    line = loss_plot.smoothed(values)
+    line = plots.smoothed(values)
     assert line[0] == pytest.approx(values[0])
     assert all(min(values) - 1e-9 <= point <= max(values) + 1e-9 for point in line)
 
 
 def test_losses_are_kept_as_a_table_and_on_demand_as_a_picture(tmp_path):
-    loss_plot.save_losses(LOG, VALIDATION, tmp_path, "sft", plot=False)
+    plots.save_losses(LOG, VALIDATION, tmp_path, "sft", plot=False)
     lines = (tmp_path / "loss.csv").read_text().splitlines()
     assert lines[4] == "4,1.0,1.5,0.001"
     assert not (tmp_path / "loss.png").exists()
-    loss_plot.save_losses(LOG, VALIDATION, tmp_path, "sft", plot=True)
+    plots.save_losses(LOG, VALIDATION, tmp_path, "sft", plot=True)
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_figure_has_korean_glyphs_titles_and_units(recwarn):
-    figure = loss_plot.loss_figure(LOG, VALIDATION, "dpo")
+    figure = plots.loss_figure(LOG, VALIDATION, "dpo")
     figure.canvas.draw()
     axes = figure.axes[0]
     assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("dpo 손실", "optimiser step", "loss (nats a pair)")
@@ -43,16 +44,16 @@ def test_the_figure_has_korean_glyphs_titles_and_units(recwarn):
 
 def test_there_is_no_live_plot_outside_a_notebook(monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    assert loss_plot.live_plot("sft") == []
+    assert plots.live_plot("sft") == []
 
 
 CELL = """
 import os
 os.environ["TQDM_DISABLE"] = ""
 from types import SimpleNamespace
-import loss_plot
-loss_plot.REDRAW_S = 0
-(live,) = loss_plot.live_plot("sft")
+from kotune import plots
+plots.REDRAW_S = 0
+(live,) = plots.live_plot("sft")
 state = SimpleNamespace(log_history=[])
 live.on_train_begin(None, state, None)
 for step in range(1, 4):
@@ -65,8 +66,6 @@ live.on_train_end(None, state, None)
 def test_the_live_plot_is_one_picture_redrawn_in_place(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(loss_plot.__file__.rpartition("/")[0])}}
-    ).execute()
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
     pictures = [o for o in notebook.cells[0].outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == 1

@@ -19,11 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from kotune.agreement import agree
 from kotune.judging import comparison, report_card
 from kotune.judging.calibration import load_calibration
 from kotune.judging.judgments import Judgment, read_judgments
-from kotune.stats import BOOTSTRAP_DRAWS
+from kotune.stats import BOOTSTRAP_DRAWS, agree
 from utils import ROOT, write_json, write_jsonl
 
 JUDGMENTS = 10_000

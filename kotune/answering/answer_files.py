@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.data import readers
+from kotune.line_file import LineFile
 from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
 from kotune.progress import bar
 from kotune.teacher.client import Teacher
-from kotune.teacher.journal import LineFile
 from prompts import Message
 from utils import CourseError, relative
 

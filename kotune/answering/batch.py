@@ -21,6 +21,7 @@ from pathlib import Path
 from kotune.answering import engines
 from kotune.answering.engines import Engine, EngineChoice
 from kotune.answering.inference_files import AnswerLines, Asked, read_asked, write_workbook
+from kotune.data.records import data_hash
 from kotune.data.registry import locate
 from kotune.data.retrieval import Asked as Retrieved
 from kotune.data.retrieval import Library
@@ -31,7 +32,6 @@ from kotune.models.decoding import RANGES, Decoding
 from kotune.models.machine import Recipe, choose
 from kotune.models.sources import Served
 from kotune.progress import bar
-from kotune.training.run_card import data_hash
 from prompts import Message
 from utils import OUTPUTS, CourseError, relative
 

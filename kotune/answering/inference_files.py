@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kotune.data import readers, records, registry
 from kotune.data.excel import write_sheet
-from kotune.teacher.journal import LineFile
+from kotune.line_file import LineFile
 from prompts import Message
 from utils import CourseError, read_json, relative, write_json, write_jsonl
 

@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from utils import CourseError
@@ -402,3 +404,8 @@ def _messages(value: object, role: str, place: str, field: str) -> list[dict]:
     raise CourseError(
         f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."
     )
+
+
+def data_hash(records: Sequence[dict]) -> str:
+    """Return the SHA-256 of records: the same rows in the same order, whatever file they come from."""
+    return hashlib.sha256(json.dumps(list(records), ensure_ascii=False, sort_keys=True).encode()).hexdigest()

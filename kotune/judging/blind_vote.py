@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kotune.agreement import Agreement, agree
 from kotune.judging.judgments import JUDGED, Judgment, read_judgments
-from kotune.teacher.journal import LineFile
+from kotune.line_file import LineFile
+from kotune.stats import Agreement, agree
 from utils import CourseError, read_json, read_text, relative, write_atomic, write_json
 
 BALLOTS = 10

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kotune.agreement import Agreement, agree
 from kotune.answering.answer_files import Pair, Question
 from kotune.data import readers
 from kotune.judging.judges import Judge
 from kotune.judging.judgments import FAILED, JUDGED, UNPARSED, Judgment, judge_pairs
-from kotune.stats import Interval, wilson
+from kotune.stats import Agreement, Interval, agree, wilson
 from utils import DATA, CourseError
 
 CALIBRATION = DATA / "judge_calibration.jsonl"

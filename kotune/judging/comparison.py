@@ -9,8 +9,16 @@ from pathlib import Path
 
 from kotune.judging.calibration import Calibration
 from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, Scored, read_judgments
-from kotune.length_control import LengthControlled, length_controlled
-from kotune.stats import Interval, mean_interval, questions_needed, sign_test, wilson, win_rate_interval
+from kotune.stats import (
+    Interval,
+    LengthControlled,
+    length_controlled,
+    mean_interval,
+    questions_needed,
+    sign_test,
+    wilson,
+    win_rate_interval,
+)
 from utils import CourseError
 
 NOT_CALIBRATED = "was not calibrated: how often it is right is not known (calibrate it first)."

@@ -15,8 +15,8 @@ from typing import Literal
 from kotune.answering.answer_files import LeftOut, Pair, Question, Source, read_answers, same_text, side_by_side
 from kotune.data import readers
 from kotune.judging.judges import Judge, Opinion, Said, Shown, Single
+from kotune.line_file import LineFile
 from kotune.progress import bar
-from kotune.teacher.journal import LineFile
 from utils import CourseError, relative
 
 Winner = Literal["a", "b", "tie"]

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kotune.agreement import Agreement, agree
 from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
 from kotune.judging.comparison import Report, ScoreSummary
 from kotune.judging.judgments import JUDGED, Judgment
-from kotune.length_control import LengthControlled
-from kotune.stats import Interval
+from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
+from kotune.stats import Agreement, Interval, LengthControlled, agree
 from utils import CourseError, write_atomic
 
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
@@ -315,8 +314,6 @@ def write_png(card: ReportCard, path: str | Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    from kotune.korean_font import use_korean_font
-
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise CourseError(f"{path.name} is no name of a PNG; end it in .png.")
@@ -336,9 +333,6 @@ def write_png(card: ReportCard, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
-
-
-BLUE, ORANGE, GREY, GREEN, RED = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a", "#9b2c2c"
 
 
 def _plain_text(text: str) -> str:
@@ -418,3 +412,20 @@ def _draw_scores(axes, card: ReportCard) -> None:
 def _draw_absence(axes, said: str) -> None:
     axes.text(0.5, 0.5, said, ha="center", va="center", color=GREY, transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])
+
+
+def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
+    """Win rate of A with its 95% interval, one row a comparison; 0.5 is no difference.
+
+    A judge that is below the bar of its calibration, or was not calibrated, is marked.
+    """
+    axes = new_axes(height=0.9 + 0.7 * len(reports))
+    for place, (_, report) in enumerate(reports):
+        low, high = report.interval
+        axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
+        axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
+    axes.axvline(0.5, color=GREY, linestyle="--")
+    marked = [f"{name}\n(주의: 심사자 검증 미달)" if report.warning else name for name, report in reports]
+    axes.set_yticks(range(len(reports)), marked)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))
+    finish(axes, "승률과 95% 구간 (무승부는 0.5승)", "win rate", "")

@@ -18,13 +18,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotune.agreement import Agreement, agree
 from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
 from kotune.judging.calibration import CALIBRATION, Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
 from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, Shown, Single, load_reward_judge
 from kotune.judging.judgments import Judgment, Scored, compare, read_judgments, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
+from kotune.stats import Agreement, agree
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, write_json
 

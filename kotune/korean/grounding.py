@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+
+from similarity import content_words
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
@@ -18,7 +21,7 @@ _TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조":
 QUOTATION = re.compile(r"[“‘\"']([^“”‘’\"']+)[”’\"']")
 
 
-def numbers(text: str) -> Iterator[re.Match]:
+def numbers_in(text: str) -> Iterator[re.Match]:
     """Yield the numbers of a text with their places, but for those that count the points of a list."""
     bracketed = [match.span() for match in _BRACKETS.finditer(text)]
     counted = [match.span() for match in _LIST_NUMBER.finditer(text) if not _within(match, bracketed)]
@@ -31,7 +34,7 @@ def unsupported(text: str, source: str) -> Iterator[re.Match]:
     """Yield the numbers of a text whose value the source does not have: 3억 5,000만, 35,000만 and 350,000,000 are one."""
     known = _known_values(source)
     same = [match.span() for match in _AMOUNT.finditer(text) if _amount(match[0]) in known]
-    for match in numbers(text):
+    for match in numbers_in(text):
         if not known.issuperset(_values(match[0])) and not _within(match, same):
             yield match
 
@@ -79,3 +82,49 @@ def sentences(text: str) -> Iterator[str]:
         for sentence in re.split(r"(?<=[.!?])\s+", line.strip()):
             if sentence:
                 yield sentence
+
+
+@dataclass(frozen=True)
+class Support:
+    """Numbers and terms of answers, and how many of them stand in the answers' documents.
+
+    Each counts once an answer. Terms are the content words of an answer (nouns, stems of verbs and adjectives) that the
+    question does not have already: handing the question back supports nothing.
+    """
+
+    answers: int
+    numbers: int
+    supported_numbers: int
+    terms: int
+    supported_terms: int
+
+    def row(self) -> dict[str, str]:
+        """Return the counts as one row for a table."""
+        return {
+            "numbers": f"{self.supported_numbers} of {self.numbers}",
+            "terms": f"{self.supported_terms} of {self.terms}",
+        }
+
+    @property
+    def number_share(self) -> float | None:
+        """Share of the numbers that a document has; None where no answer has a number."""
+        return self.supported_numbers / self.numbers if self.numbers else None
+
+    @property
+    def term_share(self) -> float | None:
+        """Share of the terms that a document has; None where no answer has a term."""
+        return self.supported_terms / self.terms if self.terms else None
+
+
+def support(answers: Sequence[str], documents: Sequence[str], questions: Sequence[str]) -> Support:
+    """Count what each answer's own document supports; raises ValueError where the lists differ in length."""
+    numbers = supported_numbers = terms = supported_terms = 0
+    stems = zip(*(content_words(texts) for texts in (answers, documents, questions)), strict=True)
+    for answer, document, (said, known, asked) in zip(answers, documents, stems, strict=True):
+        found = {match[0] for match in numbers(answer)}  # an answer that loops on one number has said one number
+        numbers += len(found)
+        supported_numbers += len(found - set(unsupported_numbers(answer, document)))
+        new = {word for word in set(said) - set(asked) if not word.isdigit()}
+        terms += len(new)
+        supported_terms += len(new & set(known))
+    return Support(len(answers), numbers, supported_numbers, terms, supported_terms)

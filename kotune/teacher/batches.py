@@ -18,10 +18,11 @@ from collections.abc import Callable, Container, Iterator
 from filelock import FileLock
 from pydantic import BaseModel
 
+from kotune.line_file import LineFile
 from kotune.teacher.costs import StepCost, price_table
 from kotune.teacher.endpoint import explain, request_body
 from kotune.teacher.event_loop import run_in_own_thread
-from kotune.teacher.journal import LineFile, beside
+from kotune.teacher.journal import beside
 from kotune.teacher.replies import Outcome, Reply, Request, read_completion, reply_of, schema_name, schema_text
 from utils import CourseError, json_line
 

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run continues from: the last whole one, of the same experiment only.
+"""What a run leaves: its card, and the checkpoints that a killed run continues from: the last whole one, of the same experiment only.
 
 A checkpoint counts once `complete.json` lies in it, which is written last and names every file with its size.
 """
@@ -6,12 +6,18 @@ A checkpoint counts once `complete.json` lies in it, which is written last and n
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from kotune.data.records import data_hash
+from kotune.models.machine import Recipe
 from utils import CourseError, read_json, relative, write_json
 
 EXPERIMENT = "experiment.json"
@@ -128,3 +134,55 @@ def _difference(held: dict, wanted: dict) -> str:
                 name, f"{name} is {value} here and {held.get(name)} there"
             )
     return "an older version of the course"
+
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
+
+
+def peak_memory_gib(recipe: Recipe) -> float:
+    """Return the most memory that this process has held, in GiB: the GPU's on CUDA, else its own."""
+    if recipe.device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # bytes there, KiB elsewhere
+
+
+def device_name(recipe: Recipe) -> str:
+    """Return the name of the device that a recipe runs on."""
+    if recipe.device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def run_card(
+    stage: str,
+    recipe: Recipe,
+    records: Sequence[dict],
+    validation: Sequence[dict],
+    figures: dict,
+    *,
+    left_out: Sequence[str] = (),
+) -> dict:
+    """Return the card of a run: stage, recipe (with its seed), data by hash, figures, versions and device.
+
+    left_out: ids of the rows that were too long.
+    """
+    return {
+        "stage": stage,
+        "base": recipe.model,
+        "recipe": asdict(recipe),
+        "data_rows": len(records),
+        "data_sha256": data_hash(records),
+        "validation_rows": len(validation),
+        "validation_sha256": data_hash(validation) if validation else None,
+        "left_out": list(left_out),
+        "figures": figures,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "device": device_name(recipe),
+    }

@@ -32,7 +32,7 @@ from kotune.recipes import RECIPES, Recipe, by_name
 from kotune.training import runs
 from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
-from kotune.training.run_card import peak_memory_gib, run_card
+from kotune.training.runs import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, relative, seed_everything
 
 HEALTH_ANSWERS = 20  # written before and after DPO
@@ -224,7 +224,7 @@ class _Run:
     def callbacks(self) -> list:
         from transformers import EarlyStoppingCallback
 
-        from kotune.loss_plot import live_plot
+        from kotune.plots import live_plot
         from kotune.training.trainers import EvaluateLast, ProgressBar
 
         called = [ProgressBar(), *live_plot(self.stage)]
@@ -328,7 +328,7 @@ def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
 
 def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures: dict) -> TrainingResult:
     """Save the adapter with its card, the losses and their plot; the checkpoints go."""
-    from kotune.loss_plot import save_losses
+    from kotune.plots import save_losses
 
     state = None
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # every process holds a part of the weights

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotune.korean.document_support import support
+from kotune.korean.grounding import support
 
 DOCUMENT = "확정일자는 주민센터에서 받는다. 수수료는 2024년 기준 600원이며, 보증금을 지키는 우선변제권의 요건이다."
 QUESTION = "확정일자는 어디에서 받나요?"

