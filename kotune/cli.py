@@ -1,37 +1,335 @@
-"""Every command of the course on one page."""
+"""Every command of the course on one page: its options, and which module does it.
+
+What a command needs is imported once it is chosen, so that `kotune --help` answers at once.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from utils import CourseError
+from utils import OUTPUTS, CourseError, relative
 
-COMMANDS = {  # name: (module, its main, whether the name itself is its first argument, one line of help)
-    "pretrain": ("kotune.training.stages", True),
-    "sft": ("kotune.training.stages", True),
-    "reward": ("kotune.training.stages", True),
-    "dpo": ("kotune.training.stages", True),
-    "infer": ("kotune.answering.batch", False),
-    "merge": ("kotune.answering.batch", True),
-    "judge": ("kotune.judging.run", False),
-    "votes": ("kotune.judging.votes", False),
-    "serve": ("kotune.serving.app", False),
-    "data": ("kotune.data.registry", False),
-    "korean": ("kotune.korean.checks", False),
-    "notebooks": ("kotune.notebooks", False),
+DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
+MODEL = "an adapter's folder, a merged model's, or a hub name"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what it does in a line, its options, and what runs it; both are called once it was chosen."""
+
+    help: str
+    add_options: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int | None]
+    subcommands: tuple[str, ...] = ()
+
+
+# --- training --------------------------------------------------------------------------------
+
+
+class _Setting(argparse.Action):
+    """Keeps a flag that a --config file may hold as well, under the name that it was given by."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        namespace.settings[option_string.lstrip("-")] = values
+
+
+def _training_options(parser: ArgumentParser) -> None:
+    from kotune.overrides import setting_names
+    from kotune.recipes import RECIPES
+    from kotune.training.plan import TRACKERS
+
+    run = parser.add_argument_group("the run")
+    run.add_argument("--train_dataset", "--train_data", help=DATA_SET)
+    run.add_argument("--eval_dataset", "--validation_data", help="the same, for the validation loss")
+    run.add_argument("--output_dir", help="the adapter goes here; outputs/STAGE if not given")
+    run.add_argument("--model_path", "--sft", help=f"what to start from: {MODEL}")
+    run.add_argument("--plot_loss", action="store_true", help="write loss.png beside the adapter")
+    run.add_argument("--report_to", choices=TRACKERS, help="also send the log to a tracker")
+    run.add_argument(
+        "--estimate", nargs="?", type=float, const=0.0, metavar="GIB",
+        help="print memory and minutes, and stop; with GIB, for a device of that size that is not here",
+    )  # fmt: skip
+    recipe = parser.add_argument_group("the recipe")
+    recipe.add_argument("--recipe", choices=sorted(RECIPES), help="instead of the choice by machine")
+    recipe.add_argument("--config", type=Path, help="YAML or JSON: arguments, and any value of the recipe; flags win")
+    shown = {
+        "r": "LoRA rank", "lora_alpha": "LoRA's scale is alpha / r", "learning_rate": "of this stage",
+        "max_seq_length": "tokens of prompt and completion; longer rows are left out and named",
+        "num_train_epochs": "of this stage", "save_steps": "a checkpoint, and a validation, every so many steps",
+    }  # fmt: skip
+    parser.set_defaults(settings={})
+    taken = {option.lstrip("-") for option in parser._option_string_actions}  # argparse has no public list of them
+    for name in (*shown, *(name for name in setting_names() if name not in shown)):
+        if name not in taken:
+            told = shown.get(name, argparse.SUPPRESS)
+            recipe.add_argument(f"--{name}", action=_Setting, nargs="?", const="true", metavar="VALUE", help=told)
+    parser.epilog = (
+        "Any other value of a recipe is a flag by its name, as --lora_dropout 0.05, and so is every name that a --config "
+        "file of the medical trainer or of the suite of 23 tasks has; what has no effect here is named."
+    )
+
+
+def _train(chosen: Namespace) -> None:
+    from kotune.training.plan import train
+
+    if chosen.stage is None:
+        raise CourseError(f"Which stage to train? Pass --stage with one of {', '.join(STAGES)}.")
+    train(chosen)
+
+
+def _any_stage_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--stage", choices=(*STAGES, *ALIASES), type=lambda name: ALIASES.get(name, name), help="which stage"
+    )
+    _training_options(parser)
+
+
+def _options_of(stage: str) -> Callable[[ArgumentParser], None]:
+    def add_options(parser: ArgumentParser) -> None:
+        _training_options(parser)
+        parser.set_defaults(stage=stage)
+
+    return add_options
+
+
+STAGES = {
+    "pretrain": "continued pre-training on plain text",
+    "sft": "supervised fine-tuning on questions and answers",
+    "reward": "a reward model from preference pairs",
+    "dpo": "direct preference optimisation on preference pairs",
+}
+ALIASES = {"pt": "pretrain", "rm": "reward", "rw": "reward"}  # what the medical trainer calls them
+
+
+# --- answering -------------------------------------------------------------------------------
+
+
+def _model_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--model_path", help=f"{MODEL} (default: the SFT adapter in outputs/, else the shipped one)")
+    parser.add_argument("--recipe", help="a recipe's name, instead of the choice by machine")
+
+
+def _infer_options(parser: ArgumentParser) -> None:
+    from kotune.models.decoding import RANGES, Decoding
+
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--inference_data", help=DATA_SET)
+    asked.add_argument("--prompt", help="one question; the answer is printed as it is written")
+    _model_options(parser)
+    parser.add_argument(
+        "--save_name", default="result",
+        help="NAME: outputs/inference/NAME.jsonl and .xlsx; a path goes where it says, and NAME.jsonl makes no workbook",
+    )  # fmt: skip
+    parser.add_argument("--system_prompt", help="for rows without a SystemPrompt, and for --prompt")
+    parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")
+    parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
+    sampling = parser.add_argument_group("sampling (greedy if not given)")
+    for name in (*RANGES, "seed"):
+        sampling.add_argument(f"--{name}", type=int if name == "seed" else type(getattr(Decoding, name)))
+
+
+def _infer(chosen: Namespace) -> None:
+    from kotune.answering.batch import answer_command
+
+    answer_command(chosen)
+
+
+def _merge_options(parser: ArgumentParser) -> None:
+    _model_options(parser)
+    parser.add_argument("--merged_weights_path", default=str(OUTPUTS / "merged"), help="the whole model goes here")
+    parser.add_argument("--to", choices=("gguf",), help="also write it for llama.cpp, with its own converter")
+
+
+def _merge(chosen: Namespace) -> None:
+    from kotune.answering.batch import merge_command
+
+    merge_command(chosen)
+
+
+# --- judging ---------------------------------------------------------------------------------
+
+
+def _judge_options(parser: ArgumentParser) -> None:
+    from kotune.judging.calibration import CALIBRATION
+    from kotune.judging.run import JUDGES
+
+    parser.add_argument("--answers_a", required=True, metavar="FILE", help="JSONL with id, question, answer, reference")
+    parser.add_argument("--answers_b", required=True, metavar="FILE")
+    parser.add_argument("--judge", required=True, help=JUDGES)
+    parser.add_argument("--out", required=True, metavar="JSON", help="where the report goes")
+    parser.add_argument("--name_a", help="what A is called; its file's name if not given")
+    parser.add_argument("--name_b")
+    parser.add_argument("--judgments", metavar="JSONL", help="where judgments are kept; beside the report if not given")
+    parser.add_argument("--calibrate", action="store_true", help="measure the judges first on pairs of known verdict")
+    parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
+    parser.add_argument("--second_judge", action="append", default=[], metavar="JUDGE", help="another, to compare with")
+    parser.add_argument("--scores", action="store_true", help="score every answer by itself too (an LLM is asked once more)")
+    parser.add_argument("--html", metavar="FILE", help="the report card as one page")
+    parser.add_argument("--png", metavar="FILE", help="the report card as one picture")
+    parser.add_argument("--reward_model", default=OUTPUTS / "reward", metavar="FOLDER", help="for the judge reward")
+    parser.add_argument("--sft", default=OUTPUTS / "sft", metavar="FOLDER", help="the adapter that it was trained on top of")
+    parser.add_argument("--journal", default=OUTPUTS / "eval" / "judge_journal.jsonl", metavar="JSONL", help="paid replies")
+    parser.add_argument("--budget_usd", type=float, help="the most that this journal may ever cost")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+
+
+def _judge(chosen: Namespace) -> None:
+    from kotune.judging.run import judge_command
+
+    judge_command(chosen)
+
+
+def _votes_options(parser: ArgumentParser) -> None:
+    parser.add_argument("votes", help="the chat page's votes, such as outputs/serve/votes.jsonl")
+    parser.add_argument("--out", type=Path, default=OUTPUTS / "eval" / "votes", help="a folder in it for each two models")
+
+
+def _votes(chosen: Namespace) -> None:
+    from kotune.judging.votes import votes_command
+
+    votes_command(chosen)
+
+
+# --- serving ---------------------------------------------------------------------------------
+
+
+def _serve_options(parser: ArgumentParser) -> None:
+    from kotune.serving.app import MAX_CONTEXT, PORT, VOTES
+    from kotune.serving.guard import Limits
+
+    parser.add_argument("--model_path", help=f"{MODEL} (default: the best adapter of the course, and its base)")
+    parser.add_argument("--compare_with", help="another adapter or model beside it on the page, instead of the base")
+    parser.add_argument("--backend", help="an OpenAI-compatible server's address, such as http://127.0.0.1:11434/v1")
+    parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs --api_key")
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
+    parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
+    parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
+    parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
+    parser.add_argument("--concurrent", type=int, default=Limits.concurrent, help="replies at once; one more is refused")
+
+
+def _serve(chosen: Namespace) -> None:
+    from kotune.serving.app import serve_command
+
+    serve_command(chosen)
+
+
+# --- data and checks -------------------------------------------------------------------------
+
+
+def _data_options(parser: ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="subcommand", required=True)
+    checking = commands.add_parser("check", help="print a table of findings; exit code 1 on errors")
+    checking.add_argument("data", metavar="PATH|NAME")
+    checking.add_argument("--recipe", help="find records that are too long for this recipe")
+    checking.add_argument("--against", action="append", default=[], help="an evaluation set not to overlap with")
+    converting = commands.add_parser("convert", help="write a data set in another format")
+    converting.add_argument("source", metavar="IN")
+    converting.add_argument("target", metavar="OUT")
+    converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, seed_word, task, csv ...")
+
+
+def _data(chosen: Namespace) -> int | None:
+    from kotune.data import registry
+
+    if chosen.subcommand == "check":
+        report = registry.check(chosen.data, chosen.recipe, chosen.against)
+        print(str(report).encode("utf-8", "backslashreplace").decode())
+        return 1 if report.errors else 0
+    return registry.convert(chosen.source, chosen.target, chosen.to)
+
+
+def _korean_options(parser: ArgumentParser) -> None:
+    parser.add_argument("answers", help="a file with the field answer, and question, source, ended where known")
+    parser.add_argument("--out", help="write the findings as JSONL: row, id, check, start, end, span, message")
+
+
+def _korean(chosen: Namespace) -> None:
+    from kotune.korean.checks import check_command
+
+    check_command(chosen)
+
+
+# --- the course ------------------------------------------------------------------------------
+
+
+def _notebooks_options(parser: ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="subcommand", required=True)
+    commands.add_parser("run", help="execute them in order into outputs/notebooks/ and print what they found")
+    storing = commands.add_parser("store", help="execute them in place, so that their outputs are those of one clean run")
+    storing.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="these alone, each from what is shipped")
+    commands.add_parser("adapters", help="copy the adapters of the last `store` into assets/")
+
+
+def _notebooks(chosen: Namespace) -> None:
+    from kotune import notebooks
+
+    if chosen.subcommand == "store":
+        notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS)
+    else:
+        {"run": notebooks.run, "adapters": notebooks.adapters}[chosen.subcommand]()
+
+
+# --- the page --------------------------------------------------------------------------------
+
+COMMANDS = {
+    **{stage: Command(what, _options_of(stage), _train) for stage, what in STAGES.items()},
+    "train": Command("the stage that --stage names, with every flag of the medical trainer", _any_stage_options, _train),
+    "infer": Command("answer a file of questions, or one", _infer_options, _infer),
+    "merge": Command("merge an adapter into a whole model, for GGUF too", _merge_options, _merge),
+    "judge": Command("compare two answers files with a judge, in both orders", _judge_options, _judge),
+    "votes": Command("count blind votes, and write them for kotune judge", _votes_options, _votes),
+    "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
+    "data": Command("check or convert a data set", _data_options, _data, ("check", "convert")),
+    "korean": Command("check Korean answers without a model", _korean_options, _korean),
+    "notebooks": Command(
+        "run the course's notebooks, or store them", _notebooks_options, _notebooks, ("run", "store", "adapters")
+    ),
 }
 
 
+def help_page() -> str:
+    """Return the one page that `kotune --help` shows."""
+    lines = ["usage: kotune COMMAND ...        options of one: kotune COMMAND --help", ""]
+    for name, command in COMMANDS.items():
+        named = f"{name} {' | '.join(command.subcommands)}".rstrip()
+        lines.append(f"  {named:32} {command.help}" if len(named) <= 32 else f"  {named}\n{'':35}{command.help}")
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Command, Namespace]:
+    """Return the command that a command line names, and its options; what argparse refuses ends the process with 2."""
+    name, *rest = arguments
+    command = COMMANDS[name]
+    parser = ArgumentParser(prog=f"kotune {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
+    command.add_options(parser)
+    return command, parser.parse_args(rest)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; a user's mistake is raised as a CourseError."""
+    command, chosen = parse(arguments)
+    return command.run(chosen) or 0
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a mistake of the user's is one line and exit code 1, Ctrl-C is 130."""
+    """Run one command and end the process: 1 after a user's mistake, which is one line, and 130 after Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] not in COMMANDS:
-        sys.exit(f"usage: kotune {{{','.join(COMMANDS)}}} ...")
-    module, keep = COMMANDS[given[0]]
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(help_page())
+        sys.exit(0 if given else 2)
+    if given[0] not in COMMANDS:
+        sys.exit(f"error: There is no command {given[0]!r}; the commands are {', '.join(COMMANDS)}.")
     try:
-        sys.exit(import_module(module).main(given if keep else given[1:]))
+        sys.exit(run(given))
     except CourseError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

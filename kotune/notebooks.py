@@ -8,11 +8,10 @@ kotune notebooks adapters   copy the adapters of the last run into assets/, so t
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
@@ -136,15 +135,3 @@ def adapters() -> None:
         for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
             shutil.copy(source / name, target / name)
         print(f"assets/{stage}: {sum(f.stat().st_size for f in target.iterdir()) / 1e6:.1f} MB")
-
-
-COMMANDS: dict[str, Callable[[], None]] = {"run": run, "store": store, "adapters": adapters}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run, store, or keep the adapters of the course's notebooks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="for store: these alone")
-    asked = parser.parse_args(arguments)
-    COMMANDS[asked.command](*([asked.notebooks] if asked.notebooks else []))

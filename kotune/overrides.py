@@ -127,8 +127,19 @@ def read_config(path: str | Path) -> Config:
         raise CourseError(f"{relative(path)}, line {line}, is no valid YAML or JSON ({reason}); mend that line.") from None
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
         raise CourseError(f"{relative(path)} holds no settings; write one `name: value` a line, as in `lora_r: 16`.")
+    return sort_settings(loaded, f"{relative(path)}: ")
+
+
+def sort_settings(given: Mapping[str, Any], where: str = "") -> Config:
+    """Return settings by name, of a file or of flags, sorted into those of the run, of its recipe, and those without effect.
+
+    What the course decides by itself is printed. `where` opens each message.
+
+    Raises:
+        CourseError: a name is not known.
+    """
     run, values, decided = {}, {}, {}
-    for name, value in loaded.items():
+    for name, value in given.items():
         if name in RUN_ARGUMENTS:
             run[RUN_ARGUMENTS[name]] = value
         elif name in DECIDED:
@@ -137,11 +148,16 @@ def read_config(path: str | Path) -> Config:
             try:
                 _require_known(name)
             except CourseError as error:
-                raise CourseError(f"{relative(path)}: {error}") from None
+                raise CourseError(f"{where}{error}") from None
             values[name] = value
     for name, what in decided.items():
-        print(f"{relative(path)}: {name} has no effect here: {what}.")
+        print(f"{where}{name} has no effect here: {what}.")
     return Config(run, values, decided)
+
+
+def setting_names() -> tuple[str, ...]:
+    """Return every name that a run's file may set, its recipe's and those that the course decides among them."""
+    return tuple(dict.fromkeys((*RUN_ARGUMENTS, *FIELDS, *SPELLINGS, *SWITCHES, *FIXED, *DECIDED)))
 
 
 def with_overrides(recipe: Recipe, values: Mapping[str, Any], stage: str = "sft") -> Recipe:

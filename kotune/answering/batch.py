@@ -12,7 +12,6 @@ the end.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -181,40 +180,6 @@ def _outputs(output: Path, data: str | Path) -> tuple[Path, Path | None]:
 # --- command line ----------------------------------------------------------------------------
 
 
-def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model_path", help="an adapter's folder, a merged model's, or a hub name (default: the SFT "
-                        "adapter in outputs/, else the shipped one)")  # fmt: skip
-    parser.add_argument("--recipe", help="a recipe's name, instead of the choice by machine")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--inference_data", help="a file, a folder, or a name in data/dataset_info.json")
-    asked.add_argument("--prompt", help="one question; the answer is printed as it is written")
-    _model_options(parser)
-    parser.add_argument("--save_name", default="result", help="NAME: outputs/inference/NAME.jsonl and .xlsx; a path "
-                        "goes where it says, and NAME.jsonl makes no workbook")  # fmt: skip
-    parser.add_argument("--system_prompt", help="for rows without a SystemPrompt, and for --prompt")
-    parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
-    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
-    parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")
-    parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
-    sampling = parser.add_argument_group("sampling (greedy if not given)")
-    for name in (*RANGES, "seed"):
-        kind = int if name == "seed" else type(getattr(Decoding, name))
-        sampling.add_argument(f"--{name}", type=kind)
-    return parser
-
-
-def _merge_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kotune merge", description=merging.__doc__.splitlines()[0])
-    _model_options(parser)
-    parser.add_argument("--merged_weights_path", default=str(OUTPUTS / "merged"), help="the whole model goes here")
-    parser.add_argument("--to", choices=("gguf",), help="also write it for llama.cpp, with its own converter")
-    return parser
-
-
 def _found(model_path: str | None, recipe_name: str | None) -> tuple[Served, Recipe, str]:
     """Return the model that a path stands for, the recipe that loads it, and why this recipe."""
     choice = choose(recipe_name)
@@ -249,8 +214,8 @@ def _answer_one(
         print(f"[{source.number}] {source.title}")
 
 
-def _merge(arguments: Sequence[str]) -> None:
-    chosen = _merge_parser().parse_args(arguments)
+def merge_command(chosen: argparse.Namespace) -> None:
+    """Merge an adapter into a whole model as the command line asks."""
     command = merging.converter() if chosen.to else None  # known before the long part
     served, recipe, _ = _found(chosen.model_path, chosen.recipe)
     folder, comparison = merging.merge(served, chosen.merged_weights_path, recipe)
@@ -259,13 +224,8 @@ def _merge(arguments: Sequence[str]) -> None:
         print(f"{relative(merging.to_gguf(folder, command))}: for llama.cpp and Ollama")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer, or merge, from the command line."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["merge"]:
-        _merge(arguments[1:])
-        return
-    chosen = _parser().parse_args(arguments)
+def answer_command(chosen: argparse.Namespace) -> None:
+    """Answer a file of questions, or one, as the command line asks."""
     if chosen.inference_data:
         locate(chosen.inference_data)  # a mistyped path is said before torch is there
     choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)

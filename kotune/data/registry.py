@@ -11,9 +11,7 @@ records are described in `records.py`.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -266,28 +264,3 @@ def convert(source: str, target: str, to: str) -> None:
         verb = what if what.startswith(NOT_HELD) else f"lost: {what}"
         print(f"{verb} ({len(ids)} records, the first {ids[0]})")
     print(f"{target} written")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit code: 1 where a check finds errors."""
-    parser = argparse.ArgumentParser(prog="kotune data", description="Check and convert data sets.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    checking = commands.add_parser("check", help="print a table of findings; exit code 1 on errors")
-    checking.add_argument("data", metavar="PATH|NAME")
-    checking.add_argument("--recipe", help="find records that are too long for this recipe")
-    checking.add_argument("--against", action="append", default=[], help="an evaluation set not to overlap with")
-    converting = commands.add_parser("convert", help="write a data set in another format")
-    converting.add_argument("source", metavar="IN")
-    converting.add_argument("target", metavar="OUT")
-    converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, seed_word, task, csv ...")
-    chosen = parser.parse_args(arguments)
-    try:
-        if chosen.command == "check":
-            report = check(chosen.data, chosen.recipe, chosen.against)
-            print(str(report).encode("utf-8", "backslashreplace").decode())
-            return 1 if report.errors else 0
-        convert(chosen.source, chosen.target, chosen.to)
-    except CourseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0

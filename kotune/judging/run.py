@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
-from kotune.judging.calibration import CALIBRATION, Calibration, calibrate, list_probe, load_calibration
+from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
 from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, Shown, Single, load_reward_judge
 from kotune.judging.judgments import Judgment, Scored, compare, read_judgments, score
@@ -71,29 +71,6 @@ def load_judge(
 # --- command line ----------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kotune judge", description="Compare two answers files, in both orders.")
-    parser.add_argument("--answers_a", required=True, metavar="FILE", help="JSONL with id, question, answer, reference")
-    parser.add_argument("--answers_b", required=True, metavar="FILE")
-    parser.add_argument("--judge", required=True, help=JUDGES)
-    parser.add_argument("--out", required=True, metavar="JSON", help="where the report goes")
-    parser.add_argument("--name_a", help="what A is called; its file's name if not given")
-    parser.add_argument("--name_b")
-    parser.add_argument("--judgments", metavar="JSONL", help="where judgments are kept; beside the report if not given")
-    parser.add_argument("--calibrate", action="store_true", help="measure the judges first on pairs of known verdict")
-    parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
-    parser.add_argument("--second_judge", action="append", default=[], metavar="JUDGE", help="another, to compare with")
-    parser.add_argument("--scores", action="store_true", help="score every answer by itself too (an LLM is asked once more)")
-    parser.add_argument("--html", metavar="FILE", help="the report card as one page")
-    parser.add_argument("--png", metavar="FILE", help="the report card as one picture")
-    parser.add_argument("--reward_model", default=OUTPUTS / "reward", metavar="FOLDER", help="for the judge reward")
-    parser.add_argument("--sft", default=OUTPUTS / "sft", metavar="FOLDER", help="the adapter that it was trained on top of")
-    parser.add_argument("--journal", default=OUTPUTS / "eval" / "judge_journal.jsonl", metavar="JSONL", help="paid replies")
-    parser.add_argument("--budget_usd", type=float, help="the most that this journal may ever cost")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    return parser
-
-
 def _beside(out: Path, judge: Judge, what: str) -> Path:
     """Return the file of a judge's verdicts beside the report: each judge has its own."""
     return out.with_name(f"{out.stem}.{re.sub(r'[^0-9A-Za-z.-]+', '_', judge.name).strip('_')}.{what}.jsonl")
@@ -142,9 +119,8 @@ def _scores(judge: Judge, chosen: argparse.Namespace, lines: Sequence[Judgment])
     return a, b
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def judge_command(chosen: argparse.Namespace) -> None:
     """Compare two answers files and write the report."""
-    chosen = _parser().parse_args(arguments)
     out = Path(chosen.out)
     for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
         if given and Path(given).suffix.lower() != ending:

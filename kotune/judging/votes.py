@@ -25,7 +25,7 @@ from uuid import uuid4
 from kotune.answering.answer_files import Answered
 from kotune.judging.comparison import report
 from kotune.judging.judgments import JUDGED, Judgment
-from utils import OUTPUTS, CourseError, json_line, read_jsonl, relative, write_jsonl
+from utils import CourseError, json_line, read_jsonl, relative, write_jsonl
 
 Winner = Literal["a", "b", "tie"]
 
@@ -127,18 +127,14 @@ def write(votes: Sequence[Vote], folder: Path) -> list[Path]:
     return [*written, write_jsonl(folder / "judgments.jsonl", map(asdict, judgments(votes)))]
 
 
-def main(given: list[str] | None = None) -> None:
-    """Count the votes of a file, and write them for `judging.py`."""
-    parser = argparse.ArgumentParser(description="Count blind votes, and write them for judging.py.")
-    parser.add_argument("votes", help="the chat page's votes, such as outputs/serve/votes.jsonl")
-    parser.add_argument("--out", type=Path, default=OUTPUTS / "eval" / "votes", help="a folder in it for each two models")
-    asked = parser.parse_args(given)
-    for (a, b), cast in by_models(read(asked.votes)).items():
+def votes_command(chosen: argparse.Namespace) -> None:
+    """Count the votes of a file as the command line asks, and write them for `kotune judge`."""
+    for (a, b), cast in by_models(read(chosen.votes)).items():
         counted = report(judgments(cast))
         low, high = counted.interval
         print(
             f"{a} against {b}: {counted.wins} better, {counted.ties} alike, {counted.losses} worse, of {counted.n_judged}; "
             f"win rate {counted.win_rate:.0%} [{low:.0%}, {high:.0%}], p = {counted.p_value:.2g}"
         )
-        written = write(cast, asked.out / "_against_".join(re.sub(r"[^\w.-]+", "_", name) for name in (a, b)))
+        written = write(cast, chosen.out / "_against_".join(re.sub(r"[^\w.-]+", "_", name) for name in (a, b)))
         print(f"written: {', '.join(map(relative, written))}")

@@ -712,22 +712,15 @@ def table(counts: Sequence[Count]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check a file of answers, print the counts and, where asked, write a line a finding."""
-    parser = argparse.ArgumentParser(description="Check Korean answers without a model.")
-    parser.add_argument("answers", help="a file with the field answer, and question, source, ended where known")
-    parser.add_argument("--out", help="write the findings as JSONL: row, id, check, start, end, span, message")
-    chosen = parser.parse_args(arguments)
-    try:
-        rows, found = check_rows(chosen.answers)
-        if chosen.out:
-            lines = [
-                {"row": number, **({"id": row["id"]} if "id" in row else {}), **asdict(finding)}
-                for number, (row, findings) in enumerate(zip(rows, found, strict=True), start=1)
-                for finding in findings
-            ]
-            write_jsonl(chosen.out, lines)
-    except CourseError as error:
-        raise SystemExit(f"error: {error}") from None
+def check_command(chosen: argparse.Namespace) -> None:
+    """Check a file of answers as the command line asks: print the counts and, where asked, write a line a finding."""
+    rows, found = check_rows(chosen.answers)
+    if chosen.out:
+        lines = [
+            {"row": number, **({"id": row["id"]} if "id" in row else {}), **asdict(finding)}
+            for number, (row, findings) in enumerate(zip(rows, found, strict=True), start=1)
+            for finding in findings
+        ]
+        write_jsonl(chosen.out, lines)
     clean = sum(not findings for findings in found)
     print(f"{len(found)} answers, {clean} without findings\n{table(summary(found, applied_to(rows)))}")

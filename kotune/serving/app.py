@@ -49,7 +49,6 @@ from kotune.serving.api import (
     whole_completion,
 )
 from kotune.serving.backends import (
-    MAX_CONTEXT,
     Backend,
     BackendError,
     ChatRequest,
@@ -69,7 +68,7 @@ from kotune.serving.guard import (
     content_security_policy,
     problem,
 )
-from utils import OUTPUTS, CourseError, relative, setting
+from utils import OUTPUTS, CourseError, setting
 
 PORT = 8000
 VOTES = OUTPUTS / "serve" / "votes.jsonl"
@@ -308,23 +307,6 @@ def _add_errors(app: FastAPI) -> None:
 # --- the command -----------------------------------------------------------------------------
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """Return the command line's settings."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_path", help="an adapter's folder, a merged model's folder, or a hub name (default: the "
-                        "SFT adapter in outputs/, else the shipped one)")  # fmt: skip
-    parser.add_argument("--compare_with", help="another adapter or model beside it on the page, instead of the base")
-    parser.add_argument("--backend", help="an OpenAI-compatible server's address, such as http://127.0.0.1:11434/v1")
-    parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs --api_key")
-    parser.add_argument("--port", type=int, default=PORT)
-    parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
-    parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
-    parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
-    parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
-    parser.add_argument("--concurrent", type=int, default=Limits.concurrent, help="replies at once; one more is refused")
-    return parser.parse_args(given)
-
-
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
@@ -405,9 +387,8 @@ async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.
         await backend.close()
 
 
-def main(given: list[str] | None = None) -> None:
+def serve_command(asked: argparse.Namespace) -> None:
     """Read the settings, check them before a model is loaded, and serve."""
-    asked = arguments(given)
     api_key = asked.api_key or setting("SERVE_API_KEY")
     check_binding(asked.host, api_key)
     if not 1 <= asked.concurrent <= 1024:

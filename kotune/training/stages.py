@@ -10,8 +10,6 @@ A run that was killed continues from its last whole checkpoint when it is starte
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
 import tempfile
@@ -19,24 +17,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from kotune.data import registry
 from kotune.models import adapters, loading
-from kotune.models.machine import Choice, choose, estimate
-from kotune.overrides import Config, read_config, with_overrides
 from kotune.progress import bar
-from kotune.recipes import RECIPES, Recipe, by_name
+from kotune.recipes import Recipe
 from kotune.training import runs
 from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
 from kotune.training.runs import peak_memory_gib, run_card
-from utils import OUTPUTS, CourseError, relative, seed_everything
+from utils import OUTPUTS, CourseError, seed_everything
 
 HEALTH_ANSWERS = 20  # written before and after DPO
-TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
 
 
 @dataclass(frozen=True)
@@ -586,125 +580,6 @@ def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> d
         "margin": sum(margins) / len(margins),
         "accuracy": sum(margin > 0 for margin in margins) / len(margins),
     }
-
-
-# --- command line ----------------------------------------------------------------------------
-
-
-FROM_SFT = ("reward", "dpo")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    stages = parser.add_subparsers(dest="stage", required=True)
-    for stage in STAGES.values():
-        options = stages.add_parser(stage.name, help=stage.what)
-        data = "a file, a folder, or a name in data/dataset_info.json"
-        options.add_argument("--train_dataset", "--train_data", help=data)
-        options.add_argument("--eval_dataset", "--validation_data", help=f"{data}, for the validation loss")
-        options.add_argument("--output_dir", help=f"the adapter goes here; outputs/{stage.name} if not given")
-        options.add_argument("--recipe", choices=sorted(RECIPES), help="instead of the choice by machine")
-        options.add_argument("--config", type=Path, help="YAML or JSON: arguments, and any value of the recipe; flags win")
-        options.add_argument("--r", type=int, help="LoRA rank; overrides the recipe, as the following do")
-        options.add_argument("--lora_alpha", type=int)
-        options.add_argument("--learning_rate", type=float)
-        options.add_argument("--max_seq_length", type=int)
-        # the second spelling is the one in a reference system's README
-        options.add_argument("--num_train_epochs", "--num_train_epocs", type=float)
-        options.add_argument("--save_steps", type=int, help="a checkpoint, and a validation, every so many steps")
-        options.add_argument("--plot_loss", action="store_true", help="write loss.png beside the adapter")
-        options.add_argument("--report_to", choices=TRACKERS, help="also send the log to a tracker")
-        options.add_argument(
-            "--model_path", "--sft", help="what to start from: an adapter's folder, a merged model's, or a hub name"
-        )
-        options.add_argument(
-            "--estimate", nargs="?", type=float, const=0.0, metavar="GIB",
-            help="print memory and minutes, and stop; with GIB, for a device of that size that is not here",
-        )  # fmt: skip
-    return parser
-
-
-def _overridden(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
-    """Return the recipe with the flags of the command line in it."""
-    given = {
-        "lora_r": chosen.r,
-        "lora_alpha": chosen.lora_alpha,
-        "max_length": chosen.max_seq_length,
-        "save_steps": chosen.save_steps,
-        "learning_rate": chosen.learning_rate,
-        "epochs": chosen.num_train_epochs,
-    }
-    return with_overrides(recipe, {name: value for name, value in given.items() if value is not None}, chosen.stage)
-
-
-def _with_file(chosen: argparse.Namespace) -> tuple[argparse.Namespace, Config]:
-    """Return the arguments with those of the --config file where no flag was given, and the file itself."""
-    config = read_config(chosen.config) if chosen.config is not None else Config({}, {}, {})
-    if config.run.get("stage", chosen.stage) != chosen.stage:
-        raise CourseError(
-            f"{relative(chosen.config)} is for {config.run['stage']} and the command for {chosen.stage}; use one of them."
-        )
-    merged = dict(vars(chosen))
-    for name, value in config.run.items():
-        if name != "stage" and merged[name] in (None, False):
-            merged[name] = value
-    merged["output_dir"] = Path(merged["output_dir"] or OUTPUTS / chosen.stage)
-    return argparse.Namespace(**merged), config
-
-
-def _planned(chosen: argparse.Namespace, config: Config) -> tuple[Recipe, Path | None, str]:
-    """Return the recipe, the adapter to start from, and why this recipe: all that is known before any loading."""
-    model_path = chosen.model_path
-    if model_path is None and chosen.stage in FROM_SFT:
-        model_path = OUTPUTS / "sft"
-        if not (model_path / "adapter_config.json").exists():
-            raise CourseError(
-                f"{chosen.stage} starts from a tuned model and {relative(model_path)} holds no adapter; train it with "
-                "`kotune sft`, or pass --model_path."
-            )
-    parent = Path(model_path) if model_path and (Path(model_path) / "adapter_config.json").exists() else None
-    elsewhere = bool(chosen.estimate) and chosen.recipe is not None
-    choice = Choice(by_name(chosen.recipe), "for another machine") if elsewhere else choose(chosen.recipe)
-    recipe = _overridden(with_overrides(choice.recipe, config.values, chosen.stage), chosen)
-    if model_path and parent is None:  # a whole model in the place of the recipe's own
-        recipe = with_overrides(recipe, {"model": str(model_path)})
-    if parent is not None:
-        adapters.require_base(parent, recipe.model)
-    return recipe, parent, choice.reason
-
-
-def _require_tracker(tracker: str | None) -> None:
-    if tracker not in (None, *TRACKERS):
-        raise CourseError(f"There is no tracker {tracker!r}; choose one of {', '.join(TRACKERS)}, or leave it out.")
-    if tracker is not None and find_spec(tracker) is None:
-        raise CourseError(f"--report_to {tracker} needs a package that is not here; run `pip install {tracker}`.")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one stage from the command line on a data set by path or name."""
-    chosen, config = _with_file(_parser().parse_args(arguments))
-    _require_tracker(chosen.report_to)
-    if chosen.train_dataset is None:
-        raise CourseError("Which data to train on? Pass --train_dataset with a file or a name in data/dataset_info.json.")
-    records = stage_records(chosen.train_dataset, chosen.stage)
-    held_out = stage_records(chosen.eval_dataset, chosen.stage) if chosen.eval_dataset else None
-    recipe, parent, reason = _planned(chosen, config)
-    adapters.require_replaceable(chosen.output_dir, parent)
-    expected = estimate(recipe, records, chosen.stage, chosen.estimate or None)
-    if is_main_process():
-        print(f"{recipe.name}: {reason}\n{expected}")
-    if chosen.estimate is not None:
-        return
-    result = RUN[chosen.stage](
-        recipe,
-        records,
-        output_dir=chosen.output_dir,
-        parent=parent,
-        validation=held_out,
-        reporting=Reporting(chosen.plot_loss, chosen.report_to),
-    )
-    if is_main_process():
-        print(f"{relative(result.adapter)}: {json.dumps(result.figures, ensure_ascii=False)}")
 
 
 RUN = {"pretrain": pretrain, "sft": sft, "reward": reward, "dpo": dpo}

@@ -10,6 +10,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from kotune import cli
 from kotune.answering import answer_files, batch
 from kotune.models.chat_template import render
 from tests.support.serving import environment, save_tiny_model
@@ -34,7 +35,7 @@ def run(tuned, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(batch, "FOLDER", tmp_path / "out")
 
     def call(*arguments):
-        batch.main([*map(str, arguments), "--model_path", str(tuned), "--max_tokens", "6"])
+        cli.run(["infer", *map(str, arguments), "--model_path", str(tuned), "--max_tokens", "6"])
         return capsys.readouterr().out
 
     return call

@@ -3,6 +3,7 @@
 import openpyxl
 import pytest
 
+from kotune import cli
 from kotune.data import registry
 from kotune.data.excel import LONGEST_CELL, read_sheet, write_sheet
 from tests.support.malformed import READ, REFUSED
@@ -76,7 +77,7 @@ def test_what_is_ignored_is_named(tmp_path, capsys):
     )
     report = str(registry.check(str(path), None, []))
     assert "field messages[].weight" in report and "field 난이도" in report
-    assert registry.main(["convert", str(path), str(tmp_path / "b.jsonl"), "--to", "sft"]) == 0
+    assert cli.run(["data", "convert", str(path), str(tmp_path / "b.jsonl"), "--to", "sft"]) == 0
     out = capsys.readouterr().out
     assert "messages[].weight" in out and "난이도" in out
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kotune import cli
 from kotune.data import registry
 from utils import CourseError
 
@@ -210,9 +211,10 @@ def test_a_dataset_is_one_that_trainers_take(tmp_path):
 
 
 def run(capsys, *arguments):
-    code = registry.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["data", *map(str, arguments)])
+    code, out = ended.value.code, capsys.readouterr().out
+    return (1, out, code) if isinstance(code, str) else (code, out, "")  # a text is printed as the error, with code 1
 
 
 def test_check_prints_a_table_and_its_exit_code_says_whether_there_are_errors(tmp_path, capsys):

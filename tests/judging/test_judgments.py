@@ -155,8 +155,8 @@ def test_another_judge_or_other_answers_are_refused(tmp_path):
 
 KILLED = """
 import sys
-import judging
-judging.main(["--answers_a", sys.argv[1], "--answers_b", sys.argv[2], "--judge", "openai:m", "--out", sys.argv[3],
+from kotune import cli
+cli.run(["judge", "--answers_a", sys.argv[1], "--answers_b", sys.argv[2], "--judge", "openai:m", "--out", sys.argv[3],
               "--journal", sys.argv[4]])
 """
 

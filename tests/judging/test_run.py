@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from kotune import cli
 from kotune.judging import run
 from tests.support.endpoint import chat_completion
 from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
@@ -26,7 +27,7 @@ def files(tmp_path):
 
 def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
     cards = ["--html", str(tmp_path / "card.html"), "--png", str(tmp_path / "card.png")]
-    run.main([*files, "--judge", "reference", "--calibrate", *cards, "--name_a", "SFT 모델"])
+    cli.run(["judge", *files, "--judge", "reference", "--calibrate", *cards, "--name_a", "SFT 모델"])
     report = read_json(tmp_path / "report.json")
     found = [report[name] for name in ("n_asked", "n_judged", "unparsed", "wins", "ties", "losses", "left_out")]
     assert found == [7, 6, 0, 6, 0, 0, 1] and report["win_rate"] == 1 and report["flip_rate"] == 0
@@ -39,7 +40,7 @@ def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
     judgments = tmp_path / "report.reference_ROUGE-L_on_morphemes.judgments.jsonl"
     assert len(read_jsonl(judgments)) == 7
     kept = judgments.read_bytes()
-    run.main([*files, "--judge", "reference"])
+    cli.run(["judge", *files, "--judge", "reference"])
     assert judgments.read_bytes() == kept
     assert "was not calibrated" in read_json(tmp_path / "report.json")["warning"]
 
@@ -59,7 +60,7 @@ def test_an_llm_with_its_price_first_its_scores_and_a_second_opinion(files, tmp_
 
     endpoint(answer)
     paid = ["--journal", str(tmp_path / "journal.jsonl"), "--budget_usd", "5"]
-    run.main([*files, "--judge", "openai:m", "--scores", "--second_judge", "reference", *paid])
+    cli.run(["judge", *files, "--judge", "openai:m", "--scores", "--second_judge", "reference", *paid])
     first = seen[0]
     assert first.index("LLM (m): what it will cost") < first.index("12 requests to m")
     assert "13 requests to m" in first and "USD" in first
@@ -94,14 +95,14 @@ def test_a_judge_that_fails_half_way_is_counted_named_and_asked_again_for_that_a
 
     server = endpoint(answer)
     command = [*files, "--judge", "openai:m", "--journal", str(tmp_path / "journal.jsonl")]
-    run.main(command)
+    cli.run(["judge", *command])
     report = read_json(tmp_path / "report.json")
     assert [report[name] for name in ("n_asked", "n_judged", "unparsed", "failed", "wins")] == [7, 4, 1, 1, 4]
     assert report["problem_ids"].pop("too_long") == ["q4"] and list(report["problem_ids"].values()) == [["q2"]]
     assert "too_long: q4 (1)" in capsys.readouterr().out
     judgments = tmp_path / "report.LLM_m.judgments.jsonl"
     kept, sent, broken = judgments.read_bytes(), len(server.requests), False
-    run.main(command)
+    cli.run(["judge", *command])
     report = read_json(tmp_path / "report.json")
     assert [report[name] for name in ("n_judged", "unparsed", "failed")] == [5, 1, 0]
     assert len(server.requests) == sent + 2 and judgments.read_bytes().startswith(kept)
@@ -110,7 +111,7 @@ def test_a_judge_that_fails_half_way_is_counted_named_and_asked_again_for_that_a
 def test_nothing_parsed_is_one_sentence_and_the_raw_replies_are_kept(files, tmp_path, endpoint):
     endpoint(lambda body: (200, chat_completion("A")))
     with pytest.raises(CourseError, match=r"None of 7 judgments has a verdict \(most often: invalid_json\)"):
-        run.main([*files, "--judge", "openai:m", "--journal", str(tmp_path / "journal.jsonl")])
+        cli.run(["judge", *files, "--judge", "openai:m", "--journal", str(tmp_path / "journal.jsonl")])
     assert [line.get("raw_ab") for line in read_jsonl(tmp_path / "report.LLM_m.judgments.jsonl")] == ["A"] * 6 + [None]
 
 
@@ -128,7 +129,7 @@ def test_nothing_parsed_is_one_sentence_and_the_raw_replies_are_kept(files, tmp_
 )
 def test_what_cannot_be_done_is_one_sentence(files, arguments, said):
     with pytest.raises(CourseError, match=said):
-        run.main([*files, *arguments])
+        cli.run(["judge", *files, *arguments])
 
 
 def test_it_ends_with_one_line_and_not_a_traceback(files, tmp_path):

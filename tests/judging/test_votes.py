@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kotune import cli
 from kotune.judging import blind_vote, run, votes
 from kotune.judging.judges import Opinion
 from utils import CourseError
@@ -55,7 +56,7 @@ def test_votes_are_counted_as_a_judges_verdicts_are(tmp_path):
 def test_a_judge_decides_on_what_people_voted_on_and_is_compared_with_them(tmp_path, capsys):
     cast(tmp_path / "votes.jsonl", ["first"] * 3)
     cast(tmp_path / "votes.jsonl", ["second"], models=("org/dpo", "base"))
-    votes.main([str(tmp_path / "votes.jsonl"), "--out", str(tmp_path / "out")])
+    cli.run(["votes", str(tmp_path / "votes.jsonl"), "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out
     assert "sft against base: " in said and "org/dpo against base: " in said
     folder = tmp_path / "out" / "sft_against_base"

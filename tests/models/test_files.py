@@ -9,9 +9,8 @@ import pytest
 
 from kotune.models import files
 from kotune.models.chat_template import KOREAN_CHAT_TEMPLATE, prepare_tokenizer
-from utils import CourseError
-
 from tests.models.test_chat_templates import llama_3
+from utils import CourseError
 
 
 def test_a_missing_model_package_says_what_to_install(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kotune.answering import batch
+from kotune import cli
 from kotune.models import loading, merging, sources
 from kotune.models.chat_template import end_of_turn_id, render, stop_ids
 from tests.support.serving import save_tiny_model
@@ -88,7 +88,7 @@ def test_gguf_ends_where_the_model_does_and_brings_its_template(tuned, tmp_path,
     command = ["merge", "--model_path", str(tuned.adapters[0]), "--merged_weights_path", str(tmp_path / "m"), "--to", "gguf"]
     template = f"writer.add_chat_template({json.dumps(tokenizer.chat_template)})"
     converter(f"writer.add_eos_token_id(1)\n{template}")  # what the real one writes: the end of a document
-    batch.main(command)
+    cli.run(command)
     assert "m-bf16.gguf: for llama.cpp" in capsys.readouterr().out
     fields = GGUFReader(tmp_path / "m-bf16.gguf").fields
     assert fields[merging.GGUF_END].contents() == end_of_turn_id(tokenizer) != 1
@@ -107,7 +107,7 @@ def test_without_the_converter_the_error_says_how_to_get_it(monkeypatch, tmp_pat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(merging.CONVERTER_FOLDER, "")
     with pytest.raises(CourseError, match=r"git clone https://github\.com/ggml-org/llama\.cpp.*LLAMA_CPP"):
-        batch.main(["merge", "--to", "gguf"])
+        cli.run(["merge", "--to", "gguf"])
     monkeypatch.setenv(merging.CONVERTER_FOLDER, str(tmp_path))
     with pytest.raises(CourseError, match=r"holds no convert_hf_to_gguf\.py"):
         merging.converter()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from kotune.answering import batch, inference_files
+from kotune import cli
+from kotune.answering import inference_files
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     inference_files.AnswerLines.append = append
-    batch.main(sys.argv[2:])
+    cli.run(["infer", *sys.argv[2:]])
 
 
 if __name__ == "__main__":

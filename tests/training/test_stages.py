@@ -10,8 +10,9 @@ import pytest
 import torch
 from datasets import Dataset
 
-from kotune.models import adapters, loading
-from kotune.training import encoding, stages, trainers
+from kotune import cli
+from kotune.models import adapters, loading, machine
+from kotune.training import encoding, plan, stages, trainers
 from tests.support.trl import without_last_newline
 from utils import ROOT, CourseError
 
@@ -252,26 +253,29 @@ def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_
 
 def test_the_command_line_refuses_data_of_another_stage():
     with pytest.raises(CourseError, match="no field for sft"):
-        stages.main(["sft", "--train_dataset", "real_estate_preference"])
+        cli.run(["sft", "--train_dataset", "real_estate_preference"])
     with pytest.raises(CourseError, match="no field for pretrain"):
-        stages.main(["pretrain", "--train_data", "real_estate_train"])
+        cli.run(["pretrain", "--train_data", "real_estate_train"])
     with pytest.raises(CourseError, match="no field for reward"):
-        stages.main(["reward", "--train_dataset", "pretraining"])
+        cli.run(["reward", "--train_dataset", "pretraining"])
     with pytest.raises(CourseError, match="neither a file nor a registered data set"):
-        stages.main(["dpo", "--train_dataset", "nowhere.jsonl"])
+        cli.run(["dpo", "--train_dataset", "nowhere.jsonl"])
 
 
 def test_flags_override_the_recipe_of_their_stage_alone():
     from kotune.models.machine import RECIPES
 
+    def flagged(recipe, arguments):
+        return plan.recipe_of(plan.read_settings(cli.parse(arguments)[1]), machine.Choice(recipe, ""))
+
     given = ["--train_data", "x", "--r", "4", "--lora_alpha", "32", "--learning_rate", "1e-5", "--num_train_epocs", "2"]
     recipe = RECIPES["gemma-3-270m-cpu"]
-    sft = stages._overridden(recipe, stages._parser().parse_args(["sft", *given, "--max_seq_length", "99"]))
+    sft = flagged(recipe, ["sft", *given, "--max_seq_length", "99"])
     assert (sft.lora_r, sft.lora_alpha, sft.learning_rate, sft.epochs, sft.max_length) == (4, 32, 1e-5, 2.0, 99)
     assert sft.dpo_learning_rate == recipe.dpo_learning_rate
-    reward = stages._overridden(recipe, stages._parser().parse_args(["reward", *given]))
+    reward = flagged(recipe, ["reward", *given])
     assert (reward.reward_learning_rate, reward.reward_epochs, reward.learning_rate) == (1e-5, 2.0, recipe.learning_rate)
-    assert stages._overridden(recipe, stages._parser().parse_args(["dpo", "--train_dataset", "x"])) == recipe
+    assert flagged(recipe, ["dpo", "--train_dataset", "x"]) == recipe
 
 
 def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
@@ -358,25 +362,25 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe, tmp_path, mon
 
 def test_a_tracker_that_is_not_installed_is_named():
     with pytest.raises(CourseError, match="pip install trackio"):
-        stages.main(["sft", "--train_dataset", "real_estate_train", "--report_to", "trackio"])
+        cli.run(["sft", "--train_dataset", "real_estate_train", "--report_to", "trackio"])
 
 
 def test_a_file_of_settings_is_read_in_any_stage_and_flags_win(tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("train_data: pairs.jsonl\nlearning_rate: 2e-5\nlora_r: 4\nplot_loss: true\nreport_to: wandb\n")
-    chosen, file = stages._with_file(stages._parser().parse_args(["dpo", "--config", str(config), "--r", "16"]))
+    settings = plan.read_settings(cli.parse(["dpo", "--config", str(config), "--r", "16"])[1])
+    chosen = settings.run
     assert (chosen.train_dataset, chosen.plot_loss, chosen.report_to) == ("pairs.jsonl", True, "wandb")
     from kotune.models.machine import RECIPES
 
-    recipe = stages.with_overrides(RECIPES["gemma-3-270m-cpu"], file.values, "dpo")
-    recipe = stages._overridden(recipe, chosen)
+    recipe = plan.recipe_of(settings, machine.Choice(RECIPES["gemma-3-270m-cpu"], ""))
     assert (recipe.lora_r, recipe.dpo_learning_rate) == (16, 2e-5)
     config.write_text("report_to: neptune\ntrain_data: x\n")
     with pytest.raises(CourseError, match="no tracker 'neptune'"):
-        stages.main(["sft", "--config", str(config)])
+        cli.run(["sft", "--config", str(config)])
     config.write_text("stage: sft\n")
     with pytest.raises(CourseError, match=r"run\.yaml is for sft and the command for dpo"):
-        stages.main(["dpo", "--config", str(config)])
+        cli.run(["dpo", "--config", str(config)])
 
 
 def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
@@ -393,9 +397,9 @@ def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_reci
 
 
 def test_an_estimate_for_another_machine_needs_no_gpu(capsys):
-    stages.main(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "24"])
+    cli.run(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "24"])
     printed = capsys.readouterr().out
     assert "memory together" in printed
     assert "of 24.0 free" in printed
     with pytest.raises(CourseError, match="llama-3-8b-qlora needs"):
-        stages.main(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "4"])
+        cli.run(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "4"])
