@@ -1,52 +1,59 @@
 # make course   run the four notebooks on this machine's recipe, then print what they found
-# make test     unit tests, then the notebooks against their stored outputs
+# make check    lint, format, types, import contracts and the fast tests: two minutes
+# make test     everything: the checks, all tests, then the notebooks against their stored outputs
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: course test serve bench notebooks adapters recording lint
+.PHONY: course check lint test serve bench notebooks adapters recording
 .DELETE_ON_ERROR:
 
-$(VENV)/installed: $(REQUIREMENTS)
+$(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "error: $$($(PYTHON) --version) is here; the course needs Python 3.11 to 3.13: run make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian and Ubuntu run: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (once) ..."
-	@start=$$(date +%s); \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt -r requirements-dev.txt -c constraints.txt && \
-	  echo "Installed in $$(( $$(date +%s) - start )) s" && touch $@
+	@start=$$(date +%s); $(PIP) -e . && echo "Installed in $$(( $$(date +%s) - start )) s" && touch $@
 
-$(VENV)/serving: $(VENV)/installed requirements-serve.txt
+$(VENV)/serving: $(VENV)/installed
 	@echo "Installing the server into $(VENV) (once) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-serve.txt -c constraints.txt && touch $@
+	@$(PIP) -e ".[serve]" && touch $@
 
-$(VENV)/testing: $(VENV)/serving requirements-test.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-test.txt -c constraints.txt && touch $@
+$(VENV)/testing: $(VENV)/installed
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(PIP) -e ".[serve,test,dev]" && touch $@ $(VENV)/serving
 
 course: $(VENV)/installed
 	@$(BIN)/kotune notebooks run
 
-test: $(VENV)/testing
+lint: $(VENV)/testing
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest --nbval
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+
+# Two workers of one thread each: most tests wait for processes and servers, and threads that wait by spinning would
+# slow the other worker.
+UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist loadgroup -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+
+check: lint
+	@$(UNIT) -m "not slow"
+
+test: lint
+	@$(UNIT)
+	@$(BIN)/python -m pytest --nbval preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)
 
-bench: $(VENV)/serving
-	@$(BIN)/python dev/bench/similarity.py
-	@$(BIN)/python dev/bench/teacher.py
-	@$(BIN)/python dev/bench/formats.py
-	@$(BIN)/python dev/bench/training.py
-	@$(BIN)/python dev/bench/inference.py
-	@$(BIN)/python dev/bench/judging.py
-	@$(BIN)/python dev/bench/serve.py
-	@$(BIN)/python dev/bench/korean_checks.py
+bench: $(VENV)/testing
+	@for name in similarity teacher formats training inference judging serve korean_checks; do \
+	  $(BIN)/python dev/bench/$$name.py || exit 1; done
 
 notebooks: $(VENV)/installed
 	@$(BIN)/kotune notebooks store
@@ -56,6 +63,3 @@ adapters: $(VENV)/installed
 
 recording: $(VENV)/installed
 	@$(BIN)/python dev/data/build_recording.py
-
-lint: $(VENV)/installed
-	@$(BIN)/ruff check .

@@ -26,9 +26,10 @@ os.environ.update(
 )
 
 
-def pytest_sessionstart():
+def pytest_sessionstart(session):
     """Start from what the repository ships: the results of an earlier test run would change what notebooks print."""
-    shutil.rmtree(OUTPUTS, ignore_errors=True)
+    if not hasattr(session.config, "workerinput"):  # once, and not in each worker of pytest-xdist
+        shutil.rmtree(OUTPUTS, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
