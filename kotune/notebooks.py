@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json
+from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json, relative, write_json
 
 NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
 ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
@@ -68,12 +68,25 @@ def run() -> None:
     if choice.recipe.model == LOCAL_GEMMA:
         files.local_gemma()
     minutes = {name: execute(name, OUTPUTS / "notebooks" / name) for name in NOTEBOOKS}
-    print("\n".join(summary(minutes)))
+    figures = course_figures(choice.recipe.name, minutes)
+    write_json(OUTPUTS / "course.json", figures)
+    print("\n".join(summary(figures)))
+    print(f"all figures: {relative(OUTPUTS / 'course.json')}")
 
 
-def summary(minutes: dict[str, float]) -> list[str]:
+def course_figures(recipe: str, minutes: dict[str, float]) -> dict:
+    """Return every figure that the notebooks saved, by stage, with the recipe and the minutes of each notebook."""
+    return {
+        "recipe": recipe,
+        "minutes": {name: round(spent, 2) for name, spent in minutes.items()},
+        **{stage: read_json(OUTPUTS / stage / "figures.json") for stage in ("sft", "dpo")},
+        "evaluation": read_json(OUTPUTS / "eval" / "report.json"),
+    }
+
+
+def summary(figures: dict) -> list[str]:
     """Return the lines that close a run: minutes a notebook, and the course's own figures."""
-    sft, dpo = (read_json(OUTPUTS / stage / "figures.json") for stage in ("sft", "dpo"))
+    minutes, sft, dpo = figures["minutes"], figures["sft"], figures["dpo"]
     loss, ended = sft["held_out_loss"], sft["ended_by_itself"]
     lines = ["", "minutes"]
     lines += [f"  {name:18} {spent:5.1f}" for name, spent in minutes.items()]
@@ -89,7 +102,7 @@ def summary(minutes: dict[str, float]) -> list[str]:
         f"  DPO: loss {dpo['first_loss']:.3f} (ln 2) -> {dpo['held_out']['loss']:.3f} on held-out pairs, "
         f"accuracy {dpo['held_out']['accuracy']:.2f}; {dpo['training']['health']['verdict']}",
     ]
-    for name, report in read_json(OUTPUTS / "eval" / "report.json").items():
+    for name, report in figures["evaluation"].items():
         low, high = report["interval"]
         lines.append(
             f"  {name}: win rate {report['win_rate']:.2f}, 95% interval {low:.2f} to {high:.2f} "

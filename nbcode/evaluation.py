@@ -1,13 +1,19 @@
 # %%CELL 1
+import importlib.metadata
 import os
 import subprocess
 import sys
 
+REPOSITORY = os.environ.get("COURSE_REPOSITORY", "")  # on Colab: the address of your copy of the course
 if "google.colab" in sys.modules:  # sets Colab up; does nothing elsewhere
-    os.chdir(os.environ.get("COURSE_FOLDER", "/content/course"))
-    sys.path.insert(0, os.getcwd())
-    install = [sys.executable, "-m", "pip", "install", "-q", "-r", "requirements.txt"]
-    subprocess.run(install, check=True)
+    folder = os.environ.get("COURSE_FOLDER", "/content/course")
+    if not os.path.isdir(f"{folder}/kotune"):
+        subprocess.run(["git", "clone", "-q", "--depth", "1", REPOSITORY, folder], check=True)
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    kept = f"torch=={importlib.metadata.version('torch')}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", ".", kept], check=True)
+    print(f"The course is in {folder}; installed beside Colab's own {kept}.")
 # %%CELL 2
 from dataclasses import asdict, replace
 from zlib import crc32

@@ -45,7 +45,7 @@ def test_the_summary_prints_the_saved_figures(here):
     report = {"SFT against base": {"interval": [0.6, 0.9], "win_rate": 0.8, "n_judged": 40, "judge": "reference"}}
     (here / "outputs" / "eval").mkdir()
     (here / "outputs" / "eval" / "report.json").write_text(json.dumps(report))
-    text = "\n".join(notebooks.summary({"train.ipynb": 3.0, "dpo.ipynb": 1.5}))
+    text = "\n".join(notebooks.summary(notebooks.course_figures("tiny", {"train.ipynb": 3.0, "dpo.ipynb": 1.5})))
     for words in (
         "4.5",
         "3.50 -> 2.25",

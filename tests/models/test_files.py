@@ -26,7 +26,8 @@ def test_too_little_memory_is_said_before_the_load():
         files.require_memory(needed_gib=1e6)
 
 
-def test_a_path_that_is_no_model_is_named(tmp_path):
+def test_a_path_that_is_no_model_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # "outputs/merged" is there once a learner has merged
     with pytest.raises(CourseError, match="holds no model"):
         files.model_path(str(tmp_path))
     (tmp_path / "adapter_config.json").write_text("{}")

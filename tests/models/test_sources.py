@@ -27,7 +27,7 @@ def test_an_adapter_comes_with_its_base(folders):
 
 
 def test_the_default_is_the_courses_own(monkeypatch, tmp_path):
-    monkeypatch.setattr("adapters.OUTPUTS", tmp_path)
+    monkeypatch.setattr("kotune.models.adapters.OUTPUTS", tmp_path)
     assert [m.name for m in sources.find(None, RECIPE)] == ["gemma-3-270m", "gemma-3-270m-sft"]
 
 
