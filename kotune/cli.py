@@ -201,7 +201,8 @@ def _votes(chosen: Namespace) -> None:
 
 
 def _serve_options(parser: ArgumentParser) -> None:
-    from kotune.serving.app import MAX_CONTEXT, PORT, VOTES
+    from kotune.serving.app import PORT, VOTES
+    from kotune.serving.backends import MAX_CONTEXT
     from kotune.serving.guard import Limits
 
     parser.add_argument("--model_path", help=f"{MODEL} (default: the best adapter of the course, and its base)")
