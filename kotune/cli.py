@@ -242,10 +242,22 @@ def _data(chosen: Namespace) -> int | None:
     from kotune.data import registry
 
     if chosen.subcommand == "check":
-        report = registry.check(chosen.data, chosen.recipe, chosen.against)
+        limit = _token_limit(chosen.recipe) if chosen.recipe else None
+        report = registry.check(chosen.data, limit, chosen.against)
         print(str(report).encode("utf-8", "backslashreplace").decode())
         return 1 if report.errors else 0
     return registry.convert(chosen.source, chosen.target, chosen.to)
+
+
+def _token_limit(recipe_name: str):
+    """Return how a recipe's tokens are counted, and how many it takes."""
+    from kotune.models.chat_template import rendered_lengths
+    from kotune.models.files import load_tokenizer
+    from kotune.recipes import by_name
+
+    recipe = by_name(recipe_name)
+    tokenizer = load_tokenizer(recipe.model)
+    return lambda record: max(length.tokens for length in rendered_lengths(tokenizer, record)), recipe.max_length
 
 
 def _korean_options(parser: ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from kotune import plots
 from kotune.data import registry
 from kotune.models import adapters, decoding, loading, reward_model
 from kotune.models.machine import choose
-from kotune.training import stages
+from kotune.training import evaluation, stages
 from utils import OUTPUTS, write_json
 
 pd.set_option("display.max_colwidth", 80)
@@ -88,7 +88,7 @@ class Rendered(DPOTrainer):  # TRL's own, but for the tokens: they come from pro
         return dataset
 
 
-few = stages.reference_logprobs(
+few = evaluation.reference_logprobs(
     model, stages.encode_preference(held_out[:4], tokenizer, recipe.max_length).rows, tokenizer, recipe
 )
 # %%CELL 17
@@ -105,7 +105,7 @@ for name, weight in policy.named_parameters():
 theirs = trainer.evaluate()["eval_loss"]
 # %%CELL 18
 # NBVAL_IGNORE_OUTPUT
-shaken = stages.reference_logprobs(policy, few, tokenizer, recipe)
+shaken = evaluation.reference_logprobs(policy, few, tokenizer, recipe)
 gains = [
     [now[f"ref_{side}_logps"] - old[f"ref_{side}_logps"] for side in ("chosen", "rejected")]
     for now, old in zip(shaken, few, strict=True)
@@ -117,7 +117,7 @@ assert math.isclose(by_hand, theirs, abs_tol=0.02)
 # %%CELL 20
 # NBVAL_IGNORE_OUTPUT
 rows = stages.encode_preference(held_out, tokenizer, recipe.max_length).rows
-held_out_rows = stages.reference_logprobs(model, rows, tokenizer, recipe)
+held_out_rows = evaluation.reference_logprobs(model, rows, tokenizer, recipe)
 print(len(train_pairs), "pairs to train on,", len(held_out_rows), "held out")
 # %%CELL 22
 # NBVAL_IGNORE_OUTPUT
@@ -134,7 +134,7 @@ plots.reward_margins(result.log)
 # %%CELL 28
 # NBVAL_IGNORE_OUTPUT
 model = adapters.merge_adapter(model, result.adapter)
-held_out_figures = stages.preference_loss(model, held_out_rows, tokenizer, recipe)
+held_out_figures = evaluation.preference_loss(model, held_out_rows, tokenizer, recipe)
 pd.Series(held_out_figures).round(3)
 # %%CELL 30
 assert held_out_figures["loss"] < math.log(2)

@@ -26,8 +26,9 @@ from kotune.data import registry
 from kotune.korean.grounding import support
 from kotune.models import adapters, decoding, loading
 from kotune.models.chat_template import END_OF_TURN, label_table, render
-from kotune.models.machine import choose, estimate
-from kotune.training import stages
+from kotune.models.machine import choose
+from kotune.training import evaluation, stages
+from kotune.training.estimate import estimate
 from prompts import open_book_prompt
 from similarity import rouge_l
 from utils import DATA, OUTPUTS, read_jsonl, write_json
@@ -81,7 +82,7 @@ for row, answer in zip(evaluation[:3], before, strict=False):
     print(f"Q: {row['question']}\nA: {answer.text[:120]}\n")
 # %%CELL 21
 # NBVAL_IGNORE_OUTPUT
-loss_before = stages.held_out_loss(model, tokenizer, validation, recipe)
+loss_before = evaluation.held_out_loss(model, tokenizer, validation, recipe)
 print(f"held-out loss before: {loss_before:.3f} nats a token")
 # %%CELL 23
 adapted = adapters.add_adapter(model, recipe)
@@ -107,10 +108,10 @@ print(f"{trainable:,} of {total:,} parameters are trained: {share:.2%}")
 # NBVAL_IGNORE_OUTPUT
 texts = registry.load("pretraining")
 reading, unread = texts[:64], texts[-24:]
-perplexity_before = stages.perplexity(model, tokenizer, unread, recipe)
+perplexity_before = evaluation.perplexity(model, tokenizer, unread, recipe)
 pretrained = stages.pretrain(recipe, reading, model, tokenizer)
 adapted = adapters.load_adapter(model, pretrained.adapter)
-perplexity_after = stages.perplexity(adapted, tokenizer, unread, recipe)
+perplexity_after = evaluation.perplexity(adapted, tokenizer, unread, recipe)
 model = adapted.unload()
 print(f"perplexity of unread texts: {perplexity_before:.1f} before, {perplexity_after:.1f} after")
 # %%CELL 28
@@ -122,7 +123,7 @@ pd.Series(result.figures)
 # %%CELL 32
 # NBVAL_IGNORE_OUTPUT
 model = adapters.merge_adapter(model, result.adapter)
-loss_after = stages.held_out_loss(model, tokenizer, validation, recipe)
+loss_after = evaluation.held_out_loss(model, tokenizer, validation, recipe)
 plots.loss_curve(result.log, loss_before, loss_after)
 # %%CELL 34
 assert loss_after < 0.85 * loss_before  # fell by 15% at least, on any machine
@@ -145,7 +146,7 @@ print("the merged model answers as before it was saved")
 # NBVAL_IGNORE_OUTPUT
 del reloaded
 adapted = adapters.load_adapter(loading.load_model(recipe), result.adapter)
-loss_adapted = stages.held_out_loss(adapted, tokenizer, validation, recipe)
+loss_adapted = evaluation.held_out_loss(adapted, tokenizer, validation, recipe)
 print(f"held-out loss: {loss_adapted:.4f} with the adapter on, {loss_after:.4f} merged")
 # %%CELL 40
 assert abs(loss_adapted - loss_after) < 0.02
@@ -170,7 +171,7 @@ def figures_of(prompts, answers):
     found = support(texts, passages, [row["question"] for row in evaluation])
     overlap = [rouge_l(text, reference).f1 for text, reference in zip(texts, references, strict=True)]
     ended, mean_overlap = sum(answer.ended for answer in answers), sum(overlap) / len(overlap)
-    loss = stages.held_out_loss(model, tokenizer, registry.from_answers(prompts, references), recipe)
+    loss = evaluation.held_out_loss(model, tokenizer, registry.from_answers(prompts, references), recipe)
     return {"loss": loss, "ROUGE-L": mean_overlap, "ended": ended, **found.row()}
 
 

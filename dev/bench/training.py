@@ -28,6 +28,7 @@ from kotune.models import adapters, loading
 from kotune.recipes import RECIPES, Recipe
 from kotune.training import (
     encoding,
+    evaluation,
     stages,
     trainers,  # noqa: F401  brings TRL: its import is no part of the time, on either side
 )
@@ -120,7 +121,7 @@ def sft_figures(chosen: Recipe, adapter: str | Path, seconds: float, peak: float
         "seconds": round(seconds, 1),
         "tokens_per_s": round(tokens / seconds, 1),
         "peak_gib": peak,
-        "held_out_loss": round(stages.held_out_loss(model, tokenizer, held_out, exact), 4),
+        "held_out_loss": round(evaluation.held_out_loss(model, tokenizer, held_out, exact), 4),
     }
 
 
@@ -172,8 +173,8 @@ def dpo_figures(chosen: Recipe, adapter: str | Path, seconds: float, peak: float
     exact = replace(chosen, dtype="float32")
     model, tokenizer = stages.load_start(exact, ASSETS / "sft")
     rows = encoding.encode_preference(held_out, tokenizer, chosen.max_length).rows
-    reference = stages.reference_logprobs(model, rows, tokenizer, exact)
-    after = stages.preference_loss(adapters.merge_adapter(model, adapter), reference, tokenizer, exact)
+    reference = evaluation.reference_logprobs(model, rows, tokenizer, exact)
+    after = evaluation.preference_loss(adapters.merge_adapter(model, adapter), reference, tokenizer, exact)
     return {
         "pairs": len(pairs),
         "seconds": round(seconds, 1),

@@ -17,7 +17,6 @@ from kotune.data.text_files import encoding_of, first_character, lines
 from utils import CourseError, relative
 
 LARGEST_JSON = 500_000_000  # bytes; a list must be read whole
-csv.field_size_limit(1 << 30)
 
 
 class Row(NamedTuple):
@@ -199,6 +198,7 @@ def _read_csv(path: Path) -> Iterator[Row | CourseError]:
     encoding, name = _said_encoding(path), relative(path)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding=encoding, newline="") as file:
+        csv.field_size_limit(1 << 30)  # the module's own limit is 128 KiB, less than one long document
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         header: list[str] | None = None
         start = 1

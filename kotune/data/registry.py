@@ -12,15 +12,17 @@ records are described in `records.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kotune.data import readers, records
-from kotune.models.chat_template import rendered_lengths
-from kotune.models.files import load_tokenizer
-from kotune.recipes import by_name
 from utils import DATA, OUTPUTS, CourseError, read_json, relative
 
+if TYPE_CHECKING:
+    from kotune.data.validation import Report
+
+TokenLimit = tuple[Callable[[dict], int], int]  # counts the tokens of a record; the most that a recipe takes
 REGISTRY = DATA / "dataset_info.json"
 KNOWN_KEYS = {
     "hf_hub_url", "script_url", "file_name", "file_sha1", "columns", "stage", "description", "licence", "source",
@@ -224,14 +226,17 @@ def held_out_questions(names: Iterable[str]) -> list[str]:
     return [record["prompt"][-1]["content"] for name in names for record in iterate(name)]
 
 
-def check(name_or_path: str, recipe: str | None, against: list[str]):
-    """Return `validation.Report` on a data set; a registered one is compared with the evaluation set that it names too."""
+def check(name_or_path: str, limit: TokenLimit | None, against: list[str]) -> Report:
+    """Return the findings on a data set; a registered one is compared with the evaluation set that it names too.
+
+    limit: how the tokens of a record are counted, and how many a recipe takes; None leaves lengths unchecked.
+    """
     from kotune.data.validation import check as check_rows
 
     entry = registry().get(name_or_path, {})
     if entry.get("held_out") and not against:
         against = [entry["held_out"]]
-    count, longest = _token_count(recipe) if recipe else (None, 0)
+    count, longest = limit or (None, 0)
     if "hf_hub_url" not in entry:
         locate(name_or_path)  # whether it is there, before it is read
     return check_rows(
@@ -242,12 +247,6 @@ def check(name_or_path: str, recipe: str | None, against: list[str]):
         longest=longest,
         held_out=held_out_questions(against),
     )
-
-
-def _token_count(recipe_name: str):
-    recipe = by_name(recipe_name)
-    tokenizer = load_tokenizer(recipe.model)
-    return lambda record: max(length.tokens for length in rendered_lengths(tokenizer, record)), recipe.max_length
 
 
 def convert(source: str, target: str, to: str) -> None:

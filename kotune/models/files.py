@@ -22,19 +22,21 @@ from kotune.models.chat_template import prepare_tokenizer, stop_ids
 from kotune.recipes import LOCAL_GEMMA
 from utils import OUTPUTS, CourseError, setting, write_json
 
-# it warns on each import, on a CPU, that a kernel of the hub is not installed, which nothing here uses
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
-
-# oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
-# unlimited (1,024) these add a gigabyte over one training run. A training step has some forty: with 16, those of one layer
-# drive out each other's, and a step takes a tenth longer. Read at the first product, so set on import.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 CACHE_VERSION = 2  # raised when what `convert_gemma` writes changes
 MEMORY_NEEDED_GIB = 4.5  # peak of a process that trains the CPU default, with some room
 MODEL_GIB = 1.0  # what one more model of that size takes in a process that trains already
+
+
+def prepare_libraries() -> None:
+    """Set what torch, TRL and bitsandbytes read once, before their first use; called wherever a model or tokenizer loads."""
+    # it warns on each import, on a CPU, that a kernel of the hub is not installed, which nothing here uses
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports each trainer to the hub otherwise
+    # oneDNN keeps what it compiled for each shape of a matrix product; batches of text have hundreds of shapes, and
+    # unlimited (1,024) these add a gigabyte over one training run. A training step has some forty: with 16, those of one
+    # layer drive out each other's, and a step takes a tenth longer. Read at the first product.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def cache_dir() -> Path:
@@ -183,6 +185,7 @@ def from_pretrained(auto_class, name: str, **options):
     Raises:
         CourseError: no such model, one that transformers does not know, or a hub that cannot be reached.
     """
+    prepare_libraries()
     path = model_path(name)
     if not Path(path).is_dir() and not hub_reachable():
         options["local_files_only"] = True  # what was downloaded earlier still loads
@@ -205,6 +208,7 @@ def load_config(name: str):
     Raises:
         CourseError: as `from_pretrained`; or the model caps its logits, which the course's loss does not.
     """
+    prepare_libraries()
     from transformers import AutoConfig
 
     config = from_pretrained(AutoConfig, name).get_text_config()
@@ -224,6 +228,7 @@ def load_tokenizer(name: str):
     Raises:
         CourseError: as `from_pretrained` and `prompts.prepare_tokenizer`.
     """
+    prepare_libraries()
     path = model_path(name)
     files = [*Path(path).glob("*token*"), *Path(path).glob("*.jinja")]  # none for a hub name
     return _tokenizer(path, max((file.stat().st_mtime_ns for file in files), default=0))

@@ -8,30 +8,19 @@ The recipes themselves stand in `recipe_table.py`; `overrides.py` changes their 
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterable
+import sys
+import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from kotune.data import registry
-from kotune.data.writers import stage_of
-from kotune.models import memory as estimates
-from kotune.models.chat_template import rendered_lengths
-from kotune.models.files import load_config, load_tokenizer
-from kotune.models.memory import SHAPES, Estimate, ModelShape, Tokens
+from kotune.models.files import load_config, prepare_libraries
+from kotune.models.memory import GIB, SHAPES, ModelShape, memory
 from kotune.overrides import require_sound
 from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe, by_name
-from kotune.training import speed as probes
 from utils import CourseError, setting
 
 CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
-# The stage of a canonical record (`writers.stage_of`) that each stage of training takes, and what it must have.
-TAKES = {
-    "pretrain": ("pt", "text"),
-    "sft": ("sft", "a completion"),
-    "reward": ("dpo", "chosen and rejected"),
-    "dpo": ("dpo", "chosen and rejected"),
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ def require_runnable(recipe: Recipe) -> None:
                 f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {CPU_DEFAULT}'s model in float32."
             )
     needs = "its NF4 weights" if recipe.quantization else "adamw_8bit" if recipe.optimizer == "adamw_8bit" else None
-    if needs and not probes.installed("bitsandbytes"):
+    if needs and not installed("bitsandbytes"):
         raise CourseError(
             f"{recipe.name} needs bitsandbytes for {needs} and it is not installed; run `pip install bitsandbytes`, or "
             f"choose a recipe without, as {GPU_DEFAULT if recipe.device == 'cuda' else CPU_DEFAULT}."
@@ -74,10 +63,10 @@ def free_gib(device: str) -> float:
     if device == "cuda":
         import torch
 
-        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / estimates.GIB
+        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
     import psutil
 
-    return (psutil.virtual_memory().available + psutil.Process().memory_info().rss) / estimates.GIB
+    return (psutil.virtual_memory().available + psutil.Process().memory_info().rss) / GIB
 
 
 def choose(name: str | None = None) -> Choice:
@@ -106,7 +95,7 @@ def choose(name: str | None = None) -> Choice:
     if recipe.device == "cuda":
         recipe, attention = _with_attention(recipe)
         return Choice(recipe, f"{reason}; {attention}")
-    bf16, fp32 = probes.bf16_speed()
+    bf16, fp32 = bf16_speed()
     reason += f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32"
     return Choice(replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32"), reason)
 
@@ -126,7 +115,7 @@ def _for_this_gpu() -> tuple[Recipe, str]:
         )
     reason = f"{gpu} (compute capability {major}.{minor}) with bf16 and {free:.1f} GiB free"
     larger = [recipe for recipe in RECIPES.values() if recipe.quantization and _at_full_length(recipe) <= free]
-    if larger and not probes.installed("bitsandbytes"):
+    if larger and not installed("bitsandbytes"):
         reason += f"; {', '.join(r.name for r in larger)} would fit too, but bitsandbytes is not installed"
     elif larger:
         reason += f"; {', '.join(r.name for r in larger)} would fit too, by name"
@@ -137,7 +126,7 @@ def _with_attention(recipe: Recipe) -> tuple[Recipe, str]:
     """Return the recipe with FlashAttention 2 where a backward step passes, else with SDPA, and why."""
     if recipe.dtype == "float32":
         return replace(recipe, attention="sdpa"), "attention through SDPA, because FlashAttention needs 16 bits"
-    works, why = probes.flash_attention(shape_of(recipe).head_dim)
+    works, why = flash_attention(shape_of(recipe).head_dim)
     if works:
         return replace(recipe, attention="flash_attention_2"), f"attention through FlashAttention 2, because {why}"
     return replace(recipe, attention="sdpa"), f"attention through SDPA, because {why}"
@@ -160,107 +149,54 @@ def shape_of(recipe: Recipe) -> ModelShape:
     return ModelShape.from_config(config)
 
 
-def estimate(
-    recipe: Recipe, dataset: str | Path | Iterable[dict], stage: str = "sft", free: float | None = None
-) -> Estimate:
-    """Return memory by part, tokens, steps and minutes of a run, before any weights are loaded.
-
-    `dataset` is a name or a path for `formats.load`, or canonical records. The minutes are measured in about three seconds
-    on this machine. With `free`, the GiB of a device that is not here, nothing is measured.
-
-    Raises:
-        CourseError: the run does not fit, with what does; this machine cannot run the recipe; the data is for another
-            stage; or no record fits `max_length`.
-    """
-    shape = shape_of(recipe)
-    if free is None:
-        require_runnable(recipe)
-    else:
-        require_sound(recipe)
-    name = dataset if isinstance(dataset, str | Path) else "the data set"
-    records = registry.load(dataset) if isinstance(dataset, str | Path) else list(dataset)
-    _require_stage(records, stage, str(name))
-    tokenizer, notes = _tokenizer(recipe)
-    tokens = _count(records, tokenizer, recipe, str(name))
-    room = free_gib(recipe.device) if free is None else free
-    memory = _memory(shape, recipe, tokens, stage)
-    if memory.total > room:
-        raise CourseError(_does_not_fit(recipe, tokens, stage, memory.total, room))
-    plan = estimates.batches(tokens, recipe, stage)
-    minutes = None
-    if free is None:
-        speed = probes.training_speed(shape, recipe, plan.rows, round(plan.width))
-        minutes = estimates.minutes(shape, plan, speed, stage)
-    return Estimate(recipe.name, stage, recipe.device, tokens, plan.steps, memory, room, minutes, tuple(notes))
-
-
-def _require_stage(records: list[dict], stage: str, name: str) -> None:
-    if stage not in TAKES:
-        raise CourseError(f"There is no stage {stage!r}; choose one of {', '.join(TAKES)}.")
-    if not records:
-        raise CourseError(f"{name} has no records; pass some to estimate a run on.")
-    takes, has = TAKES[stage]
-    for number, record in enumerate(records, start=1):
-        if stage_of(record) != takes:
-            raise CourseError(f"{name}, record {record.get('id', number)}, is not for {stage}, which takes {has}.")
-
-
-def _tokenizer(recipe: Recipe) -> tuple[object, list[str]]:
-    """Return the recipe's tokenizer, or where it cannot be had the course's own, and a note that says so."""
-    try:
-        return load_tokenizer(recipe.model), []
-    except CourseError:
-        if recipe.model == LOCAL_GEMMA or Path(recipe.model).exists():
-            raise
-        note = (
-            f"Tokens are counted with the tokenizer of {LOCAL_GEMMA}, because that of {recipe.model} cannot be loaded here; "
-            "a smaller vocabulary cuts Korean into more of them."
-        )
-        return load_tokenizer(LOCAL_GEMMA), [note]
-
-
-def _count(records: list[dict], tokenizer, recipe: Recipe, name: str) -> Tokens:
-    """Return the lengths of the records that fit max_length, and the ids of the others."""
-    lengths, trained, too_long, sequences = [], 0, [], 1
-    for number, record in enumerate(records, start=1):
-        rendered = rendered_lengths(tokenizer, record)
-        if max(length.tokens for length in rendered) > recipe.max_length:
-            too_long.append(str(record.get("id", f"document {number}")))
-            continue
-        sequences = len(rendered)
-        lengths += [length.tokens for length in rendered]
-        trained += sum(length.trained for length in rendered)
-    if not lengths:
-        raise CourseError(f"All records of {name} are over max_length ({recipe.max_length} tokens); raise it.")
-    return Tokens(len(records) - len(too_long), sequences, tuple(lengths), trained, tuple(too_long))
-
-
-def _memory(shape: ModelShape, recipe: Recipe, tokens: Tokens, stage: str) -> estimates.Memory:
-    plan = estimates.batches(tokens, recipe, stage)
-    return estimates.memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage)
-
-
 def _at_full_length(recipe: Recipe) -> float:
     """Return the GiB of supervised fine-tuning with batches of max_length."""
-    return estimates.memory(shape_of(recipe), recipe, rows=recipe.batch_size, width=recipe.max_length, stage="sft").total
+    return memory(shape_of(recipe), recipe, rows=recipe.batch_size, width=recipe.max_length, stage="sft").total
 
 
-def _does_not_fit(recipe: Recipe, tokens: Tokens, stage: str, needed: float, room: float) -> str:
-    """Return the sentence of a refusal: by how much it does not fit, and what does."""
-    said = f"{recipe.name} needs {needed:.1f} GiB for {stage} on this data and {room:.1f} are free on {recipe.device}, "
-    said += f"{needed - room:.1f} too few; "
-    shape = shape_of(recipe)
-    for what, variant in estimates.smaller(recipe, stage):
-        total = _memory(shape, variant, tokens, stage).total
-        if total <= room:
-            return f"{said}{what} makes the same steps in {total:.1f}."
-    others = [
-        (_memory(shape_of(other), other, tokens, stage).total, other.name)
-        for other in (replace(known, device=recipe.device, max_length=recipe.max_length) for known in RECIPES.values())
-        if other.name != recipe.name
-    ]
-    fitting = [(total, name) for total, name in others if total <= room]
-    if fitting:  # the largest that fits is the nearest to what was asked for
-        total, name = max(fitting)
-        return f"{said}{name} needs {total:.1f}."
-    return f"{said}no recipe fits: the least, {min(others)[1]}, needs {min(others)[0]:.1f}; close other programs."
+def installed(library: str) -> bool:
+    """Return whether a library can be imported, without importing it."""
+    if library in sys.modules:
+        return sys.modules[library] is not None
+    return importlib.util.find_spec(library) is not None
+
+
+def bf16_speed(seconds: float = 0.3) -> tuple[float, float]:
+    """Time a matrix product of training's shape on this CPU; return its GFLOP/s in bfloat16 and float32."""
+    import torch
+
+    prepare_libraries()
+    speeds = []
+    for dtype in (torch.bfloat16, torch.float32):
+        left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, 8192, dtype=dtype)
+        left @ right  # the first product sets the kernel up
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            left @ right
+            count += 1
+        speeds.append(count * 2 * 512 * 640 * 8192 / (time.perf_counter() - start) / 1e9)
+    return speeds[0], speeds[1]
+
+
+def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, str]:
+    """Try FlashAttention 2 forward and backward once; return whether it works, and the reason in words.
+
+    Being installed says little: builds for another torch fail on import, and older ones have no backward pass for
+    Gemma's head size on most GPUs.
+    """
+    if not installed("flash_attn"):
+        return False, "flash-attn is not installed"
+    import torch
+
+    try:
+        from flash_attn import flash_attn_func
+
+        query, key, value = (
+            torch.randn(1, 32, 2, head_dim, dtype=torch.bfloat16, device=device, requires_grad=True) for _ in range(3)
+        )
+        flash_attn_func(query, key, value, causal=True).sum().backward()
+    except (ImportError, OSError, RuntimeError) as error:
+        return False, f"flash-attn fails at head size {head_dim} ({str(error).strip().splitlines()[0]})"
+    if not query.grad.isfinite().all():
+        return False, f"flash-attn gives no finite gradient at head size {head_dim}"
+    return True, f"flash-attn passes a backward step at head size {head_dim}"

@@ -1,15 +1,13 @@
-"""The arithmetic of a training run: memory by part, steps and minutes, from shapes and lengths, before any weights load.
+"""The memory of a training run by part, from the shapes of models, before any weights load.
 
-Works on plain numbers; `recipes.estimate` fills them in. On the CPU default it says 3.2 GiB for SFT, where a script peaked
+Works on plain numbers; `kotune.training.estimate` fills them in. On the CPU default it says 3.2 GiB for SFT, where a script peaked
 at 2.5 and a notebook, with its own libraries, at 3.3.
 """
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from kotune.recipes import Recipe
 from utils import CourseError
@@ -125,67 +123,6 @@ SHAPES = {
 # --- data ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """Lengths of a data set under a recipe, over the records that it trains on.
-
-    `lengths` has one entry a sequence: two for a preference pair, side by side.
-    """
-
-    records: int  # trained on
-    sequences: int  # each record has as many
-    lengths: tuple[int, ...]
-    trained: int  # tokens that the loss counts
-    too_long: tuple[str, ...]  # ids of records over max_length, which are left out
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest sequence."""
-        return max(self.lengths)
-
-    @property
-    def mean(self) -> float:
-        """Mean tokens of a sequence."""
-        return sum(self.lengths) / len(self.lengths)
-
-
-@dataclass(frozen=True)
-class Batches:
-    """One pass over the data as a trainer makes it: micro-batches, and how wide they are."""
-
-    count: int  # micro-batches in one epoch
-    rows: int  # sequences in one
-    widest: int  # tokens of the longest sequence, which its batch is padded to
-    width: float  # mean over the batches
-    trained: float  # tokens that the loss counts, mean over the batches
-    steps: int  # of the optimiser, in all epochs
-    passes: float  # epochs
-
-
-def batches(tokens: Tokens, recipe: Recipe, stage: str) -> Batches:
-    """Return the batches of a stage: padded to the longest sequence of each, in random order, or packed."""
-    by_pair = stage in ("reward", "dpo")
-    size = recipe.dpo_batch_size if by_pair else recipe.batch_size
-    epochs = {"sft": recipe.epochs, "pretrain": recipe.pretrain_epochs, "reward": recipe.reward_epochs,
-              "dpo": recipe.dpo_epochs}[stage]  # fmt: skip
-    per_record = tokens.sequences
-    widths = [max(tokens.lengths[i : i + per_record]) for i in range(0, len(tokens.lengths), per_record)]
-    if recipe.packing and not by_pair:
-        widths = [recipe.max_length] * math.ceil(sum(tokens.lengths) / recipe.max_length)
-    random.Random(recipe.seed).shuffle(widths)
-    groups = [max(widths[i : i + size]) for i in range(0, len(widths), size)]
-    steps = math.ceil(math.ceil(len(groups) / recipe.accumulation) * epochs)
-    return Batches(
-        count=len(groups),
-        rows=min(size, len(widths)) * per_record,
-        widest=max(groups),
-        width=sum(groups) / len(groups),
-        trained=tokens.trained / len(groups),
-        steps=steps,
-        passes=epochs,
-    )
-
-
 # --- memory ----------------------------------------------------------------------------------
 
 
@@ -255,78 +192,7 @@ def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: s
     )
 
 
-def smaller(recipe: Recipe, stage: str) -> list[tuple[str, Recipe]]:
-    """Return the same run in smaller bites: batches of a half, a quarter ... with as many rows to a step.
-
-    Each comes with what to set, in words.
-    """
-    field = "dpo_batch_size" if stage in ("reward", "dpo") else "batch_size"
-    variants, size, accumulation = [], getattr(recipe, field), recipe.accumulation
-    while size > 1:
-        size, accumulation = size // 2, accumulation * 2
-        variant = replace(recipe, **{field: size}, accumulation=accumulation)
-        variants.append((f"{field} {size} with accumulation {accumulation}", variant))
-    return variants
-
-
 # --- time ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Seconds measured on this machine, forward and backward: a token in one decoder layer, and one in the head."""
-
-    layer_token: float
-    head_token: float
-
-
-def minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
-    """Return the minutes of a stage. DPO also scores each batch with the reference: a forward pass, a third of a step."""
-    layers = plan.rows * plan.width * shape.layers * speed.layer_token
-    head = 0.0 if stage == "reward" else plan.trained * speed.head_token
-    passes = plan.passes * (4 / 3 if stage == "dpo" else 1)
-    return plan.count * passes * (layers + head) / 60
-
-
 # --- the report ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will take. Printed, it is a table; `rows()` gives it to pandas."""
-
-    recipe: str
-    stage: str
-    device: str
-    tokens: Tokens
-    steps: int
-    memory: Memory
-    free_gib: float
-    minutes: float | None  # None: not measured, because the run is not for this machine
-    notes: tuple[str, ...] = ()
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return the table: what, and how much."""
-        parts = [(part.name, f"{getattr(self.memory, part.name):.2f} GiB") for part in fields(self.memory)]
-        trained = f"{self.tokens.records:,} of {self.tokens.records + len(self.tokens.too_long):,}"
-        time = "not measured" if self.minutes is None else f"about {self.minutes:.1f}" if self.minutes < 60 else (
-            f"about {self.minutes:,.0f}"
-        )  # fmt: skip
-        lines = [
-            ("recipe", f"{self.recipe}, {self.stage}, {self.device}"),
-            ("records trained on", trained),
-            ("tokens, mean and longest", f"{self.tokens.mean:.0f} and {self.tokens.longest:,}"),
-            ("optimiser steps", f"{self.steps:,}"),
-            *((f"memory: {name}", size) for name, size in parts),
-            ("memory together", f"{self.memory.total:.2f} GiB of {self.free_gib:.1f} free"),
-            ("minutes", time),
-        ]
-        return [{"what": what, "estimate": value} for what, value in lines]
-
-    def __str__(self) -> str:
-        table = [f"{row['what']:26} {row['estimate']}" for row in self.rows()]
-        left_out = self.tokens.too_long
-        if left_out:
-            some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-            table.append(f"{len(left_out)} records are over max_length and are left out: {some}")
-        return "\n".join([*table, *self.notes])

@@ -6,13 +6,16 @@ set of weights; `verdict` says in words what they mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from kotune.models import loading
 from kotune.models.decoding import Answer, generate
 from kotune.models.loading import precision
-from kotune.models.machine import Recipe
 from kotune.progress import bar
+from kotune.recipes import Recipe
+from kotune.training.encoding import Encoded, encode_supervised, encode_text
 
 # Where a figure counts as bad. A healthy run of the course's recipe stays far inside each; a learning rate ten times
 # as high leaves them.
@@ -199,3 +202,75 @@ def token_kl(adapted, input_ids, attention_mask, completion_mask):
         )
         values.append((logprobs.exp() * (logprobs - reference_logprobs)).sum(dim=-1))
     return torch.cat(values)
+
+
+def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the mean negative log-likelihood of a completion token over held-out records, in nats."""
+    return _mean_loss(model, tokenizer, encode_supervised(records, tokenizer, recipe.max_length), recipe)
+
+
+def perplexity(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
+    """Return the perplexity over held-out pre-training documents: exp of the mean loss of a token."""
+    return math.exp(_mean_loss(model, tokenizer, encode_text(records, tokenizer, recipe.max_length), recipe))
+
+
+def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from kotune.training.losses import completion_logprobs
+
+    encoded.report()
+    collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+    total = tokens = 0
+    with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
+        for start in range(0, len(encoded.rows), recipe.batch_size):
+            batch = collate(encoded.rows[start : start + recipe.batch_size])
+            batch = {name: values.to(recipe.device) for name, values in batch.items()}
+            logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+            total, tokens = total - logprobs.sum().item(), tokens + len(logprobs)
+            shown.update(len(batch["labels"]))
+    return total / tokens
+
+
+def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
+    """Return the preference rows with the policy's own log-probabilities before training: the reference."""
+    complete = []
+    with bar(len(rows), "reference", "pair") as shown:
+        for start in range(0, len(rows), recipe.dpo_batch_size):
+            part = rows[start : start + recipe.dpo_batch_size]
+            complete += [
+                {**row, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+                for row, (chosen, rejected) in zip(part, _pair_logprobs(model, part, tokenizer, recipe), strict=True)
+            ]
+            shown.update(len(part))
+    return complete
+
+
+def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> list[tuple[float, float]]:
+    """Return log p(chosen) and log p(rejected) of each row of one batch, in the trainer's own precision."""
+    import torch
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    from kotune.training.trainers import sequence_logprobs
+
+    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(list(part))
+    batch = {name: values.to(recipe.device) for name, values in batch.items()}
+    with torch.no_grad(), loading.precision(recipe):
+        chosen, rejected = sequence_logprobs(model, batch).chunk(2)
+    return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
+
+
+def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
+    """Return the DPO loss, mean margin and accuracy of the model over rows from `reference_logprobs`."""
+    now = reference_logprobs(model, rows, tokenizer, recipe)
+    margins = [
+        recipe.dpo_beta
+        * ((new["ref_chosen_logps"] - old["ref_chosen_logps"]) - (new["ref_rejected_logps"] - old["ref_rejected_logps"]))
+        for new, old in zip(now, rows, strict=True)
+    ]
+    return {
+        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / len(margins),
+        "margin": sum(margins) / len(margins),
+        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
+    }

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kotune.models import adapters
-from kotune.models.machine import Choice, choose, estimate
+from kotune.models.machine import Choice, choose
 from kotune.overrides import Config, read_config, sort_settings, with_overrides
 from kotune.recipes import LOCAL_GEMMA, Recipe, by_name
+from kotune.training.estimate import estimate
 from kotune.training.stages import RUN, Reporting, is_main_process, stage_records
 from utils import OUTPUTS, CourseError, relative
 

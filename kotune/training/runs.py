@@ -1,4 +1,4 @@
-"""What a run leaves: its card, and the checkpoints that a killed run continues from: the last whole one, of the same experiment only.
+"""What a run leaves: its card, and checkpoints, of which a killed run continues from the last whole one of its experiment.
 
 A checkpoint counts once `complete.json` lies in it, which is written last and names every file with its size.
 """

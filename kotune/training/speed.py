@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from kotune.models.memory import HEAD_ROWS, ModelShape, Speed
+from kotune.models.memory import HEAD_ROWS, ModelShape
 from kotune.recipes import Recipe
 
 # Work of one repetition, so that three take about a second: a larger batch is measured in part, and its time scaled.
 WORK = {"cpu": 3e10, "cuda": 3e12}
 REPETITIONS = 3
-
-
-def installed(library: str) -> bool:
-    """Return whether a library can be imported, without importing it."""
-    if library in sys.modules:
-        return sys.modules[library] is not None
-    return importlib.util.find_spec(library) is not None
-
-
-def bf16_speed(seconds: float = 0.3) -> tuple[float, float]:
-    """Time a matrix product of training's shape on this CPU; return its GFLOP/s in bfloat16 and float32."""
-    import torch
-
-    speeds = []
-    for dtype in (torch.bfloat16, torch.float32):
-        left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, 8192, dtype=dtype)
-        left @ right  # the first product sets the kernel up
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            left @ right
-            count += 1
-        speeds.append(count * 2 * 512 * 640 * 8192 / (time.perf_counter() - start) / 1e9)
-    return speeds[0], speeds[1]
-
-
-def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, str]:
-    """Try FlashAttention 2 forward and backward once; return whether it works, and the reason in words.
-
-    Being installed says little: builds for another torch fail on import, and older ones have no backward pass for
-    Gemma's head size on most GPUs.
-    """
-    if not installed("flash_attn"):
-        return False, "flash-attn is not installed"
-    import torch
-
-    try:
-        from flash_attn import flash_attn_func
-
-        query, key, value = (
-            torch.randn(1, 32, 2, head_dim, dtype=torch.bfloat16, device=device, requires_grad=True) for _ in range(3)
-        )
-        flash_attn_func(query, key, value, causal=True).sum().backward()
-    except (ImportError, OSError, RuntimeError) as error:
-        return False, f"flash-attn fails at head size {head_dim} ({str(error).strip().splitlines()[0]})"
-    if not query.grad.isfinite().all():
-        return False, f"flash-attn gives no finite gradient at head size {head_dim}"
-    return True, f"flash-attn passes a backward step at head size {head_dim}"
 
 
 def training_speed(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> Speed:
@@ -157,3 +109,11 @@ def _head_seconds(shape: ModelShape, recipe: Recipe) -> float:
     hidden = torch.ones(HEAD_ROWS, shape.hidden, requires_grad=True, **options)
     targets = torch.zeros(HEAD_ROWS, dtype=torch.long, device=recipe.device)
     return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_ROWS
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds measured on this machine, forward and backward: a token in one decoder layer, and one in the head."""
+
+    layer_token: float
+    head_token: float

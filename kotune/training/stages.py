@@ -10,7 +10,6 @@ A run that was killed continues from its last whole checkpoint when it is starte
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import time
@@ -22,7 +21,6 @@ from typing import Any
 
 from kotune.data import registry
 from kotune.models import adapters, loading
-from kotune.progress import bar
 from kotune.recipes import Recipe
 from kotune.training import runs
 from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
@@ -413,35 +411,6 @@ def _language_modelling(
             return _finish(trainer, run, log, validations, figures)
 
 
-def held_out_loss(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
-    """Return the mean negative log-likelihood of a completion token over held-out records, in nats."""
-    return _mean_loss(model, tokenizer, encode_supervised(records, tokenizer, recipe.max_length), recipe)
-
-
-def perplexity(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> float:
-    """Return the perplexity over held-out pre-training documents: exp of the mean loss of a token."""
-    return math.exp(_mean_loss(model, tokenizer, encode_text(records, tokenizer, recipe.max_length), recipe))
-
-
-def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
-    import torch
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-    from kotune.training.losses import completion_logprobs
-
-    encoded.report()
-    collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
-    total = tokens = 0
-    with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
-        for start in range(0, len(encoded.rows), recipe.batch_size):
-            batch = collate(encoded.rows[start : start + recipe.batch_size])
-            batch = {name: values.to(recipe.device) for name, values in batch.items()}
-            logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
-            total, tokens = total - logprobs.sum().item(), tokens + len(logprobs)
-            shown.update(len(batch["labels"]))
-    return total / tokens
-
-
 # --- reward model ----------------------------------------------------------------------------
 
 
@@ -537,49 +506,6 @@ def dpo(
                 prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
                 figures["health"] = measure(trainer.model, run.tokenizer, held_out, prompts, recipe).row()
             return _finish(trainer, run, log, validations, figures)
-
-
-def reference_logprobs(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> list[dict]:
-    """Return the preference rows with the policy's own log-probabilities before training: the reference."""
-    complete = []
-    with bar(len(rows), "reference", "pair") as shown:
-        for start in range(0, len(rows), recipe.dpo_batch_size):
-            part = rows[start : start + recipe.dpo_batch_size]
-            complete += [
-                {**row, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
-                for row, (chosen, rejected) in zip(part, _pair_logprobs(model, part, tokenizer, recipe), strict=True)
-            ]
-            shown.update(len(part))
-    return complete
-
-
-def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> list[tuple[float, float]]:
-    """Return log p(chosen) and log p(rejected) of each row of one batch, in the trainer's own precision."""
-    import torch
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
-
-    from kotune.training.trainers import sequence_logprobs
-
-    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(list(part))
-    batch = {name: values.to(recipe.device) for name, values in batch.items()}
-    with torch.no_grad(), loading.precision(recipe):
-        chosen, rejected = sequence_logprobs(model, batch).chunk(2)
-    return list(zip(chosen.tolist(), rejected.tolist(), strict=True))
-
-
-def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
-    """Return the DPO loss, mean margin and accuracy of the model over rows from `reference_logprobs`."""
-    now = reference_logprobs(model, rows, tokenizer, recipe)
-    margins = [
-        recipe.dpo_beta
-        * ((new["ref_chosen_logps"] - old["ref_chosen_logps"]) - (new["ref_rejected_logps"] - old["ref_rejected_logps"]))
-        for new, old in zip(now, rows, strict=True)
-    ]
-    return {
-        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / len(margins),
-        "margin": sum(margins) / len(margins),
-        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
-    }
 
 
 RUN = {"pretrain": pretrain, "sft": sft, "reward": reward, "dpo": dpo}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kotune.models import adapters, files, loading
-from kotune.training import stages
+from kotune.training import evaluation, stages
 from utils import CourseError
 
 
@@ -175,7 +175,7 @@ def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     assert layer.mlp.up_proj.weight.quant_state.nested  # double quantisation
     assert type(model.lm_head) is torch.nn.Linear  # the loss reads its weights
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    before, loss_before = frozen(model), stages.held_out_loss(model, tokenizer, records, recipe)
+    before, loss_before = frozen(model), evaluation.held_out_loss(model, tokenizer, records, recipe)
 
     result = stages.sft(recipe, records, model, tokenizer, tmp_path / "outputs" / "sft")
 
@@ -189,7 +189,7 @@ def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     whole = loading.load_model(recipe.unquantised())
     assert whole.dtype == getattr(torch, dtype)
     merged = adapters.merge_adapter(whole, result.adapter)
-    assert stages.held_out_loss(merged, tokenizer, records, recipe) < loss_before - 0.01
+    assert evaluation.held_out_loss(merged, tokenizer, records, recipe) < loss_before - 0.01
 
 
 def test_four_bits_have_the_same_gradient_after_use_as_before(tiny_recipe, on_disk):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from kotune.models import machine, memory
-from kotune.models.machine import RECIPES, choose, estimate
+from kotune.models.machine import RECIPES, choose
+from kotune.training.estimate import estimate
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora"))

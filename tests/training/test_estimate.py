@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kotune.models import memory
-from kotune.models.memory import SHAPES, ModelShape, Tokens
+from kotune.models.memory import SHAPES, ModelShape
 from kotune.recipes import RECIPES
+from kotune.training import estimate, speed
+from kotune.training.estimate import Tokens
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora"))
@@ -145,27 +147,27 @@ def make_tokens(lengths, sequences=1):
 @settings(deadline=None)
 def test_batches_cover_the_data(lengths, size, accumulation, epochs):
     recipe = replace(CPU, batch_size=size, accumulation=accumulation, epochs=epochs)
-    plan = memory.batches(make_tokens(lengths), recipe, "sft")
+    plan = estimate.batches(make_tokens(lengths), recipe, "sft")
     assert plan.count == -(-len(lengths) // size)
     assert plan.widest == max(lengths)
     assert min(lengths) <= plan.width <= max(lengths)
     if size == 1:
         assert plan.width == pytest.approx(sum(lengths) / len(lengths))
     assert plan.steps >= plan.count * epochs / accumulation - 1e-9
-    packed = memory.batches(make_tokens(lengths), replace(recipe, packing=True), "sft")
+    packed = estimate.batches(make_tokens(lengths), replace(recipe, packing=True), "sft")
     assert packed.width == recipe.max_length
     assert packed.count <= plan.count
-    for _, smaller in memory.smaller(recipe, "sft"):
+    for _, smaller in estimate.smaller(recipe, "sft"):
         assert smaller.batch_size * smaller.accumulation <= size * accumulation
 
 
 def test_a_pair_is_two_rows_of_one_width():
-    plan = memory.batches(make_tokens([10, 50, 20, 30], sequences=2), replace(CPU, dpo_batch_size=1), "dpo")
+    plan = estimate.batches(make_tokens([10, 50, 20, 30], sequences=2), replace(CPU, dpo_batch_size=1), "dpo")
     assert (plan.count, plan.rows, plan.widest, plan.width) == (2, 2, 50, 40)
 
 
 def test_dpo_scores_its_reference_first():
-    shape, speed = SHAPES["gemma-3-270m"], memory.Speed(1e-5, 1e-4)
-    plan = memory.batches(make_tokens([10, 50, 20, 30], sequences=2), CPU, "dpo")
-    once = memory.minutes(shape, plan, speed, "sft")
-    assert memory.minutes(shape, plan, speed, "dpo") == pytest.approx(once * 4 / 3)
+    shape, measured = SHAPES["gemma-3-270m"], speed.Speed(1e-5, 1e-4)
+    plan = estimate.batches(make_tokens([10, 50, 20, 30], sequences=2), CPU, "dpo")
+    once = estimate.minutes(shape, plan, measured, "sft")
+    assert estimate.minutes(shape, plan, measured, "dpo") == pytest.approx(once * 4 / 3)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kotune.models import machine
 from kotune.models.memory import ModelShape
 from kotune.recipes import RECIPES
 from kotune.training import speed as probes
@@ -14,7 +15,7 @@ CPU = RECIPES["gemma-3-270m-cpu"]
 
 
 def test_bf16_and_float32_are_timed():
-    bf16, fp32 = probes.bf16_speed(0.05)
+    bf16, fp32 = machine.bf16_speed(0.05)
     assert bf16 > 0
     assert fp32 > 0
 
@@ -27,13 +28,13 @@ def test_flash_attention_counts_only_when_a_backward_step_passes(monkeypatch):
     import torch
 
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    assert probes.flash_attention(device="cpu") == (False, "flash-attn is not installed")
+    assert machine.flash_attention(device="cpu") == (False, "flash-attn is not installed")
 
     def real(query, key, value, causal):
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
     fake_flash_attention(monkeypatch, real)
-    works, why = probes.flash_attention(256, device="cpu")
+    works, why = machine.flash_attention(256, device="cpu")
     assert works
     assert "head size 256" in why
 
@@ -41,13 +42,13 @@ def test_flash_attention_counts_only_when_a_backward_step_passes(monkeypatch):
         raise RuntimeError("FlashAttention backward for head dim > 192 requires A100/A800 or H100/H800\nmore")
 
     fake_flash_attention(monkeypatch, refuses)
-    works, why = probes.flash_attention(256, device="cpu")
+    works, why = machine.flash_attention(256, device="cpu")
     assert not works
     assert "requires A100" in why
     assert "\n" not in why
 
     fake_flash_attention(monkeypatch, lambda q, k, v, causal: real(q, k, v, causal) * float("nan"))
-    works, why = probes.flash_attention(256, device="cpu")
+    works, why = machine.flash_attention(256, device="cpu")
     assert (works, "no finite gradient" in why) == (False, True)
 
 

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from kotune import cli
 from kotune.models import adapters, loading, machine
-from kotune.training import encoding, plan, stages, trainers
+from kotune.training import encoding, evaluation, plan, stages, trainers
 from tests.support.trl import without_last_newline
 from utils import ROOT, CourseError
 
@@ -51,11 +51,11 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
 
 def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     recipe = replace(tiny_recipe, epochs=30.0, learning_rate=3e-2, lora_r=16)
-    before = stages.held_out_loss(tiny_model, tokenizer, records, recipe)
+    before = evaluation.held_out_loss(tiny_model, tokenizer, records, recipe)
     result = stages.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
-    assert stages.held_out_loss(tiny_model, tokenizer, records, recipe) == pytest.approx(before)  # base untouched
+    assert evaluation.held_out_loss(tiny_model, tokenizer, records, recipe) == pytest.approx(before)  # base untouched
     merged = adapters.merge_adapter(tiny_model, result.adapter)
-    after = stages.held_out_loss(merged, tokenizer, records, recipe)
+    after = evaluation.held_out_loss(merged, tokenizer, records, recipe)
     assert after < before - 0.2  # the narrow model's random head is frozen, which leaves it little room
     assert result.log[-1]["loss"] == pytest.approx(after, rel=0.1)
     card = adapters._card(result.adapter)
@@ -180,13 +180,13 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
     parent = stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
     model = adapters.merge_adapter(tiny_model, parent)
     rows = encoding.encode_preference(pairs, tokenizer, 128).rows
-    reference = stages.reference_logprobs(model, rows, tokenizer, recipe)
-    assert stages.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
+    reference = evaluation.reference_logprobs(model, rows, tokenizer, recipe)
+    assert evaluation.preference_loss(model, reference, tokenizer, recipe)["loss"] == pytest.approx(math.log(2))
     result = stages.dpo(recipe, pairs, model, tokenizer, parent=parent, output_dir=tmp_path / "dpo")
     assert result.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert result.log[0]["rewards/margins"] == 0
     tuned = adapters.merge_adapter(model, result.adapter)
-    now = stages.preference_loss(tuned, reference, tokenizer, recipe)
+    now = evaluation.preference_loss(tuned, reference, tokenizer, recipe)
     assert now["loss"] < math.log(2)
     assert now["accuracy"] == 1
     assert adapters._card(result.adapter)["parent_sha256"] == adapters.adapter_hash(parent)
@@ -244,9 +244,9 @@ DOCUMENTS = [
 
 def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_path):
     recipe = replace(tiny_recipe, pretrain_epochs=20.0, pretrain_learning_rate=3e-2, lora_r=16)
-    before = stages.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
+    before = evaluation.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
     result = stages.pretrain(recipe, DOCUMENTS, tiny_model, tokenizer, tmp_path / "pretrain")
-    after = stages.perplexity(adapters.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
+    after = evaluation.perplexity(adapters.merge_adapter(tiny_model, result.adapter), tokenizer, DOCUMENTS, recipe)
     assert after < 0.8 * before
     assert adapters._card(result.adapter)["stage"] == "pretrain"
 
@@ -298,8 +298,8 @@ def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records,
     model = adapters.merge_adapter(model, sft)
     dpo = stages.dpo(tiny_recipe, pairs, model, tokenizer, tmp_path / "dpo", parent=sft).adapter
     assert adapters.chain(dpo) == [pretrained.resolve(), sft.resolve(), dpo]
-    by_hand = stages.held_out_loss(adapters.merge_adapter(model, dpo), tokenizer, records, tiny_recipe)
-    again = stages.held_out_loss(adapters.merge_chain(base, dpo), tokenizer, records, tiny_recipe)
+    by_hand = evaluation.held_out_loss(adapters.merge_adapter(model, dpo), tokenizer, records, tiny_recipe)
+    again = evaluation.held_out_loss(adapters.merge_chain(base, dpo), tokenizer, records, tiny_recipe)
     assert again == pytest.approx(by_hand, abs=1e-6)
     sft.rename(tmp_path / "renamed")  # it is known by its hash, wherever it is beside its child
     assert adapters.chain(dpo) == [pretrained.resolve(), tmp_path / "renamed", dpo]
@@ -318,7 +318,7 @@ def test_the_best_checkpoint_is_what_is_saved(tiny_model, tiny_recipe, tokenizer
     assert result.figures["best_step"] == best["step"]
     assert len(result.log) == best["step"] + 2 < 8  # stopped early
     merged = adapters.merge_adapter(tiny_model, result.adapter)
-    assert stages.held_out_loss(merged, tokenizer, records[2:], recipe) == pytest.approx(best["eval_loss"], rel=1e-2)
+    assert evaluation.held_out_loss(merged, tokenizer, records[2:], recipe) == pytest.approx(best["eval_loss"], rel=1e-2)
 
 
 def test_data_come_by_name_by_path_as_a_dataset_or_as_records(records, tmp_path):
