@@ -121,7 +121,7 @@ def support(answers: Sequence[str], documents: Sequence[str], questions: Sequenc
     numbers = supported_numbers = terms = supported_terms = 0
     stems = zip(*(content_words(texts) for texts in (answers, documents, questions)), strict=True)
     for answer, document, (said, known, asked) in zip(answers, documents, stems, strict=True):
-        found = {match[0] for match in numbers(answer)}  # an answer that loops on one number has said one number
+        found = {match[0] for match in numbers_in(answer)}  # an answer that loops on one number has said one number
         numbers += len(found)
         supported_numbers += len(found - set(unsupported_numbers(answer, document)))
         new = {word for word in set(said) - set(asked) if not word.isdigit()}

@@ -58,7 +58,7 @@ def estimate(
     minutes = None
     if free is None:
         speed = training_speed(shape, recipe, plan.rows, round(plan.width))
-        minutes = minutes(shape, plan, speed, stage)
+        minutes = training_minutes(shape, plan, speed, stage)
     return Estimate(recipe.name, stage, recipe.device, tokens, plan.steps, needed, room, minutes, tuple(notes))
 
 
@@ -204,7 +204,7 @@ def smaller(recipe: Recipe, stage: str) -> list[tuple[str, Recipe]]:
     return variants
 
 
-def minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
+def training_minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
     """Return the minutes of a stage. DPO also scores each batch with the reference: a forward pass, a third of a step."""
     layers = plan.rows * plan.width * shape.layers * speed.layer_token
     head = 0.0 if stage == "reward" else plan.trained * speed.head_token

@@ -66,7 +66,7 @@ def test_the_choice_says_why_and_measures_bf16(monkeypatch):
     assert choice.recipe.name == "gemma-3-270m-cpu"
     assert "no CUDA GPU" in choice.reason
     assert "GFLOP/s" in choice.reason
-    monkeypatch.setattr(machine.probes, "bf16_speed", lambda: (10.0, 100.0))  # a CPU without fast bf16
+    monkeypatch.setattr(machine, "bf16_speed", lambda: (10.0, 100.0))  # a CPU without fast bf16
     assert choose().recipe.dtype == "float32"
     assert choose("gemma-3-270m-cpu").reason.startswith("asked for by name")
 
@@ -123,7 +123,7 @@ def test_the_choice_goes_by_memory_and_kernels(gpu, monkeypatch):
     assert "8.9" in choice.reason
     assert "flash-attn is not installed" in choice.reason
     assert "llama-3-8b-qlora, llama-2-7b-qlora, solar-10.7b-qlora, llama-3.1-8b-qlora would fit too" in choice.reason
-    monkeypatch.setattr(machine.probes, "flash_attention", lambda head_dim: (True, f"passed at {head_dim}"))
+    monkeypatch.setattr(machine, "flash_attention", lambda head_dim: (True, f"passed at {head_dim}"))
     choice = choose()
     assert choice.recipe.attention == "flash_attention_2"
     assert "passed at 256" in choice.reason
