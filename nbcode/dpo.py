@@ -20,23 +20,19 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from kotune import plots
-from kotune.data import registry
-from kotune.models import adapters, decoding, loading, reward_model
-from kotune.models.machine import choose
-from kotune.training import evaluation, stages
+from kotune import data, models, plots, training
 from utils import OUTPUTS, write_json
 
 pd.set_option("display.max_colwidth", 80)
 # %%CELL 3
 # NBVAL_IGNORE_OUTPUT
-choice = choose()
+choice = models.choose()
 recipe = choice.recipe
-start = adapters.find_adapters(recipe, need_dpo=False)
+start = models.find_adapters(recipe, need_dpo=False)
 print(f"{recipe.name}: {choice.reason}")
 print(f"SFT adapter: {start.sft.parent.name}/{start.sft.name}, {start.reason}")
 # %%CELL 5
-pairs = registry.load("real_estate_preference")
+pairs = data.load("real_estate_preference")
 assert all(pair["chosen"] != pair["rejected"] for pair in pairs)
 by_kind = {pair["kind"]: pair for pair in pairs}
 pd.DataFrame({"kind": kind, "rejected": by_kind[kind]["rejected"][0]["content"][:70]} for kind in sorted(by_kind))
@@ -54,14 +50,14 @@ by_length.groupby("kind").mean().round(2).T
 # %%CELL 9
 # NBVAL_IGNORE_OUTPUT
 held_out, train_pairs = pairs[-40:], pairs[:-40][: recipe.dpo_pairs]
-tokenizer = loading.load_tokenizer(recipe.model)
-model = adapters.merge_chain(loading.load_model(recipe), start.sft)
-rewarded = stages.reward(recipe, train_pairs, model, tokenizer, parent=start.sft)
+tokenizer = models.load_tokenizer(recipe.model)
+model = models.merge_chain(models.load_model(recipe), start.sft)
+rewarded = training.reward(recipe, train_pairs, model, tokenizer, parent=start.sft)
 print(f"{rewarded.figures['steps']} steps, loss {rewarded.figures['first_loss']:.2f} -> {rewarded.figures['last_loss']:.2f}")
 # %%CELL 10
 # NBVAL_IGNORE_OUTPUT
-classifier = reward_model.load_reward_model(model, tokenizer, rewarded.adapter)
-measured = reward_model.pair_accuracy(classifier, tokenizer, held_out, recipe)
+classifier = models.load_reward_model(model, tokenizer, rewarded.adapter)
+measured = models.pair_accuracy(classifier, tokenizer, held_out, recipe)
 classifier.unload()
 columns = ["pairs", "reward model", "the longer wins"]
 by_kind = {**measured.by_kind, "all": (measured.pairs, measured.accuracy, measured.longer_wins)}
@@ -88,12 +84,12 @@ class Rendered(DPOTrainer):  # TRL's own, but for the tokens: they come from pro
         return dataset
 
 
-few = evaluation.reference_logprobs(
-    model, stages.encode_preference(held_out[:4], tokenizer, recipe.max_length).rows, tokenizer, recipe
+few = training.reference_logprobs(
+    model, training.encode_preference(held_out[:4], tokenizer, recipe.max_length).rows, tokenizer, recipe
 )
 # %%CELL 17
 # NBVAL_IGNORE_OUTPUT
-policy = adapters.add_adapter(model, recipe)
+policy = models.add_adapter(model, recipe)
 settings = DPOConfig(
     str(OUTPUTS / "trl"), use_cpu=recipe.device == "cpu", bf16=recipe.dtype == "bfloat16", disable_tqdm=True
 )
@@ -105,7 +101,7 @@ for name, weight in policy.named_parameters():
 theirs = trainer.evaluate()["eval_loss"]
 # %%CELL 18
 # NBVAL_IGNORE_OUTPUT
-shaken = evaluation.reference_logprobs(policy, few, tokenizer, recipe)
+shaken = training.reference_logprobs(policy, few, tokenizer, recipe)
 gains = [
     [now[f"ref_{side}_logps"] - old[f"ref_{side}_logps"] for side in ("chosen", "rejected")]
     for now, old in zip(shaken, few, strict=True)
@@ -116,12 +112,12 @@ print(f"by hand {by_hand:.4f}, TRL {theirs:.4f}")
 assert math.isclose(by_hand, theirs, abs_tol=0.02)
 # %%CELL 20
 # NBVAL_IGNORE_OUTPUT
-rows = stages.encode_preference(held_out, tokenizer, recipe.max_length).rows
-held_out_rows = evaluation.reference_logprobs(model, rows, tokenizer, recipe)
+rows = training.encode_preference(held_out, tokenizer, recipe.max_length).rows
+held_out_rows = training.reference_logprobs(model, rows, tokenizer, recipe)
 print(len(train_pairs), "pairs to train on,", len(held_out_rows), "held out")
 # %%CELL 22
 # NBVAL_IGNORE_OUTPUT
-result = stages.dpo(recipe, train_pairs, model, tokenizer, parent=start.sft, validation=held_out)
+result = training.dpo(recipe, train_pairs, model, tokenizer, parent=start.sft, validation=held_out)
 figures = {name: value for name, value in result.figures.items() if name != "health"}
 pd.Series(figures)
 # %%CELL 24
@@ -133,8 +129,8 @@ assert abs(result.figures["start_margin"]) < 1e-3
 plots.reward_margins(result.log)
 # %%CELL 28
 # NBVAL_IGNORE_OUTPUT
-model = adapters.merge_adapter(model, result.adapter)
-held_out_figures = evaluation.preference_loss(model, held_out_rows, tokenizer, recipe)
+model = models.merge_adapter(model, result.adapter)
+held_out_figures = training.preference_loss(model, held_out_rows, tokenizer, recipe)
 pd.Series(held_out_figures).round(3)
 # %%CELL 30
 assert held_out_figures["loss"] < math.log(2)
@@ -149,24 +145,22 @@ print(f"{health['verdict']}: {'; '.join(health['reasons'])}")
 assert health["verdict"] == "healthy"
 # %%CELL 36
 # NBVAL_IGNORE_OUTPUT
-evaluation = registry.load_rows("real_estate_evaluation")[:8]
-questions = [registry.from_question(row) for row in evaluation]
-after = decoding.generate(model, tokenizer, questions, recipe, "DPO")
-sft_model = adapters.merge_chain(loading.load_model(recipe), start.sft)
-before = decoding.generate(sft_model, tokenizer, questions, recipe, "SFT")
+evaluation = data.load_rows("real_estate_evaluation")[:8]
+questions = [data.from_question(row) for row in evaluation]
+after = models.generate(model, tokenizer, questions, recipe, "DPO")
+sft_model = models.merge_chain(models.load_model(recipe), start.sft)
+before = models.generate(sft_model, tokenizer, questions, recipe, "SFT")
 pd.DataFrame({"SFT": b.text[:80], "DPO": a.text[:80]} for b, a in zip(before, after, strict=True))
 # %%CELL 37
 ended_before, ended_after = sum(a.ended for a in before), sum(a.ended for a in after)
 assert ended_after >= len(questions) // 2
 # %%CELL 39
-saved = write_json(
-    OUTPUTS / "dpo" / "figures.json",
-    {
-        "first_loss": result.figures["start_loss"],
-        "held_out": held_out_figures,
-        "ended_by_itself": {"SFT": ended_before, "DPO": ended_after, "of": len(questions)},
-        "reward": asdict(measured),
-        "training": result.figures,
-    },
-)
+figures = {
+    "first_loss": result.figures["start_loss"],
+    "held_out": held_out_figures,
+    "ended_by_itself": {"SFT": ended_before, "DPO": ended_after, "of": len(questions)},
+    "reward": asdict(measured),
+    "training": result.figures,
+}
+saved = write_json(OUTPUTS / "dpo" / "figures.json", figures)
 print("figures saved in", saved.name)

@@ -21,35 +21,32 @@ from zlib import crc32
 import pandas as pd
 from IPython.display import Image
 
-from kotune.data import registry
+from kotune import data, models, teacher
 from kotune.judging import blind_vote, report_card, run
 from kotune.korean import checks, task_metrics, zero_shot
-from kotune.models import adapters, decoding, loading
-from kotune.models.machine import choose
 from kotune.stats import mean_interval, questions_needed, sign_test, wilson, win_rate_interval
-from kotune.teacher import client
 from utils import OUTPUTS, write_json
 
 pd.set_option("display.max_colwidth", 70)
 # %%CELL 3
 # NBVAL_IGNORE_OUTPUT
-choice = choose()
+choice = models.choose()
 recipe = choice.recipe
-start = adapters.find_adapters(recipe, need_dpo=True)
+start = models.find_adapters(recipe, need_dpo=True)
 print(f"{recipe.name}: {choice.reason}")
 print(f"adapters in {start.sft.parent.name}/, {start.reason}")
 # %%CELL 5
-rows = registry.load_rows("real_estate_evaluation")[: recipe.evaluation_questions]
+rows = data.load_rows("real_estate_evaluation")[: recipe.evaluation_questions]
 questions = [run.Question(r["id"], r["question"], r["reference"]) for r in rows]
 pd.DataFrame(asdict(q) for q in questions[:4])
 # %%CELL 7
 # NBVAL_IGNORE_OUTPUT
-tokenizer, model = loading.load_tokenizer(recipe.model), loading.load_model(recipe)
+tokenizer, model = models.load_tokenizer(recipe.model), models.load_model(recipe)
 folder, answers = OUTPUTS / "eval", {}
 for name, adapter in (("base", None), ("SFT", start.sft), ("DPO", start.dpo)):
     if adapter is not None:
-        model = adapters.merge_adapter(model, adapter)
-    mark = f" {adapters.adapter_hash(adapter)[:8]}" if adapter else ""  # another adapter is another model
+        model = models.merge_adapter(model, adapter)
+    mark = f" {models.adapter_hash(adapter)[:8]}" if adapter else ""  # another adapter is another model
     answerer = run.LocalModel(model, tokenizer, recipe, name + mark)
     answers[name] = run.answer(answerer, questions, folder / f"answers_{name}{mark.replace(' ', '_')}.jsonl")
 pd.DataFrame({name: [a.answer[:60] for a in given] for name, given in answers.items()}).head(4)
@@ -173,7 +170,7 @@ replies, found = {}, []
 for name in zero_shot.SETS:
     items = zero_shot.read(name)
     prompts = [zero_shot.messages(name, item) for item in items]
-    replies[name] = [a.text for a in decoding.generate(model, tokenizer, prompts, short, name)]
+    replies[name] = [a.text for a in models.generate(model, tokenizer, prompts, short, name)]
     found.append(task_metrics.zero_shot_report(name, items, replies[name]))
 pd.DataFrame(one.row() for one in found).round(2)
 # %%CELL 36
@@ -203,8 +200,8 @@ print(blind_vote.agreement(votes, lines) if votes else "no votes yet: vote above
 assert len({ballot.id for ballot in ballots}) == 10
 # %%CELL 45
 # NBVAL_IGNORE_OUTPUT
-if client.has_real_teacher():
-    judge = run.LLMJudge(client.connect())
+if teacher.has_real_teacher():
+    judge = run.LLMJudge(teacher.connect())
     shown = [run.Shown(run.Question(x.id, x.question, x.reference), x.answer_a, x.answer_b) for x in lines]
     print(*judge.estimate(shown * 2), sep="\n")
     asked = f"--judge openai:{judge.teacher.model} --answers_a ... --answers_b ... --out outputs/eval/llm.json"

@@ -27,12 +27,12 @@ from IPython.display import HTML
 from rouge_score import rouge_scorer
 
 import similarity
-from kotune import plots
-from kotune.data import card, pii, registry
+from kotune import data, plots, teacher
+from kotune.data import card, pii
 from kotune.data import documents as document_sources
 from kotune.korean import task_styles
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
-from kotune.teacher import client, generation, preferences
+from kotune.teacher import generation, preferences
 from prompts import DOCUMENT_QUESTIONS, GROUNDED_ANSWER, SEED_WORDS, SELF_INSTRUCT, SPOIL
 from utils import DATA, OUTPUTS, read_jsonl, read_text, write_atomic, write_jsonl
 
@@ -46,20 +46,20 @@ print("---")
 requests = generation.seed_requests(seed_words)
 print(requests[0][1]["content"])
 # %%CELL 10
-who = client.connect(journal=OUTPUTS / "journal.jsonl", budget_usd=BUDGET_USD)
+who = teacher.connect(journal=OUTPUTS / "journal.jsonl", budget_usd=BUDGET_USD)
 print("teacher:", who.endpoint.name)
 # %%CELL 12
 # NBVAL_IGNORE_OUTPUT
 print(who.estimate(requests, SEED_WORDS.schema, likely_tokens=750))
 # %%CELL 14
 replies = who.ask(requests, SEED_WORDS.schema, likely_tokens=750)
-print(len(requests), "requests,", len(client.answered(replies)), "answered")
+print(len(requests), "requests,", len(teacher.answered(replies)), "answered")
 # %%CELL 16
 again = who.ask(requests, SEED_WORDS.schema)
 print(sum(reply.from_journal for reply in again), "of", len(again), "came from the journal")
 assert [reply.text for reply in again] == [reply.text for reply in replies]
 # %%CELL 18
-questions = generation.collect_questions(client.answered(replies))
+questions = generation.collect_questions(teacher.answered(replies))
 print(len(questions), "questions")
 pd.DataFrame(questions).sample(6, random_state=1)
 # %%CELL 20
@@ -135,7 +135,7 @@ plots.answer_lengths([len(pair["answer"]) for pair in pairs])
 found = read_jsonl(DATA / "found_documents.jsonl")
 document_requests = generation.document_requests(found)
 replies = who.ask(document_requests, DOCUMENT_QUESTIONS.schema)
-from_documents = generation.collect_document_questions(client.answered(replies), found)
+from_documents = generation.collect_document_questions(teacher.answered(replies), found)
 print(len(from_documents.rows), "questions, for example:", from_documents.rows[0]["question"])
 pd.DataFrame(from_documents.rejected)
 # %%CELL 48
@@ -143,7 +143,7 @@ pd.DataFrame(pii.scan(found, ["title", "text"]))
 # %%CELL 50
 seed_tasks = read_jsonl(DATA / "seed_tasks.jsonl")
 replies = who.ask(generation.self_instruct_requests(seed_tasks)[:3], SELF_INSTRUCT.schema)
-new_tasks = generation.collect_tasks(client.answered(replies), seed_tasks)
+new_tasks = generation.collect_tasks(teacher.answered(replies), seed_tasks)
 for task in new_tasks.rows[:4]:
     print("-", task["instruction"])
 print(len(new_tasks.rows), "kept;", *(f"dropped: {task['instruction']} ({task['reason']})" for task in new_tasks.rejected))
@@ -165,7 +165,7 @@ task_styles.check_reply("task01_01", contexts["task01_01"], spoilt)
 rows = [(task.id, task.name, task.style, TASKS[task.id].output(task_replies[task.id].parsed)) for task in TASKS.values()]
 pd.DataFrame(rows, columns=["id", "name", "style", "output"])
 # %%CELL 58
-named = {row["prompt"]: row["kind"] for row in registry.load_rows("real_estate_preference")}
+named = {row["prompt"]: row["kind"] for row in data.load_rows("real_estate_preference")}
 planned = preferences.plan(pairs, named)[:PREFERENCE_PAIRS]
 spoil_requests = preferences.spoil_requests(planned, documents)
 replies = who.ask(spoil_requests, SPOIL["rude"].schema, step="spoil", likely_tokens=60)

@@ -1,0 +1,1 @@
+"""Answering: files of questions in batches (`batch`), through transformers or vLLM (`engines`), into files that resume."""

@@ -1,0 +1,33 @@
+"""Language models: what this machine can run, loading, the renderer, adapters, sampling and merging.
+
+`machine` chooses a recipe, `memory` reckons what it takes, `files` finds a model's files, `loading` loads it, and
+`chat_template` renders messages into tokens. `adapters` and `reward_model` hold what training leaves; `sampling` and
+`decoding` write text; `sources` says which model a path stands for, and `merging` makes a whole model of an adapter.
+"""
+
+from kotune.models.adapters import adapter_hash, add_adapter, find_adapters, load_adapter, merge_adapter, merge_chain
+from kotune.models.chat_template import END_OF_TURN, label_table, render
+from kotune.models.decoding import generate
+from kotune.models.files import load_tokenizer
+from kotune.models.loading import load_model, save_merged
+from kotune.models.machine import choose
+from kotune.models.reward_model import load_reward_model, pair_accuracy
+
+__all__ = [
+    "END_OF_TURN",
+    "adapter_hash",
+    "add_adapter",
+    "choose",
+    "find_adapters",
+    "generate",
+    "label_table",
+    "load_adapter",
+    "load_model",
+    "load_reward_model",
+    "load_tokenizer",
+    "merge_adapter",
+    "merge_chain",
+    "pair_accuracy",
+    "render",
+    "save_merged",
+]

@@ -1,0 +1,10 @@
+"""The teacher model: requests that are estimated, asked side by side, kept in a journal and paid for once.
+
+`client` asks (`endpoint` says where, `replies` reads what comes back, `costs` what it takes); `journal` keeps every reply,
+`batches` uses the Batch API, and `recording` replays what was recorded. `generation` makes questions, answers and tasks of
+the replies, and `preferences` the rejected sides of pairs.
+"""
+
+from kotune.teacher.client import Teacher, answered, connect, has_real_teacher
+
+__all__ = ["Teacher", "answered", "connect", "has_real_teacher"]
