@@ -131,7 +131,7 @@ def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]
     _check_unit(unit)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise CourseError(f"{name}[{i}] is {type(text).__name__}, not a string; convert or drop it first.")
+            raise TextError(name, i, f"is {type(text).__name__}, not a string; convert or drop it first.")
     if unit == "ascii":
         return [re.findall(r"[a-z0-9]+", text.lower()) for text in texts]
     normal = [unicodedata.normalize("NFC", text).lower() for text in texts]
@@ -143,6 +143,15 @@ def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]
     if unit == "syllable":
         return [list("".join(part)) for part in words]
     return [list(unicodedata.normalize("NFD", "".join(part))) for part in words]
+
+
+class TextError(CourseError):
+    """A text that cannot be compared: which list it is in, its place there, and what is wrong with it."""
+
+    def __init__(self, name: str, index: int, reason: str):
+        """Make the sentence of the error of its parts, which a caller may put together anew for another list."""
+        super().__init__(f"{name}[{index}] {reason}")
+        self.index, self.reason = index, reason
 
 
 def _check_unit(unit: str) -> None:
@@ -178,10 +187,8 @@ def _tokens_of(texts: Sequence[str], unit: str, name: str) -> list[list[str]]:
     empty = [i for i, found in enumerate(tokens) if not found]
     if empty:
         more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise CourseError(
-            f"{name}[{empty[0]}] ({texts[empty[0]][:30]!r}){more} cannot be compared, having no {unit} token; "
-            "drop such texts first."
-        )
+        reason = f"cannot be compared, having no {unit} token; drop such texts first."
+        raise TextError(name, empty[0], f"({texts[empty[0]][:30]!r}){more} {reason}")
     return tokens
 
 
@@ -528,9 +535,8 @@ def _digests(batch: dict, rows: list[int], column: str, unit: str) -> dict:
     """Return a digest of each row's tokens, equal exactly for rows that no ROUGE-L can tell apart."""
     try:
         tokens = _tokens_of(batch[column], unit, "batch")
-    except CourseError as error:
-        place = int(re.search(r"\[(\d+)\]", str(error)).group(1))
-        raise CourseError(str(error).replace(f"batch[{place}]", f"{column}[{rows[place]}]")) from None
+    except TextError as error:
+        raise TextError(column, rows[error.index], error.reason) from None
     return {"digest": [hashlib.blake2b("\0".join(t).encode(), digest_size=16).digest() for t in tokens]}
 
 

@@ -347,3 +347,13 @@ def test_a_text_of_a_megabyte_does_not_hang(unit):
     long_text = "보증금을 돌려받는 방법 " * 30_000  # 1 MB in UTF-8
     result = similarity.deduplicate([long_text, "보증금을 돌려받는 방법", "가" * 340_000], unit=unit)
     assert result.kept == [0, 1, 2]
+
+
+def test_a_bad_text_of_a_data_set_is_named_by_its_row_whatever_it_says():
+    from datasets import Dataset
+
+    texts = ["전세금은 [7] 무엇인가요?", "월세는 무엇인가요?", "batch[0] !!", "   "]
+    with pytest.raises(CourseError) as caught:
+        similarity.deduplicate_dataset(Dataset.from_dict({"text": texts}), "text")
+    assert str(caught.value).startswith("text[3] ('   ') cannot be compared")
+    assert caught.value.index == 3

@@ -222,6 +222,8 @@ def _read_choice(text: str, given: ChoiceReply) -> ChoiceReply | None:
     if not match:
         return None
     answer = match[1].strip()
+    if not answer:
+        return None
     if answer[0] in CHOICE_MARKS:
         answer = answer[1:].strip() or given.choices[CHOICE_MARKS.index(answer[0])]
     return ChoiceReply(question=given.question, choices=given.choices, answer=answer, rationale=match[2])

@@ -14,6 +14,8 @@ from kotune.models.machine import Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
 
 UNFINISHED = "saving-"  # folders that a killed run may leave behind
+OF_AN_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "run.json")
+OF_A_RUN = (*OF_AN_ADAPTER, "loss.csv", "loss.png")  # what a later run in the same folder replaces
 
 
 def add_adapter(model, recipe: Recipe):
@@ -147,7 +149,7 @@ def require_replaceable(folder: str | Path, parent: str | Path | None = None) ->
     """Raise a CourseError if saving an adapter to this folder would delete something else.
 
     A folder that is missing, empty, or holds an earlier run may be replaced; the adapter that a run starts from may
-    not.
+    not. Of an earlier run only the files that a run writes are replaced: a learner's notes beside them stay.
     """
     folder = Path(folder)
     if parent is not None and folder.resolve() == Path(parent).resolve():
@@ -185,9 +187,11 @@ def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None,
         line = {"parent": Path(os.path.relpath(parent, folder)).as_posix(), "parent_sha256": adapter_hash(parent)}
     write_json(work / "run.json", {**card, **line, "adapter_sha256": adapter_hash(work)})
     for old in folder.iterdir():
-        if old != work and old.name != "checkpoints":
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
+        if old.name in OF_A_RUN:
+            old.unlink()
+        elif old != work and old.name.startswith(UNFINISHED):
+            shutil.rmtree(old)
+    for name in OF_AN_ADAPTER:
         (work / name).chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(work / name, folder / name)
     shutil.rmtree(work)  # what is left is peft's own card, which names machine paths

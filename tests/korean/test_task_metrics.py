@@ -187,6 +187,13 @@ def test_a_choice_may_be_named_by_its_mark():
     assert read_output("task03_02", "부산입니다.", shown) is None
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_a_blank_choice_is_no_choice(blank):
+    shown = ChoiceReply(question="어디?", choices=["서울", "부산", "대구", "광주"], answer="부산", rationale="까닭")
+    assert read_output("task03_01", f"- 정답: {blank} \n- 까닭", shown) is None
+    assert read_output("task03_02", f"정답은 ‘{blank} ’입니다. 까닭이 있습니다.", shown) is None
+
+
 # --- reading labels --------------------------------------------------------------------------
 
 NLI = ["함의", "중립", "모순"]

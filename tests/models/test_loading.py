@@ -250,3 +250,19 @@ def test_float16_on_a_gemma_by_any_name_is_refused(tmp_path):
     recipe = replace(RECIPES["gemma-2b-l4"], model=str(tmp_path / "mine"), dtype="float16")
     with pytest.raises(CourseError, match="65,504"):
         shape_of(recipe)
+
+
+def test_a_later_run_replaces_what_a_run_writes_and_nothing_else(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
+    folder = stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
+    first = adapters.adapter_hash(folder)
+    (folder / "notes.md").write_text("내 메모", encoding="utf-8")
+    (folder / "figures.json").write_text("{}")
+    (folder / "exports").mkdir()
+    (folder / "exports" / "answers.xlsx").write_bytes(b"x")
+    (folder / "loss.png").write_bytes(b"of the first run")
+    stages.sft(replace(tiny_recipe, learning_rate=1e-2), records, tiny_model, tokenizer, folder)
+    assert adapters.adapter_hash(folder) != first
+    assert (folder / "notes.md").read_text(encoding="utf-8") == "내 메모"
+    assert (folder / "figures.json").exists() and (folder / "exports" / "answers.xlsx").exists()
+    assert not (folder / "loss.png").exists()
+    assert not list(folder.glob("saving-*"))
