@@ -116,7 +116,10 @@ def pairs(records):
 
 @pytest.fixture
 def endpoint(monkeypatch):
-    """Return a function that starts an Endpoint and points the settings at it."""
+    """Return a function that starts an Endpoint and points the settings at it; nothing is known of it before."""
+    from kotune.teacher.endpoint import dialect_of
+
+    dialect_of.cache_clear()  # a port may come again
     started = []
 
     def start(answer):

@@ -300,12 +300,6 @@ class LLMJudge:
 
     def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Reply, Said]]:
         replies = self.teacher.ask([request for _, request in asked], schema)
-        # reasoning models know no temperature but their own
-        refused = [i for i, reply in enumerate(replies) if reply.failure == "status_400" and "temperature" in reply.error]
-        if refused:
-            again = self.teacher.ask([Request(asked[i][1].messages, id=asked[i][1].id) for i in refused], schema)
-            for place, reply in zip(refused, again, strict=True):
-                replies[place] = reply
         said = [self._said(prompt, reply) for (prompt, _), reply in zip(asked, replies, strict=True)]
         failed = Counter(reply.error for reply, one in zip(replies, said, strict=True) if one.failed)
         if replies and sum(failed.values()) == len(replies):

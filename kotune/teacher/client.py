@@ -37,7 +37,7 @@ from kotune.teacher.costs import (
     price_table,
     token_counter,
 )
-from kotune.teacher.endpoint import Dialect, Endpoint, choose, explain, request_body
+from kotune.teacher.endpoint import Dialect, Endpoint, choose, dialect_of, explain, request_body
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import FailureLog, Journal, beside
 from kotune.teacher.recording import RECORDING, add_to_recording, recording_key
@@ -61,6 +61,7 @@ DEFAULT_MODEL = "gpt-4o-mini"
 RECORDED_MODEL = "recording"  # the name under which recorded replies stand in the journal: never a model's
 MAX_COMPLETION_TOKENS = 2048  # bounds what one request can cost
 CONNECTIONS_A_POOL = 8
+_LEARNING = threading.Lock()  # over the dialects, which all teachers of a process share
 # Failures of requests that no model has seen; any other without a usage may have been billed.
 NEVER_BILLED = {
     "not_recorded", "refused_key", "unknown_model", "forbidden", "insufficient_quota", "rate_limit", "bad_request",
@@ -117,10 +118,9 @@ class Teacher:
         self.journal = Journal(journal)
         self.failures = FailureLog(beside(self.journal.path, "failures"))
         self.budget_usd, self.max_completion_tokens = budget_usd, max_completion_tokens
-        self.dialect = Dialect()
+        self.dialect = dialect_of(endpoint.name)
         self.steps: list[StepCost] = []
         self._recording = recording
-        self._learning = threading.Lock()
 
     def __repr__(self) -> str:
         """Return who answers; never a key."""
@@ -380,7 +380,7 @@ class Teacher:
 
     def _learns(self, error: Exception, used: Dialect, request: Request) -> bool:
         """Return whether to send again: the dialect has changed, by this refusal or another request's meanwhile."""
-        with self._learning:
+        with _LEARNING:
             if self.dialect != used:
                 return True
             changed = self.dialect.learn(error, request)

@@ -128,6 +128,7 @@ class Dialect:
 
     length_parameter: str = "max_completion_tokens"
     structure: str = STRUCTURED
+    zero_temperature: bool = True  # reasoning models know no temperature but their own
 
     def learn(self, error: Exception, request: Request) -> str | None:
         """Change to the next form where a refusal names the one that was used; return what changed, or None.
@@ -142,7 +143,16 @@ class Dialect:
         if re.search(r"response_format|json_schema|json_object|structured", said) and self.structure != PLAIN_TEXT:
             self.structure = JSON_MODE if self.structure == STRUCTURED else PLAIN_TEXT
             return f"is asked for JSON by way of {self.structure}"
+        if "temperature" in said and request.parameters.get("temperature") == 0 and self.zero_temperature:
+            self.zero_temperature = False
+            return "takes no temperature 0, and is asked without"
         return None
+
+
+@lru_cache
+def dialect_of(endpoint_name: str) -> Dialect:
+    """Return what this process has learnt of an endpoint and its model, one dialect for all who ask it."""
+    return Dialect()
 
 
 def request_body(request: Request, model: str, schema: type[BaseModel] | None, dialect: Dialect, cap: int) -> dict:
@@ -150,6 +160,8 @@ def request_body(request: Request, model: str, schema: type[BaseModel] | None, d
     body = {"model": model, "messages": list(request.messages), **request.parameters}
     if not {"max_completion_tokens", "max_tokens"} & set(body):
         body[dialect.length_parameter] = cap
+    if body.get("temperature") == 0 and not dialect.zero_temperature:
+        del body["temperature"]
     if schema is None:
         return body
     if dialect.structure == STRUCTURED:

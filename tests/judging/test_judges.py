@@ -12,6 +12,7 @@ from kotune.judging import judges
 from kotune.judging.judges import LLMJudge, ReferenceJudge, Shown, Single, without_marks
 from kotune.models import adapters, loading, reward_model
 from kotune.teacher import client
+from kotune.teacher.endpoint import dialect_of
 from kotune.training import stages
 from prompts import PAIRWISE_JUDGE, REFERENCE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED
 from tests.support.endpoint import chat_completion
@@ -104,8 +105,15 @@ def test_a_model_that_knows_no_temperature_is_asked_without(endpoint, judge):
             return 400, {"error": {"message": "Unsupported value: 'temperature' does not support 0 with this model."}}
         return verdict("second")
 
-    endpoint(picky)
+    server = endpoint(picky)
     assert [one.verdict for one in judge().verdicts([Shown(QUESTION, GOOD, BAD)])] == ["second"]
+    for other in (BAD, GOOD + " 네."):  # another judge in the same process has learnt it already, and so has the next call
+        assert [one.verdict for one in judge().verdicts([Shown(QUESTION, other, GOOD)])] == ["second"]
+    assert ["temperature" in request["body"] for request in server.requests] == [True, False, False, False]
+    sent = len(server.requests)
+    dialect_of.cache_clear()  # as in a process of its own: the replies are in the journal under the request as it was made
+    judge().verdicts([Shown(QUESTION, GOOD, BAD)])
+    assert len(server.requests) == sent
 
 
 def test_single_scores_are_from_one_to_ten_or_none(endpoint, judge):
