@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Generic, Literal, TypeVar
 
 from filelock import FileLock
 
-from utils import CourseError, json_line, relative
+from utils import CourseError, json_line, relative, write_atomic
+
+Row = TypeVar("Row")
 
 
 class LineFile:
     """A JSONL file that several processes may append to, and that survives being killed in the middle of a line."""
 
     def __init__(self, path: str | Path):
-        """Open or create the file, mend a torn last line, and read what is there."""
+        """Open or create the file, repair a torn last line, and read what is there."""
         self.path = Path(path)
         self._lock = FileLock(f"{self.path}.lock")
         self._offset, self._lines = 0, 0
@@ -27,19 +30,19 @@ class LineFile:
         except OSError as error:
             raise CourseError(f"{relative(self.path)} cannot be written ({error.strerror}); name another file.") from None
         with self._lock:
-            self._mend_torn_line()
+            self._repair_torn_line()
             self._read_new()
 
     def refresh(self) -> None:
         """Read what other processes have written since."""
         with self._lock:
-            self._mend_torn_line()
+            self._repair_torn_line()
             self._read_new()
 
     def append(self, rows: Sequence[dict]) -> None:
         """Write the rows that are wanted, one a line; what they say counts once they are on disk."""
         with self._lock:
-            self._mend_torn_line()  # of a process that was killed since
+            self._repair_torn_line()  # of a process that was killed since
             self._read_new()
             wanted = self._wanted(rows)
             data = "".join(map(json_line, wanted)).encode()
@@ -53,6 +56,17 @@ class LineFile:
             for row in wanted:
                 self._take(row, "")
 
+    def rewrite(self, rows: Callable[[], Iterable[dict]]) -> None:
+        """Put other lines into the place of all lines, in one step.
+
+        rows: called once everything that is in the file was read and nobody else may write.
+        """
+        with self._lock:
+            self.refresh()
+            lines = [json_line(row) for row in rows()]
+            write_atomic(self.path, "".join(lines))
+            self._offset, self._lines = sum(len(line.encode()) for line in lines), len(lines)
+
     def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
         """Return the rows that are to be written."""
         return rows
@@ -60,7 +74,7 @@ class LineFile:
     def _take(self, row: dict, place: str) -> None:
         """Remember a row that is on disk now; `place` names its line, and is empty for one of our own."""
 
-    def _mend_torn_line(self) -> None:
+    def _repair_torn_line(self) -> None:
         size = self.path.stat().st_size
         if size <= self._offset:
             return
@@ -105,6 +119,54 @@ class LineFile:
                     raise CourseError(f"{place}, is not a JSON object; remove that line to ask its request again.")
                 self._take(row, place)
         self._offset = size
+
+
+class KeyedLines(LineFile, Generic[Row]):
+    """A `LineFile` read as a dictionary, `rows`: one row a key, whichever of its lines counts."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        key: str = "id",
+        keep: Literal["first", "last"] | Callable[[Row, Row], Row] = "first",
+        check: Callable[[dict, str], Row] | None = None,
+    ):
+        """Open or create the file and index what it holds.
+
+        key: the field that tells rows apart. keep: which line of a key counts; or what to make of the row that is held
+        and a later one of its key. With "first", a row whose key is held already is not written at all. check: gets a
+        row and its place in the file ("" for a row that was just appended), and returns what is to be held, a dictionary
+        or an object with a field `key`.
+
+        Raises:
+            CourseError: the file cannot be written, a line is not a JSON object, or `check` refuses a row.
+        """
+        self.rows: dict[str, Row] = {}
+        self.key = key
+        self._check = check or self._with_key
+        self._keep = {"first": lambda held, new: held, "last": lambda held, new: new}.get(keep, keep)
+        self._keeps_first = keep == "first"
+        super().__init__(path)
+
+    def _with_key(self, row: dict, place: str) -> Row:
+        if not isinstance(row.get(self.key), str):
+            raise CourseError(f"{place or relative(self.path)}, has no {self.key}; remove that line, or name another file.")
+        return row
+
+    def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
+        if not self._keeps_first:
+            return rows
+        fresh: dict[str, dict] = {}
+        for row in rows:
+            if row[self.key] not in self.rows:
+                fresh.setdefault(row[self.key], row)
+        return list(fresh.values())
+
+    def _take(self, row: dict, place: str) -> None:
+        new = self._check(row, place)
+        key = new[self.key] if isinstance(new, dict) else getattr(new, self.key)
+        self.rows[key] = self._keep(self.rows[key], new) if key in self.rows else new
 
 
 def _is_json(line: bytes) -> bool:
