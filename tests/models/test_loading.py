@@ -260,7 +260,7 @@ def test_a_later_run_replaces_what_a_run_writes_and_nothing_else(tiny_model, tin
     (folder / "exports").mkdir()
     (folder / "exports" / "answers.xlsx").write_bytes(b"x")
     (folder / "loss.png").write_bytes(b"of the first run")
-    stages.sft(replace(tiny_recipe, learning_rate=1e-2), records, tiny_model, tokenizer, folder)
+    stages.sft(replace(tiny_recipe, epochs=6.0), records, tiny_model, tokenizer, folder)
     assert adapters.adapter_hash(folder) != first
     assert (folder / "notes.md").read_text(encoding="utf-8") == "내 메모"
     assert (folder / "figures.json").exists() and (folder / "exports" / "answers.xlsx").exists()
