@@ -236,11 +236,30 @@ def _data_options(parser: ArgumentParser) -> None:
     converting.add_argument("source", metavar="IN")
     converting.add_argument("target", metavar="OUT")
     converting.add_argument("--to", required=True, help="sft, dpo, rw, pt, messages, sharegpt, qa, seed_word, task, csv ...")
+    scanning = commands.add_parser("scan", help="find personal data in every text of a data set")
+    scanning.add_argument("data", metavar="FILE")
+    scanning.add_argument("--out", metavar="JSONL", help="a line a find: row, field, kind, start, end")
+    sorting = commands.add_parser("dedup", help="take near duplicates out, and keep them beside the output with their twins")
+    sorting.add_argument("source", metavar="IN")
+    sorting.add_argument("target", metavar="OUT", help="JSONL; what was dropped goes to OUT.dropped.jsonl")
+    sorting.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L F1 from which a row is a repeat (0.7)")
+    sorting.add_argument("--unit", default="eojeol", help="eojeol, morpheme, syllable, jamo or ascii (eojeol)")
+    sorting.add_argument("--field", help="the field to compare, instead of the question or the document")
 
 
 def _data(chosen: Namespace) -> int | None:
-    from kotune.data import registry
+    from kotune.data import dedup, pii, registry
 
+    if chosen.subcommand == "scan":
+        counts = pii.scan_file(chosen.data, chosen.out)
+        print("\n".join(f"{kind:16} {number}" for kind, number in counts.items()))
+        return None
+    if chosen.subcommand == "dedup":
+        done = dedup.deduplicate_file(chosen.source, chosen.target, chosen.threshold, chosen.unit, chosen.field)
+        print(
+            f"{relative(done.kept_file)}: {done.kept} rows; {done.dropped} near duplicates in {relative(done.dropped_file)}"
+        )
+        return None
     if chosen.subcommand == "check":
         limit = _token_limit(chosen.recipe) if chosen.recipe else None
         report = registry.check(chosen.data, limit, chosen.against)
@@ -301,7 +320,12 @@ COMMANDS = {
     "judge": Command("compare two answers files with a judge, in both orders", _judge_options, _judge),
     "votes": Command("count blind votes, and write them for kotune judge", _votes_options, _votes),
     "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
-    "data": Command("check or convert a data set", _data_options, _data, ("check", "convert")),
+    "data": Command(
+        "check a data set, convert it, find personal data, drop repeats",
+        _data_options,
+        _data,
+        ("check", "convert", "scan", "dedup"),
+    ),
     "korean": Command("check Korean answers without a model", _korean_options, _korean),
     "notebooks": Command(
         "run the course's notebooks, or store them", _notebooks_options, _notebooks, ("run", "store", "adapters")

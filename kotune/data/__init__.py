@@ -1,6 +1,6 @@
 """Data sets: reading and writing every format, the canonical records, checks, retrieval and personal data.
 
-`registry` finds a data set by name or path; `readers` read files row by row (`text_files` their encodings, `excel` workbooks),
+`registry` finds a data set by name or path; `readers` read files row by row (`text_files` encodings, `excel` workbooks),
 `records` turns rows into canonical records, `validation` checks them and `writers` write them in other formats. `retrieval`
 finds passages for a question, `documents` fetches them, `pii` finds personal data, and `card` writes the data card.
 """

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils import write_jsonl
 
 # (?<!...) and (?!...): not within a longer number
 _PATTERNS = {
@@ -73,3 +77,41 @@ def count(findings: Sequence[dict]) -> dict[str, int]:
     """Return how many finds of each kind there are, kinds without any included."""
     counts = Counter(finding["kind"] for finding in findings)
     return {kind: counts[kind] for kind in PATTERNS}
+
+
+def text_fields(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (field, text) for every text in a row, those in lists and objects as `messages[0].content`."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from text_fields(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from text_fields(inner, f"{name}[{place}]")
+
+
+def scan_rows(rows: Iterable[dict]) -> Iterator[dict]:
+    """Yield a line a find in all texts of rows: `row` from 1, `field`, `kind`, and `start` and `end` in the field's text."""
+    for number, row in enumerate(rows, start=1):
+        for field, text in text_fields(row):
+            for finding in find(text):
+                yield {"row": number, "field": field, "kind": finding.kind, "start": finding.start, "end": finding.end}
+
+
+def scan_file(name_or_path: str | Path, out: str | Path | None = None) -> dict[str, int]:
+    """Scan every text of a data set for personal data; return the finds of each kind, and write a line a find to `out`.
+
+    The lines name places and hold no personal data themselves.
+
+    Raises:
+        CourseError: the data set cannot be read, or the output is the input.
+    """
+    from kotune.data import registry
+
+    if out is not None:
+        registry.require_other_file(name_or_path, out)
+    lines = list(scan_rows(row.value for row in registry.read(name_or_path)))
+    if out is not None:
+        write_jsonl(out, lines)
+    return count(lines)

@@ -105,6 +105,12 @@ def course_data(part: str) -> Path:
     return own if own.exists() else locate(f"real_estate_{part}")
 
 
+def require_other_file(name_or_path: str | Path, out: str | Path) -> None:
+    """Raise a CourseError if an output is the file that the data set is read from."""
+    if "hf_hub_url" not in registry().get(str(name_or_path), {}) and locate(name_or_path).resolve() == Path(out).resolve():
+        raise CourseError(f"{relative(out)} is the input; name another output.")
+
+
 def read_with_errors(name_or_path: str | Path) -> Iterator[readers.Row | CourseError]:
     """Yield the rows of a data set, columns renamed as registered; in the place of a broken line, what is wrong with it."""
     entry = registry().get(str(name_or_path), {})

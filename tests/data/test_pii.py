@@ -1,8 +1,12 @@
 """Protects: personal data in its usual Korean forms is found, and what only looks so in this domain is not."""
 
+import re
+
 import pytest
 
+from kotune import cli
 from kotune.data import pii
+from utils import CourseError, read_jsonl, write_jsonl
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,21 @@ def test_a_scan_names_row_and_field_and_counts_every_kind():
     assert findings == [{"row": 2, "field": "a", "kind": "mobile phone", "covered": "01*-****-**78"}]
     assert pii.count(findings)["mobile phone"] == 1
     assert pii.count(findings)["e-mail"] == 0
+
+
+def test_a_file_is_scanned_in_every_text_and_places_are_exact(tmp_path, capsys):
+    phone, mail = "010-1234-5678", "a.b@example.co.kr"
+    rows = [
+        {"question": "번호는?", "answer": f"제 번호는 {phone}입니다."},
+        {"messages": [{"role": "user", "content": "메일은?"}, {"role": "assistant", "content": f"{mail}로 주세요."}]},
+    ]
+    source, out = write_jsonl(tmp_path / "a.jsonl", rows), tmp_path / "f.jsonl"
+    assert cli.run(["data", "scan", str(source), "--out", str(out)]) == 0
+    first, second = read_jsonl(out)
+    assert first == {"row": 1, "field": "answer", "kind": "mobile phone", "start": 6, "end": 19}
+    assert rows[0]["answer"][first["start"] : first["end"]] == phone
+    assert (second["row"], second["field"], second["kind"]) == (2, "messages[1].content", "e-mail")
+    assert phone not in out.read_text() and mail not in out.read_text()
+    assert re.search(r"mobile phone +1\n", capsys.readouterr().out)
+    with pytest.raises(CourseError, match="is the input"):
+        pii.scan_file(source, source)
