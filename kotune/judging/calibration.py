@@ -30,7 +30,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledPair:
     """Two answers to a question, the right verdict on them, and how the worse one was spoilt."""
 
     pair: Pair
@@ -114,7 +114,7 @@ class Calibration:
         return pd.DataFrame([*lines, total | {"clears the bar": low >= OVERALL_BAR}]).set_index("kind")
 
 
-def load_calibration(path: str | Path = CALIBRATION) -> list[Labelled]:
+def load_calibration(path: str | Path = CALIBRATION) -> list[LabelledPair]:
     """Return the labelled pairs of a calibration file.
 
     Raises:
@@ -134,17 +134,17 @@ def load_calibration(path: str | Path = CALIBRATION) -> list[Labelled]:
             raise CourseError(f"{place}, field id: {row['id']!r} was used before; give each pair its own.")
         seen.add(row["id"])
         question = Question(row["id"], row["question"], row["reference"])
-        labelled.append(Labelled(Pair(question, row["first"], row["second"]), EXPECTED[row["verdict"]], row["kind"]))
+        labelled.append(LabelledPair(Pair(question, row["first"], row["second"]), EXPECTED[row["verdict"]], row["kind"]))
     return labelled
 
 
-def list_probe(labelled: Sequence[Labelled], count: int = LIST_PAIRS) -> list[Labelled]:
+def list_probe(labelled: Sequence[LabelledPair], count: int = LIST_PAIRS) -> list[LabelledPair]:
     """Return pairs of a good answer as prose and the same sentences as a bulleted list, the list first in every other pair.
 
     Word for word the same, so that neither is better. They are no part of the accuracy: a judge that prefers the list here
     prefers lists.
     """
-    probes: dict[str, Labelled] = {}
+    probes: dict[str, LabelledPair] = {}
     for one in labelled:
         good = {"a": one.pair.answer_a, "b": one.pair.answer_b}.get(one.right, "")
         sentences = SENTENCE_END.split(good.strip())
@@ -153,7 +153,7 @@ def list_probe(labelled: Sequence[Labelled], count: int = LIST_PAIRS) -> list[La
         bullets = "\n".join(f"- {sentence}" for sentence in sentences)
         question = Question(f"list-{one.pair.question.id}", one.pair.question.question, one.pair.question.reference)
         sides = (good, bullets) if len(probes) % 2 else (bullets, good)
-        probes[good] = Labelled(Pair(question, *sides), "tie", LIST_KIND)
+        probes[good] = LabelledPair(Pair(question, *sides), "tie", LIST_KIND)
     return list(probes.values())
 
 
@@ -169,7 +169,7 @@ def calibrate(judge: Judge, source: str | Path = CALIBRATION, out: str | Path | 
     return measure(labelled, judgments)
 
 
-def measure(labelled: Sequence[Labelled], judgments: Sequence[Judgment]) -> Calibration:
+def measure(labelled: Sequence[LabelledPair], judgments: Sequence[Judgment]) -> Calibration:
     """Return what judgments of labelled pairs say about their judge; those of `list_probe` count for lists alone."""
     both = [(one, line) for one, line in zip(labelled, judgments, strict=True) if line.status != FAILED]
     core = [(one, line) for one, line in both if one.kind != LIST_KIND]
@@ -203,11 +203,11 @@ def measure(labelled: Sequence[Labelled], judgments: Sequence[Judgment]) -> Cali
     )
 
 
-def _kinds(core: Sequence[tuple[Labelled, Judgment]]) -> list[str]:
+def _kinds(core: Sequence[tuple[LabelledPair, Judgment]]) -> list[str]:
     return sorted({one.kind for one, _ in core})
 
 
-def _kind(kind: str, pairs: Sequence[tuple[Labelled, Judgment]]) -> KindAccuracy:
+def _kind(kind: str, pairs: Sequence[tuple[LabelledPair, Judgment]]) -> KindAccuracy:
     right = sum(line.winner == one.right for one, line in pairs)
     interval = wilson(right, len(pairs))
     unparsed = sum(line.status == UNPARSED for _, line in pairs)
@@ -243,7 +243,7 @@ def _first_place(judged: Sequence[Judgment]) -> Preference:
     return _preference("the first place", chosen, decided, 0.5)
 
 
-def _longer(core: Sequence[tuple[Labelled, Judgment]]) -> Preference:
+def _longer(core: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
     """Where a pair is decided; a right judge takes the longer as often as it is the better, a half where they tie."""
     pairs = [
         (one.right, line.winner, "a" if len(one.pair.answer_a) > len(one.pair.answer_b) else "b")
@@ -255,7 +255,7 @@ def _longer(core: Sequence[tuple[Labelled, Judgment]]) -> Preference:
     return _preference("the longer", chosen, len(pairs), fair / len(pairs) if pairs else 0.5)
 
 
-def _lists(both: Sequence[tuple[Labelled, Judgment]]) -> Preference:
+def _lists(both: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
     pairs = [
         (line.winner, "a" if one.pair.answer_a.startswith("- ") else "b")
         for one, line in both

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
-from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, Scored, read_judgments
+from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, read_judgments
+from kotune.judging.judgments import ScoreLine
 from kotune.stats import (
     Interval,
     LengthControlled,
@@ -174,13 +175,13 @@ class ScoreSummary:
         return asdict(self)
 
 
-def summarise(side: str, scored: str | Path | Sequence[Scored]) -> ScoreSummary:
+def summarise(side: str, scored: str | Path | Sequence[ScoreLine]) -> ScoreSummary:
     """Return the summary of one side's scores.
 
     Raises:
         CourseError: no answer has a score.
     """
-    lines = read_judgments(scored, Scored)
+    lines = read_judgments(scored, ScoreLine)
     scores = tuple(line.score for line in lines if line.score is not None)
     return _summary(side, lines[0].judge if lines else "", scores, len(lines))
 

@@ -34,7 +34,7 @@ Side = Literal["first", "second", "tie"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPair:
     """A pair as one judge call sees it."""
 
     question: Question
@@ -42,7 +42,7 @@ class Shown:
     second: str
 
 
-class Single(NamedTuple):
+class SingleAnswer(NamedTuple):
     """An answer that is to be scored by itself."""
 
     question: Question
@@ -50,7 +50,7 @@ class Single(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Said:
+class JudgeReply:
     """What a judge said, and how.
 
     raw: its reply as it came, or the scores behind its verdict. problem: why there is none that can be read. failed: the
@@ -66,19 +66,19 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Opinion:
+class PairVerdict:
     """A verdict on a pair as shown; None where none could be read."""
 
     verdict: Side | None
-    said: Said = field(default_factory=Said)
+    reply: JudgeReply = field(default_factory=JudgeReply)
 
 
 @dataclass(frozen=True)
-class Mark:
+class AnswerScore:
     """A score of one answer; None where none could be read."""
 
     score: float | None
-    said: Said = field(default_factory=Said)
+    reply: JudgeReply = field(default_factory=JudgeReply)
 
 
 class Judge(Protocol):
@@ -90,35 +90,35 @@ class Judge(Protocol):
 
     name: str
     fingerprint: str
-    together: int
+    batch_size: int
 
-    def verdicts(self, pairs: Sequence[Shown]) -> list[Opinion]: ...
+    def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]: ...
 
-    def scores(self, singles: Sequence[Single]) -> list[Mark]: ...
+    def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]: ...
 
 
 # --- judges by a score -----------------------------------------------------------------------
 
 
-def verdicts_of_scores(judge: Judge, pairs: Sequence[Shown], tie_below: float) -> list[Opinion]:
+def verdicts_of_scores(judge: Judge, pairs: Sequence[ShownPair], tie_below: float) -> list[PairVerdict]:
     """Return verdicts for the higher score; scores that are equal, or closer than `tie_below`, are a tie.
 
     Each answer is scored once however often it is shown, so that such a judge cannot change with the order.
     """
-    sides = [(Single(pair.question, pair.first), Single(pair.question, pair.second)) for pair in pairs]
+    sides = [(SingleAnswer(pair.question, pair.first), SingleAnswer(pair.question, pair.second)) for pair in pairs]
     singles = list(dict.fromkeys(single for pair in sides for single in pair))
     marks = dict(zip(singles, judge.scores(singles), strict=True))
     return [_higher(marks[first], marks[second], tie_below) for first, second in sides]
 
 
-def _higher(first: Mark, second: Mark, tie_below: float) -> Opinion:
+def _higher(first: AnswerScore, second: AnswerScore, tie_below: float) -> PairVerdict:
     scores = {"first": first.score, "second": second.score}  # of a side that cannot be scored, None
     for mark in (first, second):
         if mark.score is None:
-            return Opinion(None, Said(scores, mark.said.problem))
+            return PairVerdict(None, JudgeReply(scores, mark.reply.problem))
     gap = first.score - second.score
     verdict = "tie" if gap == 0 or abs(gap) < tie_below else "first" if gap > 0 else "second"
-    return Opinion(verdict, Said(scores))
+    return PairVerdict(verdict, JudgeReply(scores))
 
 
 @dataclass(frozen=True)
@@ -131,23 +131,23 @@ class ReferenceJudge:
 
     tie_below: float = 0.02
     name: str = "reference (ROUGE-L on morphemes)"
-    together: int = 200
+    batch_size: int = 200
 
     @property
     def fingerprint(self) -> str:
         """What the verdicts depend on."""
         return f"ROUGE-L F1 on morphemes, tie below {self.tie_below:g}"
 
-    def verdicts(self, pairs: Sequence[Shown]) -> list[Opinion]:
+    def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]:
         """Return the verdict on each pair."""
         return verdicts_of_scores(self, pairs, self.tie_below)
 
-    def scores(self, singles: Sequence[Single]) -> list[Mark]:
+    def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
         """Return the ROUGE-L F1 of each answer with its reference."""
         return [
-            Mark(None, Said(problem="no_reference"))
+            AnswerScore(None, JudgeReply(problem="no_reference"))
             if single.question.reference is None
-            else Mark(rouge_l(single.answer, single.question.reference).f1)
+            else AnswerScore(rouge_l(single.answer, single.question.reference).f1)
             for single in singles
         ]
 
@@ -166,13 +166,13 @@ class RewardJudge:
     fingerprint: str
     tie_below: float = 0.0
     name: str = "reward model"
-    together: int = 64
+    batch_size: int = 64
 
-    def verdicts(self, pairs: Sequence[Shown]) -> list[Opinion]:
+    def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]:
         """Return the verdict on each pair."""
         return verdicts_of_scores(self, pairs, self.tie_below)
 
-    def scores(self, singles: Sequence[Single]) -> list[Mark]:
+    def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
         """Return the reward of each answer."""
         prompts = [[{"role": "user", "content": single.question.question}] for single in singles]
         longest = self.classifier.config.max_position_embeddings
@@ -188,9 +188,9 @@ class RewardJudge:
             [singles[place].answer for place in fitting],
             self.recipe,
         )
-        marks = [Mark(None, Said(problem="too_long")) for _ in singles]
+        marks = [AnswerScore(None, JudgeReply(problem="too_long")) for _ in singles]
         for place, reward in zip(fitting, rewards, strict=True):
-            marks[place] = Mark(reward)
+            marks[place] = AnswerScore(reward)
         return marks
 
 
@@ -247,7 +247,7 @@ class LLMJudge:
     """
 
     teacher: Teacher
-    together: int = 500
+    batch_size: int = 500
 
     @property
     def name(self) -> str:
@@ -260,34 +260,34 @@ class LLMJudge:
         hashes = "".join(p.hash for p in (REFERENCE_JUDGE, PAIRWISE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED))
         return f"{self.teacher.model_in_journal}, prompts {sha256(hashes.encode()).hexdigest()[:12]}"
 
-    def estimate(self, pairs: Sequence[Shown], singles: Sequence[Single] = ()) -> list[Estimate]:
+    def estimate(self, pairs: Sequence[ShownPair], singles: Sequence[SingleAnswer] = ()) -> list[Estimate]:
         """Return what judging would take, without asking: one estimate for the pairs, one for the single scores."""
         asked = (([self._pair(pair)[1] for pair in pairs], Verdict), ([self._single(one)[1] for one in singles], Score))
         return [self.teacher.estimate(requests, schema) for requests, schema in asked if requests]
 
-    def verdicts(self, pairs: Sequence[Shown]) -> list[Opinion]:
+    def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]:
         """Return the verdict on each pair.
 
         Raises:
             CourseError: not one request could be put to the model.
         """
         replies = self._ask([self._pair(pair) for pair in pairs], Verdict)
-        return [Opinion(reply.parsed.winner if reply.parsed else None, said) for reply, said in replies]
+        return [PairVerdict(reply.parsed.winner if reply.parsed else None, said) for reply, said in replies]
 
-    def scores(self, singles: Sequence[Single]) -> list[Mark]:
+    def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
         """Return a score from 1 to 10 for each answer.
 
         Raises:
             CourseError: not one request could be put to the model.
         """
         replies = self._ask([self._single(single) for single in singles], Score)
-        return [Mark(float(reply.parsed.score) if reply.parsed else None, said) for reply, said in replies]
+        return [AnswerScore(float(reply.parsed.score) if reply.parsed else None, said) for reply, said in replies]
 
-    def _pair(self, pair: Shown) -> tuple[Prompt, Request]:
+    def _pair(self, pair: ShownPair) -> tuple[Prompt, Request]:
         fields = {"question": pair.question.question, "first": pair.first, "second": pair.second}
         return self._request(PAIRWISE_JUDGE, REFERENCE_JUDGE, pair.question, fields)
 
-    def _single(self, single: Single) -> tuple[Prompt, Request]:
+    def _single(self, single: SingleAnswer) -> tuple[Prompt, Request]:
         fields = {"question": single.question.question, "answer": single.answer}
         return self._request(SCORE_JUDGE_UNGUIDED, SCORE_JUDGE, single.question, fields)
 
@@ -298,7 +298,7 @@ class LLMJudge:
         messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
         return prompt, Request(messages, id=question.id, temperature=0)
 
-    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Reply, Said]]:
+    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Reply, JudgeReply]]:
         replies = self.teacher.ask([request for _, request in asked], schema)
         said = [self._said(prompt, reply) for (prompt, _), reply in zip(asked, replies, strict=True)]
         failed = Counter(reply.error for reply, one in zip(replies, said, strict=True) if one.failed)
@@ -308,11 +308,11 @@ class LLMJudge:
             print(f"{count} of {len(replies)} requests failed: {error}.")
         return list(zip(replies, said, strict=True))
 
-    def _said(self, prompt: Prompt, reply: Reply) -> Said:
-        said = Said(reply.text if reply.error is None else reply.raw, None, False, prompt.hash, reply.served_by)
+    def _said(self, prompt: Prompt, reply: Reply) -> JudgeReply:
+        said = JudgeReply(reply.text if reply.error is None else reply.raw, None, False, prompt.hash, reply.served_by)
         if reply.error is None:
             return said
         too_long = reply.failure in REFUSED_INPUT and TOO_LONG.search(reply.error)
         problem = "too_long" if too_long else reply.failure or "not_sent"
         failed = not too_long and reply.failure not in FINAL_FAILURES
-        return Said(said.raw, problem, failed, prompt.hash, reply.served_by)
+        return JudgeReply(said.raw, problem, failed, prompt.hash, reply.served_by)

@@ -14,7 +14,11 @@ from typing import Literal
 
 from kotune.answering.answer_files import LeftOut, Pair, Question, Source, read_answers, same_text, side_by_side
 from kotune.data import readers
-from kotune.judging.judges import Judge, Opinion, Said, Shown, Single
+from kotune.judging.judges import Judge
+from kotune.judging.judges import PairVerdict
+from kotune.judging.judges import SingleAnswer
+from kotune.judging.judges import ShownPair
+from kotune.judging.judges import JudgeReply
 from kotune.line_file import LineFile
 from kotune.progress import bar
 from utils import CourseError, relative
@@ -65,7 +69,7 @@ class Judgment:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoreLine:
     """One answer scored by itself; score is None where the status is unparsed or failed."""
 
     id: str
@@ -85,10 +89,10 @@ class Scored:
 class VerdictFile(LineFile):
     """Judgments or scores on disk; of an id's lines, the first final one counts, else the last."""
 
-    def __init__(self, path: str | Path, kind: type[Judgment] | type[Scored]):
+    def __init__(self, path: str | Path, kind: type[Judgment] | type[ScoreLine]):
         """Open or create the file and index what it holds."""
         self.kind = kind
-        self.held: dict[str, Judgment | Scored] = {}
+        self.held: dict[str, Judgment | ScoreLine] = {}
         super().__init__(path)
 
     def _take(self, row: dict, place: str) -> None:
@@ -97,11 +101,11 @@ class VerdictFile(LineFile):
         if held is None or held.status in (FAILED, LEFT_OUT):
             self.held[line.id] = line
 
-    def add(self, lines: Sequence[Judgment | Scored]) -> None:
+    def add(self, lines: Sequence[Judgment | ScoreLine]) -> None:
         """Append the lines that say something new."""
         self.append([asdict(line) for line in lines if self.held.get(line.id) != line])
 
-    def require_same(self, judge: Judge, wanted: dict[str, Judgment | Scored], texts: Sequence[str]) -> None:
+    def require_same(self, judge: Judge, wanted: dict[str, Judgment | ScoreLine], texts: Sequence[str]) -> None:
         """Raise a CourseError if the file holds another judge's lines, or lines on other texts than these."""
         for identity, held in self.held.items():
             if (held.judge, held.fingerprint) != (judge.name, judge.fingerprint):
@@ -119,7 +123,7 @@ class VerdictFile(LineFile):
                 )
 
 
-def read_line(row: dict, place: str, kind: type[Judgment] | type[Scored]):
+def read_line(row: dict, place: str, kind: type[Judgment] | type[ScoreLine]):
     """Return the judgment or score that a line holds.
 
     Raises:
@@ -134,7 +138,7 @@ def read_line(row: dict, place: str, kind: type[Judgment] | type[Scored]):
         for name in ("verdict_ab", "verdict_ba", "winner"):
             if row.get(name) not in ("a", "b", "tie"):
                 raise CourseError(f"{place}, field {name}: holds {row.get(name)!r}, not a, b or tie; mend the line.")
-    if kind is Scored and row["status"] == JUDGED and not isinstance(row.get("score"), int | float):
+    if kind is ScoreLine and row["status"] == JUDGED and not isinstance(row.get("score"), int | float):
         raise CourseError(f"{place}, field score: holds {row.get('score')!r}, not a number; mend the line.")
     return kind(**values)
 
@@ -158,7 +162,7 @@ def compare(judge: Judge, answers_a: Source, answers_b: Source, out: str | Path 
     """Judge the answers of A and B to the same questions, each pair in both orders; return a judgment for every id.
 
     A verdict is read in its order before it is mapped back to A and B. With `out`, judgments go into that file as they
-    are made (`judge.together` pairs at a time), and those that it holds are not made again.
+    are made (`judge.batch_size` pairs at a time), and those that it holds are not made again.
 
     Raises:
         CourseError: the answers cannot be paired (see `answers.side_by_side`), the file holds other judgments, or the judge
@@ -180,8 +184,8 @@ def judge_pairs(
         made = {identity: line for identity, line in file.held.items() if line.status in (JUDGED, UNPARSED)}
     waiting = [pair for pair in pairs if pair.question.id not in made]
     with bar(len(waiting), f"judge: {judge.name}", "question") as shown:
-        for start in range(0, len(waiting), judge.together):
-            some = waiting[start : start + judge.together]
+        for start in range(0, len(waiting), judge.batch_size):
+            some = waiting[start : start + judge.batch_size]
             lines = _judge_some(judge, some, drafts)
             made |= {line.id: line for line in lines}
             if file:
@@ -212,8 +216,8 @@ def _draft(judge: Judge, pair: Pair) -> Judgment:
 
 def _judge_some(judge: Judge, pairs: Sequence[Pair], drafts: dict[str, Judgment]) -> list[Judgment]:
     asked = [pair for pair in pairs if pair.answer_a.strip() and pair.answer_b.strip()]
-    ab = [Shown(pair.question, pair.answer_a, pair.answer_b) for pair in asked]
-    ba = [Shown(pair.question, pair.answer_b, pair.answer_a) for pair in asked]
+    ab = [ShownPair(pair.question, pair.answer_a, pair.answer_b) for pair in asked]
+    ba = [ShownPair(pair.question, pair.answer_b, pair.answer_a) for pair in asked]
     # both orders in one call: a judge by scores scores each answer once, an LLM is kept busy
     opinions = judge.verdicts([*ab, *ba]) if asked else []
     both = dict(
@@ -231,10 +235,10 @@ def _judge_some(judge: Judge, pairs: Sequence[Pair], drafts: dict[str, Judgment]
     ]
 
 
-def _judged(draft: Judgment, shown_ab: Opinion, shown_ba: Opinion) -> Judgment:
+def _judged(draft: Judgment, shown_ab: PairVerdict, shown_ba: PairVerdict) -> Judgment:
     ab, ba = AB[shown_ab.verdict], BA[shown_ba.verdict]
     readable = ab is not None and ba is not None
-    said = [shown_ab.said, shown_ba.said]
+    said = [shown_ab.reply, shown_ba.reply]
     failed = any(one.failed for one in said)
     values = vars(draft) | {
         "status": JUDGED if readable else FAILED if failed else UNPARSED,
@@ -242,8 +246,8 @@ def _judged(draft: Judgment, shown_ab: Opinion, shown_ba: Opinion) -> Judgment:
         "verdict_ba": ba,
         "winner": (ab if ab == ba else "tie") if readable else None,
         "problem": None if readable else _first(said, "problem") or "no_verdict",
-        "raw_ab": shown_ab.said.raw,
-        "raw_ba": shown_ba.said.raw,
+        "raw_ab": shown_ab.reply.raw,
+        "raw_ba": shown_ba.reply.raw,
         "prompt": _first(said, "prompt"),
         "served_by": _first(said, "served_by"),
     }
@@ -257,13 +261,13 @@ def _blank(draft: Judgment) -> Judgment:
     return Judgment(**vars(draft) | verdicts | {"status": JUDGED, "problem": problem})
 
 
-def _first(said: Sequence[Said], name: str):
+def _first(said: Sequence[JudgeReply], name: str):
     # what failed says more than what could not be read
     values = [getattr(one, name) for one in sorted(said, key=lambda one: not one.failed)]
     return next((value for value in values if value is not None), None)
 
 
-def _say_failed(lines: Sequence[Judgment | Scored]) -> None:
+def _say_failed(lines: Sequence[Judgment | ScoreLine]) -> None:
     failed = sum(line.status == FAILED for line in lines)
     if failed:
         print(f"{failed} of {len(lines)} questions could not be put to the judge; run again to ask these alone.")
@@ -272,7 +276,7 @@ def _say_failed(lines: Sequence[Judgment | Scored]) -> None:
 # --- single answers --------------------------------------------------------------------------
 
 
-def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[Scored]:
+def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[ScoreLine]:
     """Score each answer by itself: 1 to 10 by an LLM, a reward by a reward model, ROUGE-L by the reference judge.
 
     An empty answer is not shown to the judge: it has no score, and its problem is "empty". With `out`, as for `compare`.
@@ -282,7 +286,7 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
     """
     given = read_answers(answers)
     drafts = {
-        one.id: Scored(
+        one.id: ScoreLine(
             one.id,
             FAILED,
             judge=judge.name,
@@ -293,15 +297,15 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
         )
         for one in given
     }
-    file = VerdictFile(out, Scored) if out is not None else None
-    made: dict[str, Scored] = {}
+    file = VerdictFile(out, ScoreLine) if out is not None else None
+    made: dict[str, ScoreLine] = {}
     if file:
         file.require_same(judge, drafts, ("question", "reference", "answer"))
         made = {identity: line for identity, line in file.held.items() if line.status in (JUDGED, UNPARSED)}
     waiting = [draft for draft in drafts.values() if draft.id not in made]
     with bar(len(waiting), f"score: {judge.name}", "answer") as shown:
-        for start in range(0, len(waiting), judge.together):
-            lines = list(_score_some(judge, waiting[start : start + judge.together]))
+        for start in range(0, len(waiting), judge.batch_size):
+            lines = list(_score_some(judge, waiting[start : start + judge.batch_size]))
             made |= {line.id: line for line in lines}
             if file:
                 file.add(lines)
@@ -311,16 +315,16 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
     return scored
 
 
-def _score_some(judge: Judge, drafts: Sequence[Scored]) -> Iterator[Scored]:
+def _score_some(judge: Judge, drafts: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
     asked = [draft for draft in drafts if draft.answer.strip()]
-    singles = [Single(Question(d.id, d.question, d.reference), d.answer) for d in asked]
+    singles = [SingleAnswer(Question(d.id, d.question, d.reference), d.answer) for d in asked]
     marks = {draft.id: mark for draft, mark in zip(asked, judge.scores(singles) if asked else [], strict=True)}
     for draft in drafts:
         mark = marks.get(draft.id)
         if mark is None:
-            yield Scored(**vars(draft) | {"status": UNPARSED, "problem": "empty"})
+            yield ScoreLine(**vars(draft) | {"status": UNPARSED, "problem": "empty"})
             continue
-        said = mark.said
+        said = mark.reply
         status = JUDGED if mark.score is not None else FAILED if said.failed else UNPARSED
         values = {"status": status, "score": mark.score, "problem": said.problem, "raw": said.raw}
-        yield Scored(**vars(draft) | values | {"prompt": said.prompt, "served_by": said.served_by})
+        yield ScoreLine(**vars(draft) | values | {"prompt": said.prompt, "served_by": said.served_by})

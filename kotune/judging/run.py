@@ -21,8 +21,11 @@ from pathlib import Path
 from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
-from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, Shown, Single, load_reward_judge
-from kotune.judging.judgments import Judgment, Scored, compare, read_judgments, score
+from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, load_reward_judge
+from kotune.judging.judges import SingleAnswer
+from kotune.judging.judges import ShownPair
+from kotune.judging.judgments import Judgment, compare, read_judgments, score
+from kotune.judging.judgments import ScoreLine
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
 from kotune.stats import Agreement, agree
 from kotune.teacher.client import connect, has_real_teacher
@@ -86,12 +89,12 @@ def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
         labelled = load_calibration(chosen.calibration)
         pairs += [one.pair for one in [*labelled, *list_probe(labelled)]]
     full = [pair for pair in pairs if pair.answer_a.strip() and pair.answer_b.strip()]
-    shown = [Shown(pair.question, *sides) for pair in full for sides in
+    shown = [ShownPair(pair.question, *sides) for pair in full for sides in
              ((pair.answer_a, pair.answer_b), (pair.answer_b, pair.answer_a))]  # fmt: skip
     singles = []
     if chosen.scores:
         given = [*read_answers(chosen.answers_a), *read_answers(chosen.answers_b)]
-        singles = [Single(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
+        singles = [SingleAnswer(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
     print(f"--- {judge.name}: what it will cost ---")
     for estimate in judge.estimate(shown, singles):
         print(estimate)

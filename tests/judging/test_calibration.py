@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from kotune.judging.calibration import CALIBRATION, LIST_KIND, calibrate, list_probe, load_calibration
-from kotune.judging.judges import Opinion, ReferenceJudge, Said
+from kotune.judging.judges import ReferenceJudge
+from kotune.judging.judges import PairVerdict
+from kotune.judging.judges import JudgeReply
 from utils import CourseError, read_jsonl, write_jsonl
 
 LABELLED = load_calibration()
@@ -18,10 +20,10 @@ class By:
     rule: object
     name: str = "rule"
     fingerprint: str = "1"
-    together: int = 50
+    batch_size: int = 50
 
     def verdicts(self, pairs):
-        return [Opinion(self.rule(pair), Said("raw")) for pair in pairs]
+        return [PairVerdict(self.rule(pair), JudgeReply("raw")) for pair in pairs]
 
 
 def longer(pair):

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from kotune.judging.calibration import calibrate
 from kotune.judging.comparison import report, scores_behind, summarise
-from kotune.judging.judges import Opinion, ReferenceJudge
-from kotune.judging.judgments import Judgment, Scored, compare
+from kotune.judging.judges import ReferenceJudge
+from kotune.judging.judges import PairVerdict
+from kotune.judging.judgments import Judgment, compare
+from kotune.judging.judgments import ScoreLine
 from utils import CourseError
 
 SWAP = {"a": "b", "b": "a", "tie": "tie", None: None}
@@ -98,11 +100,11 @@ def test_swapping_the_answers_files_mirrors_the_report(drawn, leans):
     """From the files on: pairing, both orders, a judge that leans to the first place or none, and the report."""
 
     class Longer:
-        name, fingerprint, together = "longer", "1", 3
+        name, fingerprint, batch_size = "longer", "1", 3
 
         def verdicts(self, pairs):
             gaps = [len(pair.first) - len(pair.second) + 2 * leans for pair in pairs]
-            return [Opinion("tie" if gap == 0 else "first" if gap > 0 else "second") for gap in gaps]
+            return [PairVerdict("tie" if gap == 0 else "first" if gap > 0 else "second") for gap in gaps]
 
     a, b = [], [{"id": "z", "question": "물음", "answer": "나"}]
     a.append(b[0] | {"answer": "가나다"})
@@ -152,12 +154,12 @@ def test_a_judge_below_the_bar_or_not_calibrated_is_marked_in_the_report():
 
 
 def test_scores_are_summarised_with_what_has_none():
-    lines = [Scored(str(i), "judged", float(i), judge="j") for i in range(1, 11)]
-    summary = summarise("A", [*lines, Scored("x", "unparsed", problem="schema", judge="j")])
+    lines = [ScoreLine(str(i), "judged", float(i), judge="j") for i in range(1, 11)]
+    summary = summarise("A", [*lines, ScoreLine("x", "unparsed", problem="schema", judge="j")])
     assert (summary.n, summary.without, summary.mean) == (10, 1, 5.5)
     assert summary.interval[0] < 4 and summary.interval[1] > 7
     with pytest.raises(CourseError, match="None of 1 answers of A has a score"):
-        summarise("A", [Scored("x", "unparsed", judge="j")])
+        summarise("A", [ScoreLine("x", "unparsed", judge="j")])
     behind = scores_behind([judged(1, "a", "a", raw_ab={"first": 0.5, "second": 0.2})])
     assert [one.mean for one in behind] == [0.5, 0.2]
     assert scores_behind([judged(1, "a", "a", raw_ab="text")]) is None

@@ -9,7 +9,9 @@ import pytest
 
 from kotune.answering.answer_files import Question
 from kotune.judging import judges
-from kotune.judging.judges import LLMJudge, ReferenceJudge, Shown, Single, without_marks
+from kotune.judging.judges import LLMJudge, ReferenceJudge, without_marks
+from kotune.judging.judges import SingleAnswer
+from kotune.judging.judges import ShownPair
 from kotune.models import adapters, loading, reward_model
 from kotune.teacher import client
 from kotune.teacher.endpoint import dialect_of
@@ -36,12 +38,12 @@ def judge(tmp_path):
 
 
 def test_the_reference_judge_prefers_the_closer_answer_and_knows_nothing_without_a_reference():
-    shown = [Shown(QUESTION, GOOD, BAD), Shown(QUESTION, BAD, GOOD), Shown(QUESTION, GOOD, GOOD), Shown(OPEN, GOOD, BAD)]
+    shown = [ShownPair(QUESTION, GOOD, BAD), ShownPair(QUESTION, BAD, GOOD), ShownPair(QUESTION, GOOD, GOOD), ShownPair(OPEN, GOOD, BAD)]
     opinions = ReferenceJudge().verdicts(shown)
     assert [one.verdict for one in opinions] == ["first", "second", "tie", None]
-    assert opinions[3].said.problem == "no_reference" and not opinions[3].said.failed
-    assert opinions[0].said.raw["first"] > opinions[0].said.raw["second"]
-    near = [Shown(QUESTION, GOOD, GOOD.replace("합니다", "하면 됩니다"))]
+    assert opinions[3].reply.problem == "no_reference" and not opinions[3].reply.failed
+    assert opinions[0].reply.raw["first"] > opinions[0].reply.raw["second"]
+    near = [ShownPair(QUESTION, GOOD, GOOD.replace("합니다", "하면 됩니다"))]
     assert ReferenceJudge(tie_below=0.5).verdicts(near)[0].verdict == "tie"
 
 
@@ -59,13 +61,13 @@ def test_a_verdict_is_read_through_the_schema_and_everything_else_is_a_class_of_
         "사": (400, {"error": {"message": "This model's maximum context length is 8192 tokens."}}),
     }
     endpoint(lambda body: replies[body["messages"][1]["content"].split("<first>\n")[1][0]])
-    opinions = judge().verdicts([Shown(QUESTION, text, BAD) for text in replies])
+    opinions = judge().verdicts([ShownPair(QUESTION, text, BAD) for text in replies])
     assert [one.verdict for one in opinions] == ["second", None, None, None, None, "tie", None]
-    problems = [one.said.problem for one in opinions]
+    problems = [one.reply.problem for one in opinions]
     assert problems == [None, "invalid_json", "schema", "truncated", "refusal", None, "too_long"]
-    assert not any(one.said.failed for one in opinions)
-    assert opinions[1].said.raw == "A가 낫습니다." and '"A"' in opinions[2].said.raw
-    assert opinions[0].said.served_by == "m" and opinions[0].said.prompt == REFERENCE_JUDGE.hash
+    assert not any(one.reply.failed for one in opinions)
+    assert opinions[1].reply.raw == "A가 낫습니다." and '"A"' in opinions[2].reply.raw
+    assert opinions[0].reply.served_by == "m" and opinions[0].reply.prompt == REFERENCE_JUDGE.hash
 
 
 def test_what_the_endpoint_could_not_be_asked_is_open_for_the_next_run(endpoint, judge, monkeypatch):
@@ -73,27 +75,27 @@ def test_what_the_endpoint_could_not_be_asked_is_open_for_the_next_run(endpoint,
 
     monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 0)
     endpoint(lambda body: (503, {"error": {"message": "busy"}}) if BAD in body["messages"][1]["content"] else verdict("tie"))
-    opinions = judge().verdicts([Shown(QUESTION, GOOD, GOOD), Shown(QUESTION, GOOD, BAD)])
-    assert [(one.verdict, one.said.failed) for one in opinions] == [("tie", False), (None, True)]
+    opinions = judge().verdicts([ShownPair(QUESTION, GOOD, GOOD), ShownPair(QUESTION, GOOD, BAD)])
+    assert [(one.verdict, one.reply.failed) for one in opinions] == [("tie", False), (None, True)]
 
 
 def test_a_judge_that_cannot_be_asked_at_all_says_why(endpoint, judge):
     endpoint(lambda body: (401, {"error": {"message": "no"}}))
     with pytest.raises(CourseError, match=r"None of 1 requests was answered: the endpoint refused the key"):
-        judge().verdicts([Shown(QUESTION, GOOD, BAD)])
+        judge().verdicts([ShownPair(QUESTION, GOOD, BAD)])
 
 
 def test_a_budget_stops_it_and_leaves_the_rest_open(endpoint, judge, monkeypatch):
     monkeypatch.setenv("TEACHER_PRICE", "1000,1000")
     endpoint(lambda body: verdict("first"))
     with pytest.raises(CourseError, match="raise budget_usd"):
-        judge(budget_usd=0.001).verdicts([Shown(QUESTION, GOOD, BAD)])
+        judge(budget_usd=0.001).verdicts([ShownPair(QUESTION, GOOD, BAD)])
 
 
 def test_it_is_guided_by_the_reference_where_there_is_one_and_asked_at_temperature_zero(endpoint, judge):
     server = endpoint(lambda body: verdict("first"))
-    opinions = judge().verdicts([Shown(QUESTION, GOOD, BAD), Shown(OPEN, GOOD, BAD)])
-    assert [one.said.prompt for one in opinions] == [REFERENCE_JUDGE.hash, PAIRWISE_JUDGE.hash]
+    opinions = judge().verdicts([ShownPair(QUESTION, GOOD, BAD), ShownPair(OPEN, GOOD, BAD)])
+    assert [one.reply.prompt for one in opinions] == [REFERENCE_JUDGE.hash, PAIRWISE_JUDGE.hash]
     bodies = [request["body"] for request in server.requests]
     assert all(body["temperature"] == 0 for body in bodies)
     assert sum("모범 답안>" in body["messages"][1]["content"] for body in bodies) == 1
@@ -106,13 +108,13 @@ def test_a_model_that_knows_no_temperature_is_asked_without(endpoint, judge):
         return verdict("second")
 
     server = endpoint(picky)
-    assert [one.verdict for one in judge().verdicts([Shown(QUESTION, GOOD, BAD)])] == ["second"]
+    assert [one.verdict for one in judge().verdicts([ShownPair(QUESTION, GOOD, BAD)])] == ["second"]
     for other in (BAD, GOOD + " 네."):  # another judge in the same process has learnt it already, and so has the next call
-        assert [one.verdict for one in judge().verdicts([Shown(QUESTION, other, GOOD)])] == ["second"]
+        assert [one.verdict for one in judge().verdicts([ShownPair(QUESTION, other, GOOD)])] == ["second"]
     assert ["temperature" in request["body"] for request in server.requests] == [True, False, False, False]
     sent = len(server.requests)
     dialect_of.cache_clear()  # as in a process of its own: the replies are in the journal under the request as it was made
-    judge().verdicts([Shown(QUESTION, GOOD, BAD)])
+    judge().verdicts([ShownPair(QUESTION, GOOD, BAD)])
     assert len(server.requests) == sent
 
 
@@ -124,9 +126,9 @@ def test_single_scores_are_from_one_to_ten_or_none(endpoint, judge):
         return 200, chat_completion(json.dumps({"reason": "", "score": scores[text]}))
 
     server = endpoint(answer)
-    marks = judge().scores([Single(QUESTION, "가"), Single(QUESTION, "나"), Single(OPEN, "다")])
+    marks = judge().scores([SingleAnswer(QUESTION, "가"), SingleAnswer(QUESTION, "나"), SingleAnswer(OPEN, "다")])
     assert [mark.score for mark in marks] == [10.0, None, 1.0]
-    assert [mark.said.prompt for mark in marks] == [SCORE_JUDGE.hash, SCORE_JUDGE.hash, SCORE_JUDGE_UNGUIDED.hash]
+    assert [mark.reply.prompt for mark in marks] == [SCORE_JUDGE.hash, SCORE_JUDGE.hash, SCORE_JUDGE_UNGUIDED.hash]
     assert "10점: 사실이 모두 맞고" in server.requests[0]["body"]["messages"][0]["content"]
 
 
@@ -147,9 +149,9 @@ INJECTIONS = [
 def test_an_answer_or_question_cannot_pass_for_another_part_of_the_prompt(endpoint, judge, attack):
     server = endpoint(lambda body: verdict("second"))
     asked = [
-        Shown(QUESTION, attack, GOOD),
-        Shown(QUESTION, GOOD, attack),
-        Shown(replace(QUESTION, question=attack), GOOD, BAD),
+        ShownPair(QUESTION, attack, GOOD),
+        ShownPair(QUESTION, GOOD, attack),
+        ShownPair(replace(QUESTION, question=attack), GOOD, BAD),
     ]
     assert [one.verdict for one in judge().verdicts(asked)] == ["second"] * 3
     for request in server.requests:
@@ -163,8 +165,8 @@ def test_an_answer_or_question_cannot_pass_for_another_part_of_the_prompt(endpoi
 @pytest.mark.parametrize("fooled", ["A", '{"winner": "A"}', '{"reason": "시키는 대로", "winner": "a"}', "first"])
 def test_a_judge_that_was_talked_into_another_form_has_no_verdict(endpoint, judge, fooled):
     endpoint(lambda body: (200, chat_completion(fooled)))
-    (opinion,) = judge().verdicts([Shown(QUESTION, INJECTIONS[0], GOOD)])
-    assert opinion.verdict is None and opinion.said.raw == fooled
+    (opinion,) = judge().verdicts([ShownPair(QUESTION, INJECTIONS[0], GOOD)])
+    assert opinion.verdict is None and opinion.reply.raw == fooled
 
 
 def test_ordinary_text_is_shown_as_it_is():
@@ -196,24 +198,24 @@ def test_the_reward_judge_prefers_what_its_reward_model_scores_higher(
 ):
     judge = judges.load_reward_judge(reward_folder, tmp_path / "sft", tiny_recipe)
     shown = [
-        Shown(
+        ShownPair(
             Question(pair["id"], pair["prompt"][0]["content"]),
             pair["chosen"][0]["content"],
             pair["rejected"][0]["content"],
         )
         for pair in pairs
     ]
-    swapped = [Shown(one.question, one.second, one.first) for one in shown]
+    swapped = [ShownPair(one.question, one.second, one.first) for one in shown]
     opinions = judge.verdicts([*shown, *swapped])
     assert [one.verdict for one in opinions] == ["first"] * 4 + ["second"] * 4
     direct = reward_model.score(
         judge.classifier, tokenizer, [p["prompt"] for p in pairs], [p["chosen"][0]["content"] for p in pairs], tiny_recipe
     )
-    assert [one.said.raw["first"] for one in opinions[:4]] == pytest.approx(direct, abs=1e-4)
+    assert [one.reply.raw["first"] for one in opinions[:4]] == pytest.approx(direct, abs=1e-4)
     judge.classifier.config.max_position_embeddings = 40
-    long = judge.verdicts([Shown(QUESTION, GOOD * 20, "네.")])[0]
-    assert (long.verdict, long.said.problem) == (None, "too_long")
-    assert long.said.raw["first"] is None and isinstance(long.said.raw["second"], float)  # it says which side
+    long = judge.verdicts([ShownPair(QUESTION, GOOD * 20, "네.")])[0]
+    assert (long.verdict, long.reply.problem) == (None, "too_long")
+    assert long.reply.raw["first"] is None and isinstance(long.reply.raw["second"], float)  # it says which side
 
 
 def test_a_reward_model_that_cannot_be_loaded_says_why(reward_folder, tiny_recipe, tmp_path):

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from kotune.judging.judges import LLMJudge, Mark, Opinion, ReferenceJudge, Said
+from kotune.judging.judges import LLMJudge, ReferenceJudge
+from kotune.judging.judges import AnswerScore
+from kotune.judging.judges import PairVerdict
+from kotune.judging.judges import JudgeReply
 from kotune.judging.judgments import compare, read_judgments, score
 from kotune.teacher import client
 from tests.support.endpoint import Endpoint, chat_completion
@@ -31,13 +34,13 @@ class Always:
     verdict: str | None
     name: str = "always"
     fingerprint: str = "1"
-    together: int = 2
+    batch_size: int = 2
 
     def verdicts(self, pairs):
-        return [Opinion(self.verdict, Said("raw", None if self.verdict else "schema")) for _ in pairs]
+        return [PairVerdict(self.verdict, JudgeReply("raw", None if self.verdict else "schema")) for _ in pairs]
 
     def scores(self, singles):
-        return [Mark(None, Said("없음", "schema")) for _ in singles]
+        return [AnswerScore(None, JudgeReply("없음", "schema")) for _ in singles]
 
 
 # --- both orders ---
@@ -123,7 +126,7 @@ def test_an_unparsed_verdict_is_final_and_a_failed_one_is_asked_again(tmp_path):
 
     class Down(Always):
         def verdicts(self, pairs):
-            return [Opinion(None, Said(None, "server_error", failed=True)) for _ in pairs]
+            return [PairVerdict(None, JudgeReply(None, "server_error", failed=True)) for _ in pairs]
 
     out = tmp_path / "down.jsonl"
     assert [line.status for line in compare(Down(None), rows(GOOD), rows(BAD), out)] == ["failed"] * 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kotune import cli
 from kotune.judging import blind_vote, run, votes
-from kotune.judging.judges import Opinion
+from kotune.judging.judges import PairVerdict
 from utils import CourseError
 
 
@@ -64,10 +64,10 @@ def test_a_judge_decides_on_what_people_voted_on_and_is_compared_with_them(tmp_p
     assert people == votes.judgments(votes.read(tmp_path / "votes.jsonl")[:3])
 
     class ForA:
-        name, fingerprint, together = "for a", "1", 8
+        name, fingerprint, batch_size = "for a", "1", 8
 
         def verdicts(self, shown):
-            return [Opinion("first" if pair.first == "받습니다." else "second") for pair in shown]
+            return [PairVerdict("first" if pair.first == "받습니다." else "second") for pair in shown]
 
     judged = run.compare(ForA(), folder / "a.jsonl", folder / "b.jsonl")
     assert [line.winner for line in judged] == ["a"] * 3
