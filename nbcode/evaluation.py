@@ -202,7 +202,7 @@ assert len({ballot.id for ballot in ballots}) == 10
 # NBVAL_IGNORE_OUTPUT
 if teacher.has_real_teacher():
     judge = run.LLMJudge(teacher.connect())
-    shown = [run.Shown(run.Question(x.id, x.question, x.reference), x.answer_a, x.answer_b) for x in lines]
+    shown = [run.ShownPair(run.Question(x.id, x.question, x.reference), x.answer_a, x.answer_b) for x in lines]
     print(*judge.estimate(shown * 2), sep="\n")
     asked = f"--judge openai:{judge.teacher.model} --answers_a ... --answers_b ... --out outputs/eval/llm.json"
     print(f"kotune judge {asked}")

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
-from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, read_judgments
-from kotune.judging.judgments import ScoreLine
+from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, ScoreLine, read_judgments
 from kotune.stats import (
     Interval,
     LengthControlled,

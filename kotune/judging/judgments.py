@@ -7,53 +7,72 @@ asked have a line too, which a later run may follow with another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, TypeVar
 
 from kotune.answering.answer_files import LeftOut, Pair, Question, Source, read_answers, same_text, side_by_side
 from kotune.data import readers
-from kotune.judging.judges import Judge
-from kotune.judging.judges import PairVerdict
-from kotune.judging.judges import SingleAnswer
-from kotune.judging.judges import ShownPair
-from kotune.judging.judges import JudgeReply
-from kotune.line_file import LineFile
+from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
+from kotune.line_file import KeyedLines
 from kotune.progress import bar
 from utils import CourseError, relative
 
 Winner = Literal["a", "b", "tie"]
-JUDGED, UNPARSED, FAILED, LEFT_OUT = "judged", "unparsed", "failed", "left_out"
+WINNERS = ("a", "b", "tie")
+JUDGED = "judged"
+UNPARSED = "unparsed"  # the judge was asked, and no verdict can be read
+FAILED = "failed"  # the judge could not be asked
+LEFT_OUT = "left_out"  # the question cannot be compared
+STATUSES = (JUDGED, UNPARSED, FAILED, LEFT_OUT)
 AB = {"first": "a", "second": "b", "tie": "tie", None: None}
 BA = {"first": "b", "second": "a", "tie": "tie", None: None}
 
 
 @dataclass(frozen=True)
-class Judgment:
-    """One question judged in both orders.
+class VerdictLine:
+    """What every line of a file of verdicts holds, whether it is on a pair or on one answer."""
 
-    status: judged; unparsed (the judge was asked, and no verdict can be read); failed (it could not be asked); left_out
-    (the question cannot be compared). verdict_ab: the winner when A was shown first; verdict_ba: when B was. winner: their
-    common verdict; orders that disagree are a tie; None where either is missing. problem: why there is no winner,
-    or "empty_a", "empty_b", "empty_both" where an answer is blank: then the other wins, or both tie, and nobody is
-    asked. raw_ab and raw_ba: the judge's replies, or its scores.
-    """
+    texts: ClassVar[tuple[str, ...]] = ("question", "reference")  # what was judged: another text is another verdict
+    deed: ClassVar[str] = "judge"  # what the progress bar says
+    unit: ClassVar[str] = "question"
 
-    id: str
-    status: str
-    verdict_ab: Winner | None = None
-    verdict_ba: Winner | None = None
-    winner: Winner | None = None
-    problem: str | None = None
-    raw_ab: str | dict | None = None
-    raw_ba: str | dict | None = None
+    id: str  # of the question
+    status: str  # one of STATUSES
+    _: KW_ONLY
+    problem: str | None = None  # why there is no verdict, or which answer is blank
     judge: str = ""
-    fingerprint: str = ""
-    prompt: str | None = None
-    served_by: str | None = None
+    fingerprint: str = ""  # all that the judge's verdicts depend on
+    prompt: str | None = None  # the hash of the prompt
+    served_by: str | None = None  # the model and its fingerprint, as the endpoint names them
     question: str = ""
     reference: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no later line of the same id counts."""
+        return self.status not in (FAILED, LEFT_OUT)
+
+
+Line = TypeVar("Line", bound=VerdictLine)
+
+
+@dataclass(frozen=True)
+class Judgment(VerdictLine):
+    """One question judged in both orders.
+
+    A blank answer has the problem "empty_a", "empty_b" or "empty_both": the other wins, or both tie, and nobody is asked.
+    """
+
+    texts: ClassVar[tuple[str, ...]] = (*VerdictLine.texts, "answer_a", "answer_b")
+
+    verdict_ab: Winner | None = None  # the winner when A was shown first
+    verdict_ba: Winner | None = None  # the winner when B was
+    winner: Winner | None = None  # their common verdict; orders that disagree are a tie; None where either is missing
+    _: KW_ONLY
+    raw_ab: str | dict | None = None  # the judge's reply, or its scores
+    raw_ba: str | dict | None = None
     answer_a: str = ""
     answer_b: str = ""
 
@@ -69,90 +88,123 @@ class Judgment:
 
 
 @dataclass(frozen=True)
-class ScoreLine:
-    """One answer scored by itself; score is None where the status is unparsed or failed."""
+class ScoreLine(VerdictLine):
+    """One answer scored by itself."""
 
-    id: str
-    status: str
-    score: float | None = None
-    problem: str | None = None
+    texts: ClassVar[tuple[str, ...]] = (*VerdictLine.texts, "answer")
+    deed: ClassVar[str] = "score"
+    unit: ClassVar[str] = "answer"
+
+    score: float | None = None  # None where the status is unparsed or failed
+    _: KW_ONLY
     raw: str | dict | None = None
-    judge: str = ""
-    fingerprint: str = ""
-    prompt: str | None = None
-    served_by: str | None = None
-    question: str = ""
-    reference: str | None = None
     answer: str = ""
 
 
-class VerdictFile(LineFile):
-    """Judgments or scores on disk; of an id's lines, the first final one counts, else the last."""
-
-    def __init__(self, path: str | Path, kind: type[Judgment] | type[ScoreLine]):
-        """Open or create the file and index what it holds."""
-        self.kind = kind
-        self.held: dict[str, Judgment | ScoreLine] = {}
-        super().__init__(path)
-
-    def _take(self, row: dict, place: str) -> None:
-        line = read_line(row, place, self.kind)
-        held = self.held.get(line.id)
-        if held is None or held.status in (FAILED, LEFT_OUT):
-            self.held[line.id] = line
-
-    def add(self, lines: Sequence[Judgment | ScoreLine]) -> None:
-        """Append the lines that say something new."""
-        self.append([asdict(line) for line in lines if self.held.get(line.id) != line])
-
-    def require_same(self, judge: Judge, wanted: dict[str, Judgment | ScoreLine], texts: Sequence[str]) -> None:
-        """Raise a CourseError if the file holds another judge's lines, or lines on other texts than these."""
-        for identity, held in self.held.items():
-            if (held.judge, held.fingerprint) != (judge.name, judge.fingerprint):
-                raise CourseError(
-                    f"{relative(self.path)} holds verdicts of {held.judge} ({held.fingerprint}), not of {judge.name} "
-                    f"({judge.fingerprint}); name another file."
-                )
-            if held.status == LEFT_OUT:
-                continue
-            asked = wanted.get(identity)
-            if asked is None or not all(same_text(getattr(held, name), getattr(asked, name)) for name in texts):
-                raise CourseError(
-                    f"{relative(self.path)} holds a verdict on {'another' if asked is None else 'other texts for'} "
-                    f"question {identity!r}; name another file for these answers."
-                )
-
-
-def read_line(row: dict, place: str, kind: type[Judgment] | type[ScoreLine]):
-    """Return the judgment or score that a line holds.
+def read_line(row: dict, place: str, kind: type[Line]) -> Line:
+    """Return the judgment or score that a row of a file holds; fields of other programs are left out.
 
     Raises:
-        CourseError: the line is none.
+        CourseError: the row has no id or status, or a verdict that is not known.
     """
-    names = {field.name for field in fields(kind)}
-    values = {name: value for name, value in row.items() if name in names}
-    known = (JUDGED, UNPARSED, FAILED, LEFT_OUT)
-    if not isinstance(row.get("id"), str) or row.get("status") not in known:
-        raise CourseError(f"{place}, is no line of {kind.__name__.lower()} answers (no id or status); name another file.")
+    if not isinstance(row.get("id"), str) or row.get("status") not in STATUSES:
+        what = "judgment" if kind is Judgment else "scored"
+        raise CourseError(f"{place}, is no line of {what} answers (no id or status); name another file.")
     if kind is Judgment and row["status"] == JUDGED:
         for name in ("verdict_ab", "verdict_ba", "winner"):
-            if row.get(name) not in ("a", "b", "tie"):
-                raise CourseError(f"{place}, field {name}: holds {row.get(name)!r}, not a, b or tie; mend the line.")
+            if row.get(name) not in WINNERS:
+                raise CourseError(f"{place}, field {name}: holds {row.get(name)!r}, not a, b or tie; fix the line.")
     if kind is ScoreLine and row["status"] == JUDGED and not isinstance(row.get("score"), int | float):
-        raise CourseError(f"{place}, field score: holds {row.get('score')!r}, not a number; mend the line.")
-    return kind(**values)
+        raise CourseError(f"{place}, field score: holds {row.get('score')!r}, not a number; fix the line.")
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in row.items() if name in names})
 
 
-def read_judgments(source: str | Path | Sequence[Judgment], kind: type = Judgment) -> list:
+def _that_counts(held: Line, new: Line) -> Line:
+    """Of an id's lines, the first final one counts, else the last."""
+    return held if held.is_final else new
+
+
+def read_judgments(source: str | Path | Sequence[Line], kind: type[Line] = Judgment) -> list[Line]:
     """Return judgments (or, with `kind`, scores) out of a file, or as they are; of an id's lines the one that counts."""
     if not isinstance(source, str | Path):
         return list(source)
-    held: dict[str, Judgment] = {}
+    held: dict[str, Line] = {}
     for place, row in readers.read(source):
         line = read_line(row, place, kind)
-        if line.id not in held or held[line.id].status in (FAILED, LEFT_OUT):
-            held[line.id] = line
+        held[line.id] = _that_counts(held.get(line.id, line), line)
     return list(held.values())
+
+
+# --- one loop for both -----------------------------------------------------------------------
+
+
+def _judge_all(
+    judge: Judge,
+    kind: type[Line],
+    drafts: Sequence[Line],
+    decide: Callable[[Judge, Sequence[Line]], list[Line]],
+    *,
+    out: str | Path | None,
+    rest: Sequence[Line] = (),
+) -> list[Line]:
+    """Return the drafts with verdicts by `decide`, then the rest; with `out`, only what its file lacks is decided."""
+    file = _VerdictFile(out, kind, judge) if out is not None else None
+    made = file.final_lines(drafts) if file else {}
+    waiting = [draft for draft in drafts if draft.id not in made]
+    with bar(len(waiting), f"{kind.deed}: {judge.name}", kind.unit) as shown:
+        for start in range(0, len(waiting), judge.batch_size):
+            lines = decide(judge, waiting[start : start + judge.batch_size])
+            made |= {line.id: line for line in lines}
+            if file:
+                file.add(lines)
+            shown.update(len(lines))
+    if file:
+        file.add(rest)
+    lines = [made[draft.id] for draft in drafts] + list(rest)
+    failed = sum(line.status == FAILED for line in lines)
+    if failed:
+        print(f"{failed} of {len(lines)} questions could not be put to the judge; run again to ask these alone.")
+    return lines
+
+
+class _VerdictFile:
+    """The lines of one judge on disk."""
+
+    def __init__(self, path: str | Path, kind: type[Line], judge: Judge):
+        self.judge = judge
+        self.lines: KeyedLines[Line] = KeyedLines(
+            path, keep=_that_counts, check=lambda row, place: read_line(row, place, kind)
+        )
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Append the lines that say something new."""
+        self.lines.append([asdict(line) for line in lines if self.lines.rows.get(line.id) != line])
+
+    def final_lines(self, drafts: Sequence[Line]) -> dict[str, Line]:
+        """Return what needs no judging again.
+
+        Raises:
+            CourseError: the file holds another judge's lines, or lines on other texts than these.
+        """
+        drafted, judge, path = {draft.id: draft for draft in drafts}, self.judge, relative(self.lines.path)
+        for identity, held in self.lines.rows.items():
+            if (held.judge, held.fingerprint) != (judge.name, judge.fingerprint):
+                raise CourseError(
+                    f"{path} holds verdicts of {held.judge} ({held.fingerprint}), not of {judge.name} "
+                    f"({judge.fingerprint}); name another file."
+                )
+            draft = drafted.get(identity)
+            if held.status != LEFT_OUT and (draft is None or not _same_texts(held, draft)):
+                raise CourseError(
+                    f"{path} holds a verdict on {'another' if draft is None else 'other texts for'} question "
+                    f"{identity!r}; name another file for these answers."
+                )
+        return {identity: line for identity, line in self.lines.rows.items() if line.is_final}
+
+
+def _same_texts(one: VerdictLine, other: VerdictLine) -> bool:
+    return all(same_text(getattr(one, name), getattr(other, name)) for name in one.texts)
 
 
 # --- pairs -----------------------------------------------------------------------------------
@@ -165,7 +217,7 @@ def compare(judge: Judge, answers_a: Source, answers_b: Source, out: str | Path 
     are made (`judge.batch_size` pairs at a time), and those that it holds are not made again.
 
     Raises:
-        CourseError: the answers cannot be paired (see `answers.side_by_side`), the file holds other judgments, or the judge
+        CourseError: the answers cannot be paired (see `side_by_side`), the file holds other judgments, or the judge
             could not be asked at all.
     """
     paired = side_by_side(answers_a, answers_b)
@@ -176,101 +228,64 @@ def judge_pairs(
     judge: Judge, pairs: Sequence[Pair], left_out: Sequence[LeftOut] = (), out: str | Path | None = None
 ) -> list[Judgment]:
     """Do what `compare` does, on pairs that are put together already."""
-    drafts = {pair.question.id: _draft(judge, pair) for pair in pairs}
-    file = VerdictFile(out, Judgment) if out is not None else None
-    made: dict[str, Judgment] = {}
-    if file:
-        file.require_same(judge, drafts, ("question", "reference", "answer_a", "answer_b"))
-        made = {identity: line for identity, line in file.held.items() if line.status in (JUDGED, UNPARSED)}
-    waiting = [pair for pair in pairs if pair.question.id not in made]
-    with bar(len(waiting), f"judge: {judge.name}", "question") as shown:
-        for start in range(0, len(waiting), judge.batch_size):
-            some = waiting[start : start + judge.batch_size]
-            lines = _judge_some(judge, some, drafts)
-            made |= {line.id: line for line in lines}
-            if file:
-                file.add(lines)
-            shown.update(len(some))
     by = {"judge": judge.name, "fingerprint": judge.fingerprint}
-    rest = [Judgment(one.id, LEFT_OUT, problem=one.reason, question=one.question, **by) for one in left_out]
-    if file:
-        file.add(rest)
-    judgments = [made[pair.question.id] for pair in pairs] + rest
-    _say_failed(judgments)
-    return judgments
-
-
-def _draft(judge: Judge, pair: Pair) -> Judgment:
-    question = pair.question
-    return Judgment(
-        question.id,
-        FAILED,
-        judge=judge.name,
-        fingerprint=judge.fingerprint,
-        question=question.question,
-        reference=question.reference,
-        answer_a=pair.answer_a,
-        answer_b=pair.answer_b,
-    )
-
-
-def _judge_some(judge: Judge, pairs: Sequence[Pair], drafts: dict[str, Judgment]) -> list[Judgment]:
-    asked = [pair for pair in pairs if pair.answer_a.strip() and pair.answer_b.strip()]
-    ab = [ShownPair(pair.question, pair.answer_a, pair.answer_b) for pair in asked]
-    ba = [ShownPair(pair.question, pair.answer_b, pair.answer_a) for pair in asked]
-    # both orders in one call: a judge by scores scores each answer once, an LLM is kept busy
-    opinions = judge.verdicts([*ab, *ba]) if asked else []
-    both = dict(
-        zip(
-            (pair.question.id for pair in asked),
-            zip(opinions[: len(ab)], opinions[len(ab) :], strict=True),
-            strict=True,
+    drafts = [
+        Judgment(
+            pair.question.id,
+            FAILED,
+            question=pair.question.question,
+            reference=pair.question.reference,
+            answer_a=pair.answer_a,
+            answer_b=pair.answer_b,
+            **by,
         )
-    )
-    return [
-        _judged(drafts[pair.question.id], *both[pair.question.id])
-        if pair.question.id in both
-        else _blank(drafts[pair.question.id])
         for pair in pairs
     ]
+    rest = [Judgment(one.id, LEFT_OUT, problem=one.reason, question=one.question, **by) for one in left_out]
+    return _judge_all(judge, Judgment, drafts, _judge_some, out=out, rest=rest)
+
+
+def _judge_some(judge: Judge, drafts: Sequence[Judgment]) -> list[Judgment]:
+    asked = [draft for draft in drafts if draft.answer_a.strip() and draft.answer_b.strip()]
+    questions = [Question(draft.id, draft.question, draft.reference) for draft in asked]
+    ab = [ShownPair(question, draft.answer_a, draft.answer_b) for question, draft in zip(questions, asked, strict=True)]
+    ba = [ShownPair(pair.question, pair.second, pair.first) for pair in ab]
+    # both orders in one call: a judge by scores scores each answer once, an LLM is kept busy
+    verdicts = judge.verdicts([*ab, *ba]) if asked else []
+    orders = zip(verdicts[: len(ab)], verdicts[len(ab) :], strict=True)
+    both = {draft.id: pair for draft, pair in zip(asked, orders, strict=True)}
+    return [_judged(draft, *both[draft.id]) if draft.id in both else _blank(draft) for draft in drafts]
 
 
 def _judged(draft: Judgment, shown_ab: PairVerdict, shown_ba: PairVerdict) -> Judgment:
     ab, ba = AB[shown_ab.verdict], BA[shown_ba.verdict]
     readable = ab is not None and ba is not None
-    said = [shown_ab.reply, shown_ba.reply]
-    failed = any(one.failed for one in said)
-    values = vars(draft) | {
-        "status": JUDGED if readable else FAILED if failed else UNPARSED,
-        "verdict_ab": ab,
-        "verdict_ba": ba,
-        "winner": (ab if ab == ba else "tie") if readable else None,
-        "problem": None if readable else _first(said, "problem") or "no_verdict",
-        "raw_ab": shown_ab.reply.raw,
-        "raw_ba": shown_ba.reply.raw,
-        "prompt": _first(said, "prompt"),
-        "served_by": _first(said, "served_by"),
-    }
-    return Judgment(**values)
+    replies = [shown_ab.reply, shown_ba.reply]
+    failed = any(reply.failed for reply in replies)
+    return replace(
+        draft,
+        status=JUDGED if readable else FAILED if failed else UNPARSED,
+        verdict_ab=ab,
+        verdict_ba=ba,
+        winner=(ab if ab == ba else "tie") if readable else None,
+        problem=None if readable else _first(replies, "problem") or "no_verdict",
+        raw_ab=shown_ab.reply.raw,
+        raw_ba=shown_ba.reply.raw,
+        prompt=_first(replies, "prompt"),
+        served_by=_first(replies, "served_by"),
+    )
 
 
 def _blank(draft: Judgment) -> Judgment:
     a, b = draft.answer_a.strip(), draft.answer_b.strip()
     winner, problem = ("a", "empty_b") if a else ("b", "empty_a") if b else ("tie", "empty_both")
-    verdicts = {"verdict_ab": winner, "verdict_ba": winner, "winner": winner}
-    return Judgment(**vars(draft) | verdicts | {"status": JUDGED, "problem": problem})
+    return replace(draft, status=JUDGED, verdict_ab=winner, verdict_ba=winner, winner=winner, problem=problem)
 
 
-def _first(said: Sequence[JudgeReply], name: str):
+def _first(replies: Sequence[JudgeReply], name: str):
     # what failed says more than what could not be read
-    values = [getattr(one, name) for one in sorted(said, key=lambda one: not one.failed)]
+    values = [getattr(one, name) for one in sorted(replies, key=lambda one: not one.failed)]
     return next((value for value in values if value is not None), None)
-
-
-def _say_failed(lines: Sequence[Judgment | ScoreLine]) -> None:
-    failed = sum(line.status == FAILED for line in lines)
-    if failed:
-        print(f"{failed} of {len(lines)} questions could not be put to the judge; run again to ask these alone.")
 
 
 # --- single answers --------------------------------------------------------------------------
@@ -284,47 +299,31 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
     Raises:
         CourseError: the answers are malformed, the file holds other scores, or the judge could not be asked at all.
     """
-    given = read_answers(answers)
-    drafts = {
-        one.id: ScoreLine(
-            one.id,
-            FAILED,
-            judge=judge.name,
-            fingerprint=judge.fingerprint,
-            question=one.question,
-            reference=one.reference,
-            answer=one.answer,
-        )
-        for one in given
-    }
-    file = VerdictFile(out, ScoreLine) if out is not None else None
-    made: dict[str, ScoreLine] = {}
-    if file:
-        file.require_same(judge, drafts, ("question", "reference", "answer"))
-        made = {identity: line for identity, line in file.held.items() if line.status in (JUDGED, UNPARSED)}
-    waiting = [draft for draft in drafts.values() if draft.id not in made]
-    with bar(len(waiting), f"score: {judge.name}", "answer") as shown:
-        for start in range(0, len(waiting), judge.batch_size):
-            lines = list(_score_some(judge, waiting[start : start + judge.batch_size]))
-            made |= {line.id: line for line in lines}
-            if file:
-                file.add(lines)
-            shown.update(len(lines))
-    scored = [made[one.id] for one in given]
-    _say_failed(scored)
-    return scored
+    by = {"judge": judge.name, "fingerprint": judge.fingerprint}
+    drafts = [
+        ScoreLine(one.id, FAILED, question=one.question, reference=one.reference, answer=one.answer, **by)
+        for one in read_answers(answers)
+    ]
+    return _judge_all(judge, ScoreLine, drafts, _score_some, out=out)
 
 
-def _score_some(judge: Judge, drafts: Sequence[ScoreLine]) -> Iterator[ScoreLine]:
+def _score_some(judge: Judge, drafts: Sequence[ScoreLine]) -> list[ScoreLine]:
     asked = [draft for draft in drafts if draft.answer.strip()]
-    singles = [SingleAnswer(Question(d.id, d.question, d.reference), d.answer) for d in asked]
-    marks = {draft.id: mark for draft, mark in zip(asked, judge.scores(singles) if asked else [], strict=True)}
-    for draft in drafts:
-        mark = marks.get(draft.id)
-        if mark is None:
-            yield ScoreLine(**vars(draft) | {"status": UNPARSED, "problem": "empty"})
-            continue
-        said = mark.reply
-        status = JUDGED if mark.score is not None else FAILED if said.failed else UNPARSED
-        values = {"status": status, "score": mark.score, "problem": said.problem, "raw": said.raw}
-        yield ScoreLine(**vars(draft) | values | {"prompt": said.prompt, "served_by": said.served_by})
+    singles = [SingleAnswer(Question(draft.id, draft.question, draft.reference), draft.answer) for draft in asked]
+    scores = {draft.id: one for draft, one in zip(asked, judge.scores(singles) if asked else [], strict=True)}
+    return [_scored(draft, scores.get(draft.id)) for draft in drafts]
+
+
+def _scored(draft: ScoreLine, given: AnswerScore | None) -> ScoreLine:
+    if given is None:
+        return replace(draft, status=UNPARSED, problem="empty")
+    reply = given.reply
+    return replace(
+        draft,
+        status=JUDGED if given.score is not None else FAILED if reply.failed else UNPARSED,
+        score=given.score,
+        problem=reply.problem,
+        raw=reply.raw,
+        prompt=reply.prompt,
+        served_by=reply.served_by,
+    )

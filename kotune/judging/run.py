@@ -21,21 +21,44 @@ from pathlib import Path
 from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
-from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, load_reward_judge
-from kotune.judging.judges import SingleAnswer
-from kotune.judging.judges import ShownPair
-from kotune.judging.judgments import Judgment, compare, read_judgments, score
-from kotune.judging.judgments import ScoreLine
+from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, ShownPair, SingleAnswer, load_reward_judge
+from kotune.judging.judgments import Judgment, ScoreLine, compare, read_judgments, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
 from kotune.stats import Agreement, agree
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, write_json
 
 __all__ = [
-    "Agreement", "Answered", "Calibration", "Judge", "Judgment", "LLMJudge", "LocalModel", "Question", "ReferenceJudge",
-    "Report", "ReportCard", "RewardJudge", "ScoreSummary", "Scored", "TeacherModel", "agree", "answer", "calibrate",
-    "compare", "load_judge", "load_reward_judge", "make_card", "read_answers", "read_judgments", "report", "score",
-    "scores_behind", "summarise", "write_html", "write_png",
+    "Agreement",
+    "Answered",
+    "Calibration",
+    "Judge",
+    "Judgment",
+    "LLMJudge",
+    "LocalModel",
+    "Question",
+    "ReferenceJudge",
+    "Report",
+    "ReportCard",
+    "RewardJudge",
+    "ScoreLine",
+    "ScoreSummary",
+    "TeacherModel",
+    "agree",
+    "answer",
+    "calibrate",
+    "compare",
+    "load_judge",
+    "load_reward_judge",
+    "make_card",
+    "read_answers",
+    "read_judgments",
+    "report",
+    "score",
+    "scores_behind",
+    "summarise",
+    "write_html",
+    "write_png",
 ]  # fmt: skip
 
 JUDGES = "reference, reward or openai:MODEL"

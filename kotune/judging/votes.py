@@ -104,7 +104,7 @@ def judgments(votes: Sequence[Vote]) -> list[Judgment]:
     """
     return [
         Judgment(
-            vote.id, JUDGED, vote.winner, vote.winner, vote.winner, "seen_in_one_order",
+            vote.id, JUDGED, vote.winner, vote.winner, vote.winner, problem="seen_in_one_order",
             judge=f"people ({vote.models['a']} against {vote.models['b']})",
             question=vote.question, answer_a=vote.answer_a, answer_b=vote.answer_b,
         )

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from kotune.judging.calibration import CALIBRATION, LIST_KIND, calibrate, list_probe, load_calibration
-from kotune.judging.judges import ReferenceJudge
-from kotune.judging.judges import PairVerdict
-from kotune.judging.judges import JudgeReply
+from kotune.judging.judges import JudgeReply, PairVerdict, ReferenceJudge
 from utils import CourseError, read_jsonl, write_jsonl
 
 LABELLED = load_calibration()

@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from kotune.judging.calibration import calibrate
 from kotune.judging.comparison import report, scores_behind, summarise
-from kotune.judging.judges import ReferenceJudge
-from kotune.judging.judges import PairVerdict
-from kotune.judging.judgments import Judgment, compare
-from kotune.judging.judgments import ScoreLine
+from kotune.judging.judges import PairVerdict, ReferenceJudge
+from kotune.judging.judgments import Judgment, ScoreLine, compare
 from utils import CourseError
 
 SWAP = {"a": "b", "b": "a", "tie": "tie", None: None}

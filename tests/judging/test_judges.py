@@ -9,9 +9,7 @@ import pytest
 
 from kotune.answering.answer_files import Question
 from kotune.judging import judges
-from kotune.judging.judges import LLMJudge, ReferenceJudge, without_marks
-from kotune.judging.judges import SingleAnswer
-from kotune.judging.judges import ShownPair
+from kotune.judging.judges import LLMJudge, ReferenceJudge, ShownPair, SingleAnswer, without_marks
 from kotune.models import adapters, loading, reward_model
 from kotune.teacher import client
 from kotune.teacher.endpoint import dialect_of
@@ -38,7 +36,12 @@ def judge(tmp_path):
 
 
 def test_the_reference_judge_prefers_the_closer_answer_and_knows_nothing_without_a_reference():
-    shown = [ShownPair(QUESTION, GOOD, BAD), ShownPair(QUESTION, BAD, GOOD), ShownPair(QUESTION, GOOD, GOOD), ShownPair(OPEN, GOOD, BAD)]
+    shown = [
+        ShownPair(QUESTION, GOOD, BAD),
+        ShownPair(QUESTION, BAD, GOOD),
+        ShownPair(QUESTION, GOOD, GOOD),
+        ShownPair(OPEN, GOOD, BAD),
+    ]
     opinions = ReferenceJudge().verdicts(shown)
     assert [one.verdict for one in opinions] == ["first", "second", "tie", None]
     assert opinions[3].reply.problem == "no_reference" and not opinions[3].reply.failed

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from kotune.judging.judges import LLMJudge, ReferenceJudge
-from kotune.judging.judges import AnswerScore
-from kotune.judging.judges import PairVerdict
-from kotune.judging.judges import JudgeReply
+from kotune.judging.judges import AnswerScore, JudgeReply, LLMJudge, PairVerdict, ReferenceJudge
 from kotune.judging.judgments import compare, read_judgments, score
 from kotune.teacher import client
 from tests.support.endpoint import Endpoint, chat_completion

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from kotune.judging.calibration import calibrate
 from kotune.judging.comparison import report, scores_behind, summarise
 from kotune.judging.judges import ReferenceJudge
-from kotune.judging.judgments import Judgment, compare
-from kotune.judging.judgments import ScoreLine
+from kotune.judging.judgments import Judgment, ScoreLine, compare
 from kotune.judging.report_card import disagreements, histogram, html, make_card, write_html, write_png
 from tests.judging.test_comparison import fifteen, judged
 from utils import CourseError
@@ -154,7 +153,7 @@ def test_opposite_verdicts_come_first_then_the_largest_difference_of_length():
     assert [(one.id, one.between, one.opposite) for one in found] == [
         ("q3", "orders", True), ("q2", "orders", True), ("q5", "judges", True), ("q1", "orders", False),
     ]  # fmt: skip
-    assert [(who, verdict) for who, verdict, _ in found[2].reply] == [("j", "b"), ("k", "a")]
+    assert [(who, verdict) for who, verdict, _ in found[2].said] == [("j", "b"), ("k", "a")]
 
 
 def test_two_judges_are_compared_with_kappa_and_ac1(lines):
