@@ -16,8 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.sides import about, hand_over, measured, peak_gib
-
+from dev.bench.sides import about, hand_over, measured, peak_gib
 from kotune.answering.engines import CPU_ROWS
 from kotune.data import registry
 from kotune.models import adapters, loading

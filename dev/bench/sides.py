@@ -3,12 +3,13 @@
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+
+from kotune.training.runs import process_peak_gib
 
 RESULT = "result: "
 QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
@@ -16,7 +17,7 @@ QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS
 
 def peak_gib() -> float:
     """Return the peak memory of this process in GiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    return round(process_peak_gib(), 2)
 
 
 def hand_over(figures: dict) -> None:

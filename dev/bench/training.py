@@ -21,8 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.sides import about, hand_over, measured, peak_gib, without_last_newline
-
+from dev.bench.sides import about, hand_over, measured, peak_gib
 from kotune.data import registry
 from kotune.models import adapters, loading
 from kotune.recipes import RECIPES, Recipe
@@ -33,6 +32,7 @@ from kotune.training import (
     trainers,  # noqa: F401  brings TRL: its import is no part of the time, on either side
 )
 from kotune.training.losses import completion_logprobs
+from tests.support.trl import without_last_newline
 from utils import ASSETS, ROOT, read_json, seed_everything, write_json
 
 SFT_ROWS = 80  # ten steps of eight

@@ -145,8 +145,18 @@ def peak_memory_gib(recipe: Recipe) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**30
-    import resource
+    return process_peak_gib()
 
+
+def process_peak_gib() -> float:
+    """Return the most memory that this process has held, in GiB."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module; there psutil knows the peak
+        import psutil
+
+        held = psutil.Process().memory_info()
+        return getattr(held, "peak_wset", held.rss) / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # bytes there, KiB elsewhere
 

@@ -1,10 +1,11 @@
 """Protects: a run card says what a run was made of, well enough to make it again."""
 
 import json
+import sys
 from dataclasses import asdict, replace
 
 from kotune.data.records import data_hash
-from kotune.training import stages
+from kotune.training import runs, stages
 from kotune.training.runs import LIBRARIES
 
 
@@ -31,3 +32,10 @@ def test_the_hash_is_of_rows_and_their_order(records):
     assert data_hash(records) == data_hash([dict(reversed(record.items())) for record in records])
     assert data_hash(records) != data_hash(records[::-1])
     assert data_hash(records) != data_hash(records[:3])
+
+
+def test_the_peak_of_memory_is_known_without_the_module_that_windows_lacks(monkeypatch):
+    with_module = runs.process_peak_gib()
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows: importing it fails
+    without = runs.process_peak_gib()
+    assert 0.05 < without <= with_module + 0.05
