@@ -22,7 +22,7 @@ import pandas as pd
 from IPython.display import Image
 
 from kotune import data, models, teacher
-from kotune.judging import blind_vote, report_card, run
+from kotune.judging import report_card, run, votes
 from kotune.korean import checks, task_metrics, zero_shot
 from kotune.stats import mean_interval, questions_needed, sign_test, wilson, win_rate_interval
 from utils import OUTPUTS, write_json
@@ -189,13 +189,13 @@ for one in found:
     assert not one.dropped.macro_f1 < one.strict.macro_f1
 # %%CELL 41
 # NBVAL_IGNORE_OUTPUT
-ballots = blind_vote.draw(lines)
-blind_vote.widget(ballots, folder / "votes.jsonl")
+ballots = votes.draw(lines)
+votes.widget(ballots, folder / "votes.jsonl")
 # %%CELL 42
 # NBVAL_IGNORE_OUTPUT
 voted = folder / "votes.jsonl"
-votes = blind_vote.read_votes(voted) if voted.exists() else {}
-print(blind_vote.agreement(votes, lines) if votes else "no votes yet: vote above and run this cell again")
+winners = votes.read_winners(voted) if voted.exists() else {}
+print(votes.agreement(winners, lines) if winners else "no votes yet: vote above and run this cell again")
 # %%CELL 43
 assert len({ballot.id for ballot in ballots}) == 10
 # %%CELL 45

@@ -447,9 +447,9 @@ async def _vote(page: Page, action) -> None:
     decided = vote.decided(shown)
     try:
         await asyncio.to_thread(votes.store, page.votes, decided)
-    except OSError as error:
+    except (CourseError, OSError) as error:
         pending[vote.id] = (vote, ballot)
-        await _complain(said.not_stored.format(reason=error.strerror))
+        await _complain(said.not_stored.format(reason=getattr(error, "strerror", None) or error))
         return
     for cast in ballot.actions:
         if cast.name == VOTE:
