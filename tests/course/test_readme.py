@@ -1,15 +1,20 @@
-"""Protects: both editions of the README name files that exist, and have the same commands, links, code and figures."""
+"""Protects: the READMEs say the same in two languages; what they and the pages in docs/ link to or call is there."""
 
 import re
 from collections import Counter
 
 import pytest
 
+from kotune.cli import COMMANDS
 from utils import ROOT, read_text
 
 ENGLISH, KOREAN = "README.md", "README.ko.md"
 FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)]+)\)")
+# a command in a block or between backticks: its name, and the word that follows where it is no flag or file
+CALL = re.compile(r"(?:^|[`!/]|-m )kotune ([a-z]+)(?: ([a-z]+)(?=[ `\n]))?", re.M)
+PAGES = [ROOT / name for name in (ENGLISH, KOREAN, "CONTRIBUTING.md", "colab_guide.md", "data/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
 def split(name: str) -> tuple[list[str], str]:
@@ -44,8 +49,29 @@ def test_both_editions_have_the_same_figures_and_tables():
 
 
 @pytest.mark.parametrize("name", [ENGLISH, KOREAN])
-def test_what_a_readme_links_to_and_each_module_it_lists_is_there(name):
-    text = read_text(ROOT / name)
-    assert all((ROOT / link).exists() for link in LINK.findall(text) if "://" not in link)
-    listed = {module for line in text.splitlines() if line.startswith("| `") for module in re.findall(r"`(\w+)\.py`", line)}
-    assert listed == {path.stem for path in ROOT.glob("*.py")} - {"conftest"}
+def test_a_readme_is_short(name):
+    assert len(read_text(ROOT / name).splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page):
+    links = [link for link in LINK.findall(read_text(page)) if "://" not in link]
+    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_is_one(page):
+    unknown = []
+    for command, following in CALL.findall(read_text(page)):
+        if command not in COMMANDS or (
+            COMMANDS[command].subcommands and following not in ("", *COMMANDS[command].subcommands)
+        ):
+            unknown.append(f"{command} {following}")
+    assert unknown == []
+
+
+def test_the_page_of_commands_names_every_command():
+    named = set(CALL.findall(read_text(ROOT / "docs" / "commands.md")))
+    assert {command for command, _ in named} >= set(COMMANDS)
+    for command, what in COMMANDS.items():
+        assert {following for name, following in named if name == command} >= set(what.subcommands)
