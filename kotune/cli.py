@@ -115,7 +115,7 @@ def _model_options(parser: ArgumentParser) -> None:
 
 
 def _infer_options(parser: ArgumentParser) -> None:
-    from kotune.models.decoding import RANGES, Decoding
+    from kotune.models.sampling import RANGES, Sampling
 
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--inference_data", help=DATA_SET)
@@ -132,7 +132,7 @@ def _infer_options(parser: ArgumentParser) -> None:
     parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
     sampling = parser.add_argument_group("sampling (greedy if not given)")
     for name in (*RANGES, "seed"):
-        sampling.add_argument(f"--{name}", type=int if name == "seed" else type(getattr(Decoding, name)))
+        sampling.add_argument(f"--{name}", type=int if name == "seed" else type(getattr(Sampling, name)))
 
 
 def _infer(chosen: Namespace) -> None:

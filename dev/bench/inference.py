@@ -21,8 +21,9 @@ from kotune.answering.engines import CPU_ROWS
 from kotune.data import registry
 from kotune.models import adapters, loading
 from kotune.models.chat_template import render
-from kotune.models.decoding import Decoding, decode
+from kotune.models.decoding import decode
 from kotune.models.machine import choose
+from kotune.models.sampling import Sampling
 from kotune.recipes import RECIPES
 from utils import ASSETS, ROOT, write_json
 
@@ -48,10 +49,10 @@ def run(side: str) -> dict:
         model.get_output_embeddings()._forward_pre_hooks.clear()
     records = [registry.from_question(row) for row in registry.load_rows("real_estate_evaluation")[:ROWS]]
     prompts = [render(tokenizer, prompt).ids for prompt in records]
-    decoding = Decoding(max_tokens=recipe.max_new_tokens)
-    list(decode(model, tokenizer, prompts[:1], replace(decoding, max_tokens=2), 1))  # the first call compiles kernels
+    sampling = Sampling(max_tokens=recipe.max_new_tokens)
+    list(decode(model, tokenizer, prompts[:1], replace(sampling, max_tokens=2), 1))  # the first call compiles kernels
     started = time.perf_counter()
-    answers = [answer for batch in decode(model, tokenizer, prompts, decoding, rows) for _, answer in batch]
+    answers = [answer for batch in decode(model, tokenizer, prompts, sampling, rows) for _, answer in batch]
     seconds = time.perf_counter() - started
     tokens = sum(answer.tokens for answer in answers)
     return {

@@ -27,8 +27,8 @@ from kotune.data.retrieval import Library
 from kotune.models import merging, sources
 from kotune.models.adapters import adapter_hash
 from kotune.models.chat_template import render
-from kotune.models.decoding import RANGES, Decoding
 from kotune.models.machine import Recipe, choose
+from kotune.models.sampling import RANGES, Sampling
 from kotune.models.sources import Served
 from kotune.progress import bar
 from prompts import Message
@@ -83,12 +83,12 @@ def _with_last_turn(prompt: Sequence[Message], content: str) -> list[Message]:
 
 
 def _require_context(engine: Engine, rows: Sequence[Asked], prompts: Sequence[Sequence[int]]) -> None:
-    limit = engine.context - engine.decoding.max_tokens
+    limit = engine.context - engine.sampling.max_tokens
     long = [(row, len(prompt)) for row, prompt in zip(rows, prompts, strict=True) if len(prompt) > limit]
     if long:
         row, tokens = max(long, key=lambda one: one[1])
         raise CourseError(
-            f"{row.place}: the prompt has {tokens:,} tokens and its reply may take {engine.decoding.max_tokens:,}, more "
+            f"{row.place}: the prompt has {tokens:,} tokens and its reply may take {engine.sampling.max_tokens:,}, more "
             f"than the context of {engine.context:,} ({len(long)} such rows of {len(rows)}); shorten it, or lower "
             "--max_tokens."
         )
@@ -107,7 +107,7 @@ def _line(row: Asked, shown: Retrieved, answer, model: str) -> dict:
 
 
 def settings_card(
-    asked: Sequence[Asked], served: Served, choice: EngineChoice, decoding: Decoding, documents: str | None
+    asked: Sequence[Asked], served: Served, choice: EngineChoice, sampling: Sampling, documents: str | None
 ) -> dict:
     """Return what makes two runs the same: the answers of one are not mixed with those of another."""
     return {
@@ -116,7 +116,7 @@ def settings_card(
         "rows_sha256": data_hash([{"id": row.id, "prompt": row.prompt} for row in asked]),
         "documents_sha256": data_hash([{"text": Path(documents).read_text(encoding="utf-8")}]) if documents else None,
         "engine": choice.name,
-        **asdict(decoding),
+        **{name: value for name, value in asdict(sampling).items() if name != "stop"},  # no file is answered with stop texts
     }
 
 
@@ -124,7 +124,7 @@ def infer(
     data: str | Path,
     served: Served,
     recipe: Recipe,
-    decoding: Decoding,
+    sampling: Sampling,
     output: Path,
     *,
     choice: EngineChoice | None = None,
@@ -140,18 +140,18 @@ def infer(
             engine cannot do what is asked.
     """
     choice = choice or EngineChoice()
-    decoding.require_sound()
+    sampling.require_sound()
     asked = read_asked(data, system_prompt)
     lines_path, workbook = _outputs(output, data)
     library = Library(documents) if documents else None
-    lines = AnswerLines(lines_path, settings_card(asked, served, choice, decoding, documents))
+    lines = AnswerLines(lines_path, settings_card(asked, served, choice, sampling, documents))
     kept = sum(row.id in lines.rows for row in asked)
     answered, speed = 0, 0.0
     if kept < len(asked):
         if kept:
             print(f"{relative(lines_path)}: {kept} of {len(asked)} rows are answered already; going on with the others")
         shown = [_with_passages(row.prompt[-1]["content"], library) for row in asked]
-        engine = engines.open_engine(choice, served, recipe, decoding)
+        engine = engines.open_engine(choice, served, recipe, sampling)
         answered, speed = answer_all(engine, asked, lines, shown, served.name)
     lines.sort([row.id for row in asked])
     if workbook is not None:
@@ -193,18 +193,18 @@ def _on_this_gpu(recipe: Recipe) -> Recipe:
     return replace(recipe, device="mps", dtype="float32") if torch.backends.mps.is_available() else recipe
 
 
-def _decoding(chosen: argparse.Namespace, recipe: Recipe) -> Decoding:
+def _sampling(chosen: argparse.Namespace, recipe: Recipe) -> Sampling:
     given = {name: getattr(chosen, name) for name in (*RANGES, "seed") if getattr(chosen, name) is not None}
-    return Decoding(**{"max_tokens": recipe.max_new_tokens, **given})
+    return Sampling(**{"max_tokens": recipe.max_new_tokens, **given})
 
 
 def _answer_one(
-    chosen: argparse.Namespace, served: Served, recipe: Recipe, decoding: Decoding, choice: EngineChoice
+    chosen: argparse.Namespace, served: Served, recipe: Recipe, sampling: Sampling, choice: EngineChoice
 ) -> None:
     seen = _with_passages(chosen.prompt, Library(chosen.documents) if chosen.documents else None)
     system = [{"role": "system", "content": chosen.system_prompt}] if chosen.system_prompt else []
     row = Asked("prompt", "--prompt", chosen.prompt, [*system, {"role": "user", "content": chosen.prompt}], None, {})
-    engine = engines.open_engine(choice, served, recipe, decoding)
+    engine = engines.open_engine(choice, served, recipe, sampling)
     prompt = _rendered(engine, row, seen)
     _require_context(engine, [row], [prompt])
     for piece in engine.stream(prompt):
@@ -230,15 +230,15 @@ def answer_command(chosen: argparse.Namespace) -> None:
         locate(chosen.inference_data)  # a mistyped path is said before torch is there
     choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)
     served, recipe, reason = _found(chosen.model_path, chosen.recipe)
-    decoding = _decoding(chosen, recipe)
+    sampling = _sampling(chosen, recipe)
     if chosen.prompt:
-        _answer_one(chosen, served, recipe, decoding, choice)
+        _answer_one(chosen, served, recipe, sampling, choice)
         return
     print(f"{served.name}: {reason}")
     finished = infer(
-        chosen.inference_data, served, recipe, decoding, Path(chosen.save_name),
+        chosen.inference_data, served, recipe, sampling, Path(chosen.save_name),
         choice=choice, documents=chosen.documents, system_prompt=chosen.system_prompt,
     )  # fmt: skip
     files = " and ".join(relative(path) for path in (finished.lines, finished.workbook) if path is not None)
-    cut = f"; {finished.cut} were cut at {decoding.max_tokens} tokens" if finished.cut else ""
+    cut = f"; {finished.cut} were cut at {sampling.max_tokens} tokens" if finished.cut else ""
     print(f"{files}: {finished.answered} answered now at {finished.tokens_per_s:.0f} tokens/s, {finished.kept} before{cut}")

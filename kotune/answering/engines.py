@@ -13,10 +13,11 @@ from typing import Protocol
 
 from kotune.models.adapters import load_adapter
 from kotune.models.chat_template import end_of_turn_id, stop_ids
-from kotune.models.decoding import Answer, Decoding, decode, decode_tokens, read_reply
+from kotune.models.decoding import Answer, decode, decode_tokens, read_reply
 from kotune.models.files import load_tokenizer, model_path
 from kotune.models.loading import load_model
 from kotune.models.machine import Recipe
+from kotune.models.sampling import Sampling
 from kotune.models.sources import Served, load, lora_rank
 from utils import CourseError, relative
 
@@ -32,7 +33,7 @@ class Engine(Protocol):
     name: str
     tokenizer: object
     context: int
-    decoding: Decoding
+    sampling: Sampling
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, Answer]]]:
         """Yield (index, Answer)s of prompts, (prompts, tokens), as they are finished."""
@@ -44,9 +45,9 @@ class Engine(Protocol):
 class TransformersEngine:
     """A model in this process on a CPU, a CUDA GPU or Apple's; adapters merged, or on top of 4-bit weights."""
 
-    def __init__(self, served: Served, recipe: Recipe, decoding: Decoding, max_rows: int | None = None):
+    def __init__(self, served: Served, recipe: Recipe, sampling: Sampling, max_rows: int | None = None):
         self.name = "transformers"
-        self.decoding = decoding
+        self.sampling = sampling
         self.max_rows = max_rows or (CPU_ROWS if recipe.device == "cpu" else GPU_ROWS)
         if recipe.quantization is None:
             loaded, self.tokenizer = load([served], recipe)
@@ -57,11 +58,11 @@ class TransformersEngine:
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, Answer]]]:
         """Yield (index, Answer)s of prompts, (prompts, tokens), as they are finished."""
-        return decode(self.model, self.tokenizer, prompts, self.decoding, self.max_rows)
+        return decode(self.model, self.tokenizer, prompts, self.sampling, self.max_rows)
 
     def stream(self, prompt: Sequence[int]) -> Iterator[str]:
         """Yield the pieces of one reply; beam search has the whole of it at the end."""
-        if self.decoding.beam_width > 1:
+        if self.sampling.beam_width > 1:
             [[(_, answer)]] = self.answers([prompt])
             yield answer.text
             return
@@ -72,7 +73,7 @@ class TransformersEngine:
 
         def write() -> None:
             try:
-                decode_tokens(self.model, self.tokenizer, [prompt], self.decoding, streamer=streamer)
+                decode_tokens(self.model, self.tokenizer, [prompt], self.sampling, streamer=streamer)
             except BaseException as error:  # a thread's exception is lost otherwise, and its reader waits for ever
                 failed.append(error)
             streamer.end()
@@ -98,11 +99,11 @@ def _quantised(served: Served, recipe: Recipe):
 class VllmEngine:
     """vLLM in this process: an adapter on its base, or a whole model, over as many GPUs as asked for."""
 
-    def __init__(self, served: Served, decoding: Decoding, tensor_parallel: int = 1, memory_share: float = 0.9):
+    def __init__(self, served: Served, sampling: Sampling, tensor_parallel: int = 1, memory_share: float = 0.9):
         self.name = "vllm"
-        self.decoding = decoding
-        lacking = [name for name in VLLM_BEAMS_LACK if getattr(decoding, name) != getattr(Decoding, name)]
-        if decoding.beam_width > 1 and lacking:
+        self.sampling = sampling
+        lacking = [name for name in VLLM_BEAMS_LACK if getattr(sampling, name) != getattr(Sampling, name)]
+        if sampling.beam_width > 1 and lacking:
             raise CourseError(f"vLLM's beam search has no {lacking[0]}; leave it out, or pass --engine transformers.")
         if len(served.adapters) > 1:
             raise CourseError(
@@ -126,7 +127,7 @@ class VllmEngine:
             tensor_parallel_size=tensor_parallel,
             gpu_memory_utilization=memory_share,
             generation_config="vllm",  # its default takes the model's own sampling settings, which are seldom greedy
-            seed=decoding.seed or 0,
+            seed=sampling.seed or 0,
             **options,
         )
         self.lora = None
@@ -148,7 +149,7 @@ class VllmEngine:
         """Yield (index, Answer)s of prompts, (prompts, tokens), as they are finished."""
         for start in range(0, len(prompts), VLLM_ROWS):
             chosen = prompts[start : start + VLLM_ROWS]
-            said = self._searched(chosen) if self.decoding.beam_width > 1 else self._sampled(chosen)
+            said = self._searched(chosen) if self.sampling.beam_width > 1 else self._sampled(chosen)
             yield [(start + i, answer) for i, answer in enumerate(said)]
 
     def stream(self, prompt: Sequence[int]) -> Iterator[str]:
@@ -157,17 +158,17 @@ class VllmEngine:
         yield answer.text
 
     def _sampled(self, prompts: Sequence[Sequence[int]]) -> list[Answer]:
-        decoding = self.decoding
+        sampling = self.sampling
         parameters = self.vllm.SamplingParams(
-            max_tokens=decoding.max_tokens,
-            temperature=decoding.temperature,
-            presence_penalty=decoding.presence_penalty,
-            frequency_penalty=decoding.frequency_penalty,
-            repetition_penalty=decoding.repetition_penalty,
-            top_p=decoding.top_p,
-            top_k=decoding.top_k or -1,  # its word for all
-            min_p=decoding.min_p,
-            seed=decoding.seed,
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            repetition_penalty=sampling.repetition_penalty,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k or -1,  # -1 is vLLM's way to say: all tokens
+            min_p=sampling.min_p,
+            seed=sampling.seed,
             stop_token_ids=stop_ids(self.tokenizer),
         )
         outputs = self.llm.generate(_token_prompts(prompts), parameters, use_tqdm=False, lora_request=self.lora)
@@ -177,9 +178,9 @@ class VllmEngine:
         from vllm.sampling_params import BeamSearchParams
 
         parameters = BeamSearchParams(
-            beam_width=self.decoding.beam_width,
-            max_tokens=self.decoding.max_tokens,
-            length_penalty=self.decoding.length_penalty,
+            beam_width=self.sampling.beam_width,
+            max_tokens=self.sampling.max_tokens,
+            length_penalty=self.sampling.length_penalty,
         )
         outputs = self.llm.beam_search(_token_prompts(prompts), parameters, lora_request=self.lora)
         return [
@@ -205,13 +206,15 @@ class EngineChoice:
     tensor_parallel: int | None = None
 
 
-def open_engine(choice: EngineChoice, served: Served, recipe: Recipe, decoding: Decoding) -> Engine:
+def open_engine(choice: EngineChoice, served: Served, recipe: Recipe, sampling: Sampling) -> Engine:
     """Return the engine that is chosen, with its model loaded.
 
     Raises:
         CourseError: a setting is out of range, or one that this engine lacks; the model cannot be loaded.
     """
-    decoding.require_sound()
+    sampling.require_sound()
+    if sampling.stop:
+        raise CourseError("Stop texts end a reply of the server alone; leave stop out.")
     if choice.max_rows is not None and choice.max_rows < 1:
         raise CourseError(f"--batch_size is {choice.max_rows}; pass 1 or more.")
     if choice.name == "vllm":
@@ -219,7 +222,7 @@ def open_engine(choice: EngineChoice, served: Served, recipe: Recipe, decoding: 
             raise CourseError("vLLM needs a CUDA GPU and none is here; pass --engine transformers.")
         if choice.max_rows is not None:
             raise CourseError("vLLM sizes its batches itself; leave --batch_size out, or pass --engine transformers.")
-        return VllmEngine(served, decoding, choice.tensor_parallel or 1)
+        return VllmEngine(served, sampling, choice.tensor_parallel or 1)
     if choice.tensor_parallel is not None:
         raise CourseError("The engine transformers has no --tensor_parallel_size; leave it out, or pass --engine vllm.")
-    return TransformersEngine(served, recipe, decoding, choice.max_rows)
+    return TransformersEngine(served, recipe, sampling, choice.max_rows)

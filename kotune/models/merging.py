@@ -11,10 +11,11 @@ from pathlib import Path
 
 from kotune.models.adapters import load_adapter, merge_adapter
 from kotune.models.chat_template import end_of_turn_id, render, stop_ids
-from kotune.models.decoding import Decoding, decode_tokens, until_end
+from kotune.models.decoding import decode_tokens, until_end
 from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
 from kotune.models.machine import Recipe
+from kotune.models.sampling import Sampling
 from kotune.models.sources import Served
 from prompts import Message
 from utils import CourseError, relative, setting, write_json
@@ -111,7 +112,7 @@ def messages(question: str) -> list[Message]:
 def replies(model, tokenizer) -> list[list[int]]:
     """Return the greedy reply's token ids to each prompt of the set, its end token left out."""
     prompts = [render(tokenizer, messages(question)).ids for question in PROMPTS]
-    said = decode_tokens(model, tokenizer, prompts, Decoding(max_tokens=REPLY_TOKENS))
+    said = decode_tokens(model, tokenizer, prompts, Sampling(max_tokens=REPLY_TOKENS))
     return [until_end(tokens, stop_ids(tokenizer)) for tokens in said]
 
 

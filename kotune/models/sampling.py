@@ -1,29 +1,57 @@
-"""How each next token is chosen, and where a reply stops: the sampling parameters of the server."""
+"""How each next token is chosen, and where a reply stops: one set of settings for batches, the server and the page."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from math import inf
+
+from utils import CourseError
+
+# the lowest and the highest value of each setting, both allowed
+RANGES = {
+    "max_tokens": (1, inf), "temperature": (0, 2), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2),
+    "repetition_penalty": (0.01, inf), "top_p": (1e-6, 1), "top_k": (0, inf), "min_p": (0, 1), "beam_width": (1, 64),
+    "length_penalty": (-10, 10),
+}  # fmt: skip
+# what a stranger may ask of the server; max_tokens is bounded by its limits, and it searches no beams
+SERVED_RANGES = {
+    **{name: RANGES[name] for name in ("temperature", "presence_penalty", "frequency_penalty", "top_p", "min_p")},
+    "repetition_penalty": (0.5, 2),
+    "top_k": (0, 262_144),  # the largest vocabulary
+}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """The parameters of one reply, with their meaning in OpenAI's and vLLM's interfaces; greedy by default.
+    """How a reply is decoded, with the names and meanings of vLLM's interface; greedy by default."""
 
-    temperature: 0 takes the likeliest token. top_k: 0 for all. stop: texts that end the reply and are not part of it.
-    repetition_penalty divides the scores of tokens that the prompt or the reply holds (arXiv 1909.05858); presence
-    and frequency penalties are subtracted for those that the reply holds, once or for each time.
-    """
-
-    max_tokens: int = 256
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    stop: tuple[str, ...] = ()
+    max_tokens: int = 256  # the reply's, at most
+    temperature: float = 0.0  # 0 takes the likeliest token
+    presence_penalty: float = 0.0  # subtracted once from the score of each token that the reply holds
+    frequency_penalty: float = 0.0  # subtracted each time that the reply holds the token
+    repetition_penalty: float = 1.0  # divides the scores of tokens that the prompt or the reply holds (arXiv 1909.05858)
+    top_p: float = 1.0  # the smallest set of tokens that holds this share
+    top_k: int = 0  # so many likeliest tokens; 0 for all
+    min_p: float = 0.0  # tokens that are at least so likely, as a share of the likeliest one
+    beam_width: int = 1  # 1 for no beam search
+    length_penalty: float = 1.0  # the exponent of the length that a beam's log-probability is divided by
     seed: int | None = None
+    stop: tuple[str, ...] = ()  # texts that end the reply and are not part of it
+
+    def require_sound(self) -> None:
+        """Raise a CourseError for a value out of range, or one that would have no effect beside the others."""
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                upper = "" if high == inf else f" to {high:g}"
+                raise CourseError(f"{name} is {value:g}; it may be {low:g}{upper}{' or more' if high == inf else ''}.")
+        if self.beam_width > 1 and self.temperature > 0:
+            raise CourseError("Beam search draws nothing; leave temperature at 0, or beam_width at 1.")
+        idle = [name for name in ("top_p", "top_k", "min_p", "seed") if getattr(self, name) != getattr(Sampling, name)]
+        if self.temperature == 0 and idle:
+            raise CourseError(f"{idle[0]} has no effect on greedy decoding; set a temperature above 0, or leave it out.")
+        if self.beam_width == 1 and self.length_penalty != 1:
+            raise CourseError("length_penalty weighs beams; set beam_width above 1, or leave it out.")
 
     @property
     def penalises(self) -> bool:
@@ -33,48 +61,50 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Progress:
-    """What became of a reply since the last one: more text, and once, at the end, why it ended.
-
-    tokens: of the reply, so far. finish: None while it goes on; "stop" at the end of the turn or at a stop text; "length"
-    at the limit. prompt_tokens: known at the end.
-    """
+    """What became of a reply since the last one: more text, and once, at the end, why it ended."""
 
     text: str
-    tokens: int
-    finish: str | None = None
-    prompt_tokens: int = 0
+    tokens: int  # of the reply, so far
+    finish: str | None = None  # None while it goes on; "stop" at the end of the turn or a stop text; "length" at the limit
+    prompt_tokens: int = 0  # known at the end
 
 
-def penalise(scores, sampling: Sampling, prompt: list[int], reply: list[int]):
-    """Return scores, (vocabulary,), with the penalties for tokens that stand in the prompt and the reply."""
+def penalise(scores, sampling: Sampling, prompt, reply):
+    """Return next-token scores with the penalties for tokens that stand in the prompt and the reply.
+
+    scores: (..., vocabulary); prompt, reply: token ids, (..., tokens), one row of each a row of scores.
+    """
     import torch
 
-    scores = scores.clone()
+    prompt, reply = (torch.as_tensor(ids, dtype=torch.long, device=scores.device) for ids in (prompt, reply))
     if sampling.repetition_penalty != 1:
-        seen = torch.tensor(sorted({*prompt, *reply}), device=scores.device)
-        factor = sampling.repetition_penalty
-        scores[seen] = torch.where(scores[seen] > 0, scores[seen] / factor, scores[seen] * factor)
-    counts = Counter(reply)
-    if counts:
-        said = torch.tensor(list(counts), device=scores.device)
-        times = torch.tensor(list(counts.values()), dtype=scores.dtype, device=scores.device)
-        scores[said] -= sampling.presence_penalty + sampling.frequency_penalty * times
+        seen = torch.cat((prompt, reply), -1)
+        found, factor = scores.gather(-1, seen), sampling.repetition_penalty
+        scores = scores.scatter(-1, seen, torch.where(found > 0, found / factor, found * factor))
+    if reply.shape[-1] and (sampling.presence_penalty or sampling.frequency_penalty):
+        times = torch.zeros_like(scores).scatter_add_(-1, reply, torch.ones_like(reply, dtype=scores.dtype))
+        less = sampling.presence_penalty + sampling.frequency_penalty * times.gather(-1, reply)
+        scores = scores.scatter(-1, reply, scores.gather(-1, reply) - less)
     return scores
 
 
 def draw(scores, sampling: Sampling, generator) -> int:
-    """Draw a token from scores, (vocabulary,): the top_k likeliest, of these the smallest set that holds top_p."""
+    """Draw a token from scores, (vocabulary,).
+
+    Of the top_k likeliest, those in the smallest set that holds top_p; none less likely than min_p times the likeliest.
+    """
     import torch
 
     if sampling.temperature == 0:
         return int(scores.argmax())
     scores = scores / sampling.temperature
-    if not sampling.top_k and sampling.top_p >= 1:
+    if not sampling.top_k and sampling.top_p >= 1 and not sampling.min_p:
         return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
     # sorting all 262,144 takes 15 ms; the largest alone take under one
     best, tokens = scores.topk(min(sampling.top_k or len(scores), len(scores)))
     shares = best.softmax(-1)
-    shares[shares.cumsum(-1) - shares >= sampling.top_p] = 0  # the first token always stays
+    least = sampling.min_p * shares[0]
+    shares[(shares.cumsum(-1) - shares >= sampling.top_p) | (shares < least)] = 0  # the first token always stays
     return int(tokens[torch.multinomial(shares, 1, generator=generator)])
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kotune.models.sampling import Progress, Sampling
+from kotune.models.sampling import SERVED_RANGES, Progress, Sampling
 from kotune.serving.backends import ChatRequest
 from kotune.serving.guard import Limits
 
@@ -26,25 +26,30 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
+def _within(name: str, description: str | None = None):
+    """Return a setting's default, and its range on this server."""
+    low, high = SERVED_RANGES[name]
+    return Field(getattr(Sampling, name), ge=low, le=high, description=description)
+
+
 class SamplingFields(Body):
     """How a reply is chosen; greedy unless something else is asked for."""
 
-    temperature: float = Field(0.0, ge=0, le=2, description="0 takes the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0, le=262_144, description="0 for all")
-    repetition_penalty: float = Field(1.0, ge=0.5, le=2)
-    presence_penalty: float = Field(0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    temperature: float = _within("temperature", "0 takes the likeliest token")
+    top_p: float = _within("top_p")
+    top_k: int = _within("top_k", "0 for all")
+    min_p: float = _within("min_p", "a share of the likeliest token's probability")
+    repetition_penalty: float = _within("repetition_penalty")
+    presence_penalty: float = _within("presence_penalty")
+    frequency_penalty: float = _within("frequency_penalty")
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
 
     def sampling(self, max_tokens: int) -> Sampling:
         """Return the parameters of these fields."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Sampling(
-            max_tokens, self.temperature, self.top_p, self.top_k, self.repetition_penalty, self.presence_penalty,
-            self.frequency_penalty, tuple(stop), self.seed,
-        )  # fmt: skip
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        chosen = {name: getattr(self, name) for name in (*SERVED_RANGES, "seed")}
+        return Sampling(max_tokens=max_tokens, stop=stop, **chosen)
 
 
 class GenerateRequest(SamplingFields):

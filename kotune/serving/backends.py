@@ -228,7 +228,7 @@ class RemoteBackend:
         }
         # beyond OpenAI's own interface, or seldom set: sent only where asked for
         optional = {
-            "top_k": sampling.top_k, "presence_penalty": sampling.presence_penalty,
+            "top_k": sampling.top_k, "min_p": sampling.min_p, "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty, "stop": list(sampling.stop), "seed": sampling.seed,
         }  # fmt: skip
         body.update({name: value for name, value in optional.items() if value not in (0, None, [])})

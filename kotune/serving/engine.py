@@ -236,8 +236,10 @@ class LocalEngine:
         """Ask for a reply; `deliver` gets its Progress, the last with a `finish`, or an exception.
 
         Raises:
-            CourseError: this prompt with its reply is longer than the whole cache.
+            CourseError: beams are asked for, or this prompt with its reply is longer than the whole cache.
         """
+        if sampling.beam_width > 1:
+            raise CourseError("The server searches no beams; leave beam_width at 1, or use kotune infer.")
         ticket = Ticket(model, list(prompt), sampling, deliver)
         if ROW_STEP * ticket.width > self.cache_tokens:
             raise CourseError(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kotune.data.retrieval import Asked
 from kotune.judging import votes
-from kotune.models.sampling import Sampling
+from kotune.models.sampling import SERVED_RANGES, Sampling
 from kotune.serving.backends import ChatRequest, PromptTooLong
 from kotune.serving.desk import Desk
 from kotune.serving.guard import content_security_policy
@@ -35,10 +35,11 @@ COMPARE = "compare"
 VOTE, SOURCES = "vote", "sources"
 SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know them by these
 PAGE = "page"  # the author of what the page itself says
+ON_THE_PAGE = ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty")  # the settings that it shows
 PENDING_VOTES = 20
 RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
 # set before chainlit is imported: it would copy .env into the environment, and its tracing library reports its use
-PAGE = Path(__file__).with_name("page")  # the settings and files of the page, beside this module
+FILES = Path(__file__).with_name("page")  # the settings and files of the page, beside this module
 QUIET = {
     "CHAINLIT_ENV_FILE": ".no-env",
     "TRACELOOP_TELEMETRY": "false",
@@ -99,8 +100,8 @@ def prepare_folder(folder: Path) -> None:
     packaged = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
     translations = folder / ".chainlit" / "translations"
     translations.mkdir(parents=True)
-    shutil.copy(PAGE / "config.toml", folder / ".chainlit" / "config.toml")
-    shutil.copytree(PAGE / "public", folder / "public")
+    shutil.copy(FILES / "config.toml", folder / ".chainlit" / "config.toml")
+    shutil.copytree(FILES / "public", folder / "public")
     (folder / "chainlit.md").write_text("", encoding="utf-8")
     for language, changes in RETITLED.items():
         translation = read_json(packaged / f"{language}.json")
@@ -216,11 +217,11 @@ async def _complain(sentence: str) -> None:
 def _settings(chainlit, said: Texts, desk: Desk) -> list:
     widgets = chainlit.input_widget
 
-    def slider(name: str, initial: float, low: float, high: float, step: float):
+    def slider(name: str, step: float, low: float, high: float):
         return widgets.Slider(
             id=name,
             label=said.settings[name],
-            initial=initial,
+            initial=getattr(Sampling, name),
             min=low,
             max=high,
             step=step,
@@ -228,11 +229,11 @@ def _settings(chainlit, said: Texts, desk: Desk) -> list:
         )
 
     shown = [
-        slider("temperature", 0, 0, 2, 0.1),
-        slider("top_p", 1, 0.05, 1, 0.05),
-        slider("top_k", 0, 0, 200, 1),
-        slider("repetition_penalty", 1, 0.5, 2, 0.05),
-        slider("max_tokens", Sampling.max_tokens, 16, desk.limits.max_tokens, 16),
+        slider("temperature", 0.1, *SERVED_RANGES["temperature"]),
+        slider("top_p", 0.05, 0.05, 1),
+        slider("top_k", 1, 0, 200),  # all 262,144 would leave no room to aim
+        slider("repetition_penalty", 0.05, *SERVED_RANGES["repetition_penalty"]),
+        slider("max_tokens", 16, 16, desk.limits.max_tokens),
         widgets.TextInput(
             id="system", label=said.settings["system"], initial="", description=said.about["system"], multiline=True
         ),
@@ -261,19 +262,16 @@ class Wishes:
 def wishes(settings: dict, longest: int) -> Wishes:
     """Return settings within bounds; what is no number counts as not set."""
 
-    def number(name: str, default: float, low: float, high: float) -> float:
-        value = settings.get(name, default)
+    ranges = {**SERVED_RANGES, "max_tokens": (1, longest)}
+
+    def within(name: str) -> float:
+        kind, (low, high) = type(getattr(Sampling, name)), ranges[name]
+        value = settings.get(name)
         usable = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-        return value if usable else default
+        return kind(value) if usable else min(getattr(Sampling, name), high)
 
     system = settings.get("system")
-    sampling = Sampling(
-        max_tokens=int(number("max_tokens", min(Sampling.max_tokens, longest), 1, longest)),
-        temperature=float(number("temperature", 0, 0, 2)),
-        top_p=float(number("top_p", 1, 0.01, 1)),
-        top_k=int(number("top_k", 0, 0, 1000)),
-        repetition_penalty=float(number("repetition_penalty", 1, 0.5, 2)),
-    )
+    sampling = Sampling(**{name: within(name) for name in ON_THE_PAGE})
     return Wishes(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
 
 

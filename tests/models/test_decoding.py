@@ -7,7 +7,7 @@ import torch
 
 from kotune.models import decoding as decoding_module
 from kotune.models.chat_template import render, stop_ids
-from kotune.models.decoding import Decoding, decode
+from kotune.models.decoding import decode
 from kotune.models.sampling import Sampling, penalise
 from utils import CourseError
 
@@ -40,8 +40,8 @@ def test_the_end_of_turn_ends_an_answer_and_is_not_in_its_text(tokenizer):
 def test_memory_that_runs_out_halves_the_batch_and_nothing_is_lost(tiny_model, tokenizer, records, monkeypatch, capsys):
     """The first batches raise what CUDA raises; the answers are those of an undisturbed run, none twice."""
     prompts = [render(tokenizer, record["prompt"]).ids for record in records]
-    decoding = Decoding(max_tokens=4)
-    expected = dict(pair for batch in decode(tiny_model, tokenizer, prompts, decoding, 1) for pair in batch)
+    sampling = Sampling(max_tokens=4)
+    expected = dict(pair for batch in decode(tiny_model, tokenizer, prompts, sampling, 1) for pair in batch)
     plain, sizes = tiny_model.generate, []
 
     def generate(input_ids, **options):
@@ -51,7 +51,7 @@ def test_memory_that_runs_out_halves_the_batch_and_nothing_is_lost(tiny_model, t
         return plain(input_ids=input_ids, **options)
 
     monkeypatch.setattr(tiny_model, "generate", generate)
-    found = [pair for batch in decode(tiny_model, tokenizer, prompts, decoding, 4) for pair in batch]
+    found = [pair for batch in decode(tiny_model, tokenizer, prompts, sampling, 4) for pair in batch]
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert len(found) == len(prompts) and dict(found) == expected
     assert "memory ran out with 4 rows at once; going on with 2" in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_a_prompt_that_does_not_fit_alone_is_one_sentence(tiny_model, tokenizer,
 
     monkeypatch.setattr(tiny_model, "generate", generate)
     with pytest.raises(CourseError, match="Memory ran out with one prompt of 3 tokens"):
-        list(decode(tiny_model, tokenizer, [[2, 105, 107]], Decoding(), 4))
+        list(decode(tiny_model, tokenizer, [[2, 105, 107]], Sampling(), 4))
 
 
 def test_an_error_that_is_not_of_memory_is_not_hidden(tiny_model, tokenizer, monkeypatch):
@@ -72,17 +72,17 @@ def test_an_error_that_is_not_of_memory_is_not_hidden(tiny_model, tokenizer, mon
 
     monkeypatch.setattr(tiny_model, "generate", generate)
     with pytest.raises(RuntimeError, match="shapes"):
-        list(decode(tiny_model, tokenizer, [[2, 105, 107]], Decoding(), 4))
+        list(decode(tiny_model, tokenizer, [[2, 105, 107]], Sampling(), 4))
 
 
 def test_batches_are_sized_to_memory(tiny_model, tokenizer, monkeypatch):
-    narrow = decoding_module.rows_that_fit(tiny_model, 100, Decoding())
-    assert decoding_module.rows_that_fit(tiny_model, 1000, Decoding()) < narrow
-    assert decoding_module.rows_that_fit(tiny_model, 100, Decoding(beam_width=4)) < narrow / 3
+    narrow = decoding_module.rows_that_fit(tiny_model, 100, Sampling())
+    assert decoding_module.rows_that_fit(tiny_model, 1000, Sampling()) < narrow
+    assert decoding_module.rows_that_fit(tiny_model, 100, Sampling(beam_width=4)) < narrow / 3
     with pytest.raises(CourseError, match=r"A prompt of 1,000,000 tokens .* takes [\d.]+ GiB and [\d.]+ are free"):
-        decoding_module.rows_that_fit(tiny_model, 1_000_000, Decoding())
+        decoding_module.rows_that_fit(tiny_model, 1_000_000, Sampling())
     monkeypatch.setattr(decoding_module, "rows_that_fit", lambda *_: 2)
-    batches = list(decode(tiny_model, tokenizer, [[2, 105, 107]] * 5, Decoding(max_tokens=1), 4))
+    batches = list(decode(tiny_model, tokenizer, [[2, 105, 107]] * 5, Sampling(max_tokens=1), 4))
     assert [len(batch) for batch in batches] == [2, 2, 1]
 
 
@@ -90,8 +90,8 @@ def test_penalties_count_the_reply_alone_as_the_server_does(tokenizer):
     """Equal to the server's own penalties, row by row, prompt and padding not counted."""
     torch.manual_seed(0)
     scores, ids = torch.randn(2, 50), torch.tensor([[7, 7, 9, 3, 3, 4], [0, 9, 9, 5, 6, 7]])
-    settings = {"presence_penalty": 0.5, "frequency_penalty": 0.25}
-    [processor] = decoding_module.penalties(Decoding(**settings), width=3)
+    settings = {"presence_penalty": 0.5, "frequency_penalty": 0.25, "repetition_penalty": 1.3}
+    [processor] = decoding_module.penalties(Sampling(**settings), width=3)
     expected = [
         penalise(row, Sampling(**settings), prompt[:3], prompt[3:]) for row, prompt in zip(scores, ids.tolist(), strict=True)
     ]
@@ -102,7 +102,7 @@ def test_a_repetition_penalty_changes_a_reply_and_a_seed_repeats_one(tiny_model,
     prompts = [render(tokenizer, record["prompt"]).ids for record in records]
 
     def said(**settings):
-        batches = decode(tiny_model, tokenizer, prompts, Decoding(max_tokens=6, **settings), 2)
+        batches = decode(tiny_model, tokenizer, prompts, Sampling(max_tokens=6, **settings), 2)
         return dict(pair for batch in batches for pair in batch)
 
     drawn = {"temperature": 1.5, "top_k": 50, "min_p": 0.01}

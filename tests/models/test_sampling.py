@@ -27,6 +27,7 @@ def drawn(sampling, times=300):
         (Sampling(temperature=1, top_p=0.01), {0}),
         (Sampling(temperature=1, top_p=0.7), {0, 2}),
         (Sampling(temperature=1, top_p=0.5, top_k=3), {0}),
+        (Sampling(temperature=1, min_p=0.3), {0, 2}),  # e**-1 of the likeliest stays, e**-2 goes
     ],
 )
 def test_only_the_likeliest_are_drawn(sampling, expected):

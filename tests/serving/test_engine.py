@@ -120,6 +120,8 @@ def test_what_does_not_fit_waits_and_is_answered(tiny_model, tokenizer):
     assert [reader.last.finish for reader in readers] == ["length"] * 6 and peak <= 2 * 2048
     with pytest.raises(CourseError, match="shorten the prompt"):
         engine.submit("tiny", ids_of(tokenizer, "가" * 300), Sampling(max_tokens=100), Reader())
+    with pytest.raises(CourseError, match="searches no beams"):
+        engine.submit("tiny", ids_of(tokenizer, "가"), Sampling(beam_width=2), Reader())
     engine.close()
 
 
