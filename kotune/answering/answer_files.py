@@ -21,7 +21,7 @@ from prompts import Message
 from utils import CourseError, relative
 
 CHUNK = 20  # questions answered before their lines are written
-Source = str | Path | Sequence["Answered | dict"]
+Source = str | Path | Sequence["AnswerRow | dict"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerRow:
     """One answer: the line of an answers file. ended: it ended by itself; tokens: its length; model: who wrote it."""
 
     id: str
@@ -88,7 +88,7 @@ class AnswerFile(LineFile):
 
     def __init__(self, path: str | Path):
         """Open or create the file and index what it holds."""
-        self.answers: dict[str, Answered] = {}
+        self.answers: dict[str, AnswerRow] = {}
         super().__init__(path)
 
     def _take(self, row: dict, place: str) -> None:
@@ -103,7 +103,7 @@ def answer(
     *,
     prompts: Sequence[Sequence[Message]] | None = None,
     chunk: int = CHUNK,
-) -> list[Answered]:
+) -> list[AnswerRow]:
     """Answer the questions that the file does not answer yet, and return all their answers in the questions' order.
 
     `answerer` takes prompts and returns their answers: a text, an `decoding.Answer`, or None where it failed (that
@@ -153,8 +153,8 @@ def _questions(source: Source | Sequence[Question]) -> list[Question]:
     ]
 
 
-def _line(question: Question, given: Answer | str, model: str) -> Answered:
-    line = Answered(question.id, question.question, "", question.reference, model=model)
+def _line(question: Question, given: Answer | str, model: str) -> AnswerRow:
+    line = AnswerRow(question.id, question.question, "", question.reference, model=model)
     if isinstance(given, str):
         return replace(line, answer=given)
     return replace(line, answer=given.text, ended=given.ended, tokens=given.tokens)
@@ -163,17 +163,17 @@ def _line(question: Question, given: Answer | str, model: str) -> Answered:
 # --- read ------------------------------------------------------------------------------------
 
 
-def read_answers(source: Source) -> list[Answered]:
+def read_answers(source: Source) -> list[AnswerRow]:
     """Return the answers of a file, or of a list of rows; an empty answer is an answer.
 
     Raises:
         CourseError: a row has no id, question or answer, a field is of another type, or an id comes twice.
     """
-    answers: dict[str, Answered] = {}
+    answers: dict[str, AnswerRow] = {}
     places: dict[str, str] = {}
     twice = []
     for place, row in _rows(source):
-        answered = row if isinstance(row, Answered) else _read(row, place)
+        answered = row if isinstance(row, AnswerRow) else _read(row, place)
         if answered.id in answers:
             twice.append((place, answered.id))
         answers.setdefault(answered.id, answered)
@@ -190,14 +190,14 @@ def read_answers(source: Source) -> list[Answered]:
     return list(answers.values())
 
 
-def _rows(source: Source) -> Iterable[tuple[str, dict | Answered]]:
+def _rows(source: Source) -> Iterable[tuple[str, dict | AnswerRow]]:
     if isinstance(source, str | Path):
         return readers.read(source)
     return ((f"answer {number}", row) for number, row in enumerate(source, start=1))
 
 
-def _read(row: dict, place: str) -> Answered:
-    return Answered(
+def _read(row: dict, place: str) -> AnswerRow:
+    return AnswerRow(
         id=_identity(row, place),
         question=_text(row, "question", place),
         answer=_text(row, "answer", place, may_be_empty=("answer",)),
@@ -248,7 +248,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class UnpairedQuestion:
     """A question that cannot be compared, and why: only_in_a, only_in_b, different_question, different_reference."""
 
     id: str
@@ -261,7 +261,7 @@ class SideBySide:
     """Two answers files: the pairs of answers to the same questions, and what could not be paired."""
 
     pairs: list[Pair]
-    left_out: list[LeftOut]
+    left_out: list[UnpairedQuestion]
 
 
 def same_text(one: str | None, other: str | None) -> bool:
@@ -288,7 +288,7 @@ def side_by_side(source_a: Source, source_b: Source) -> SideBySide:
         a, b = answers_a.get(identity), answers_b.get(identity)
         reason = _why_not(a, b)
         if reason:
-            left_out.append(LeftOut(identity, (a or b).question, reason))
+            left_out.append(UnpairedQuestion(identity, (a or b).question, reason))
         else:
             reference = a.reference if a.reference is not None else b.reference
             pairs.append(Pair(Question(identity, a.question, reference), a.answer, b.answer))
@@ -301,7 +301,7 @@ def side_by_side(source_a: Source, source_b: Source) -> SideBySide:
     return SideBySide(pairs, left_out)
 
 
-def _why_not(a: Answered | None, b: Answered | None) -> str:
+def _why_not(a: AnswerRow | None, b: AnswerRow | None) -> str:
     if a is None or b is None:
         return "only_in_b" if a is None else "only_in_a"
     if not same_text(a.question, b.question):

@@ -19,17 +19,16 @@ from pathlib import Path
 
 from kotune.answering import engines
 from kotune.answering.engines import Engine, EngineChoice
-from kotune.answering.inference_files import AnswerLines, Asked, read_asked, write_workbook
+from kotune.answering.inference_files import AnswerLines, InferenceRow, read_rows, write_workbook
 from kotune.data.records import data_hash
 from kotune.data.registry import locate
-from kotune.data.retrieval import Asked as Retrieved
-from kotune.data.retrieval import Library
+from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models import merging, sources
 from kotune.models.adapters import adapter_hash
 from kotune.models.chat_template import render
 from kotune.models.machine import Recipe, choose
 from kotune.models.sampling import RANGES, Sampling
-from kotune.models.sources import Served
+from kotune.models.sources import ModelSource
 from kotune.progress import bar
 from prompts import Message
 from utils import OUTPUTS, CourseError, relative
@@ -38,7 +37,7 @@ FOLDER = OUTPUTS / "inference"
 
 
 @dataclass(frozen=True)
-class Finished:
+class InferenceResult:
     """What a run leaves: the answers in a file, the workbook where one was asked for, and what to tell of them."""
 
     lines: Path
@@ -50,7 +49,7 @@ class Finished:
 
 
 def answer_all(
-    engine: Engine, asked: Sequence[Asked], lines: AnswerLines, shown: Sequence[Retrieved], name: str
+    engine: Engine, asked: Sequence[InferenceRow], lines: AnswerLines, shown: Sequence[OpenBookPrompt], name: str
 ) -> tuple[int, float]:
     """Answer the rows that the file does not hold yet; return how many, and the tokens a second.
 
@@ -71,7 +70,7 @@ def answer_all(
     return len(waiting), tokens / max(time.perf_counter() - started, 1e-9)
 
 
-def _rendered(engine: Engine, row: Asked, shown: Retrieved) -> list[int]:
+def _rendered(engine: Engine, row: InferenceRow, shown: OpenBookPrompt) -> list[int]:
     try:
         return render(engine.tokenizer, _with_last_turn(row.prompt, shown.content)).ids
     except CourseError as error:
@@ -82,7 +81,7 @@ def _with_last_turn(prompt: Sequence[Message], content: str) -> list[Message]:
     return [*prompt[:-1], {**prompt[-1], "content": content}]
 
 
-def _require_context(engine: Engine, rows: Sequence[Asked], prompts: Sequence[Sequence[int]]) -> None:
+def _require_context(engine: Engine, rows: Sequence[InferenceRow], prompts: Sequence[Sequence[int]]) -> None:
     limit = engine.context - engine.sampling.max_tokens
     long = [(row, len(prompt)) for row, prompt in zip(rows, prompts, strict=True) if len(prompt) > limit]
     if long:
@@ -94,7 +93,7 @@ def _require_context(engine: Engine, rows: Sequence[Asked], prompts: Sequence[Se
         )
 
 
-def _line(row: Asked, shown: Retrieved, answer, model: str) -> dict:
+def _line(row: InferenceRow, shown: OpenBookPrompt, answer, model: str) -> dict:
     line = {"id": row.id, "question": row.question, "answer": answer.text}
     if row.reference is not None:
         line["reference"] = row.reference
@@ -107,7 +106,7 @@ def _line(row: Asked, shown: Retrieved, answer, model: str) -> dict:
 
 
 def settings_card(
-    asked: Sequence[Asked], served: Served, choice: EngineChoice, sampling: Sampling, documents: str | None
+    asked: Sequence[InferenceRow], served: ModelSource, choice: EngineChoice, sampling: Sampling, documents: str | None
 ) -> dict:
     """Return what makes two runs the same: the answers of one are not mixed with those of another."""
     return {
@@ -122,7 +121,7 @@ def settings_card(
 
 def infer(
     data: str | Path,
-    served: Served,
+    served: ModelSource,
     recipe: Recipe,
     sampling: Sampling,
     output: Path,
@@ -130,7 +129,7 @@ def infer(
     choice: EngineChoice | None = None,
     documents: str | None = None,
     system_prompt: str | None = None,
-) -> Finished:
+) -> InferenceResult:
     """Answer a data set with a model; write `output` (.jsonl), and beside it the workbook unless `output` says .jsonl.
 
     Everything that can be known is checked before the model is loaded.
@@ -141,7 +140,7 @@ def infer(
     """
     choice = choice or EngineChoice()
     sampling.require_sound()
-    asked = read_asked(data, system_prompt)
+    asked = read_rows(data, system_prompt)
     lines_path, workbook = _outputs(output, data)
     library = Library(documents) if documents else None
     lines = AnswerLines(lines_path, settings_card(asked, served, choice, sampling, documents))
@@ -158,11 +157,11 @@ def infer(
         for note in write_workbook(workbook, asked, lines.rows):
             print(note)
     cut = sum(not lines.rows[row.id]["ended"] for row in asked)
-    return Finished(lines_path, workbook, answered, kept, cut, speed)
+    return InferenceResult(lines_path, workbook, answered, kept, cut, speed)
 
 
-def _with_passages(question: str, library: Library | None) -> Retrieved:
-    return Retrieved(question, ()) if library is None else library.ask(question)
+def _with_passages(question: str, library: Library | None) -> OpenBookPrompt:
+    return OpenBookPrompt(question, ()) if library is None else library.ask(question)
 
 
 def _outputs(output: Path, data: str | Path) -> tuple[Path, Path | None]:
@@ -180,7 +179,7 @@ def _outputs(output: Path, data: str | Path) -> tuple[Path, Path | None]:
 # --- command line ----------------------------------------------------------------------------
 
 
-def _found(model_path: str | None, recipe_name: str | None) -> tuple[Served, Recipe, str]:
+def _found(model_path: str | None, recipe_name: str | None) -> tuple[ModelSource, Recipe, str]:
     """Return the model that a path stands for, the recipe that loads it, and why this recipe."""
     choice = choose(recipe_name)
     return sources.find(model_path, choice.recipe)[-1], _on_this_gpu(choice.recipe), choice.reason
@@ -199,11 +198,11 @@ def _sampling(chosen: argparse.Namespace, recipe: Recipe) -> Sampling:
 
 
 def _answer_one(
-    chosen: argparse.Namespace, served: Served, recipe: Recipe, sampling: Sampling, choice: EngineChoice
+    chosen: argparse.Namespace, served: ModelSource, recipe: Recipe, sampling: Sampling, choice: EngineChoice
 ) -> None:
     seen = _with_passages(chosen.prompt, Library(chosen.documents) if chosen.documents else None)
     system = [{"role": "system", "content": chosen.system_prompt}] if chosen.system_prompt else []
-    row = Asked("prompt", "--prompt", chosen.prompt, [*system, {"role": "user", "content": chosen.prompt}], None, {})
+    row = InferenceRow("prompt", "--prompt", chosen.prompt, [*system, {"role": "user", "content": chosen.prompt}], None, {})
     engine = engines.open_engine(choice, served, recipe, sampling)
     prompt = _rendered(engine, row, seen)
     _require_context(engine, [row], [prompt])

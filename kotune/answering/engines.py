@@ -18,7 +18,7 @@ from kotune.models.files import load_tokenizer, model_path
 from kotune.models.loading import load_model
 from kotune.models.machine import Recipe
 from kotune.models.sampling import Sampling
-from kotune.models.sources import Served, load, lora_rank
+from kotune.models.sources import ModelSource, load, lora_rank
 from utils import CourseError, relative
 
 CPU_ROWS, GPU_ROWS = 32, 128  # at once, at most: the lines of a batch are written when all of it is finished
@@ -45,7 +45,7 @@ class Engine(Protocol):
 class TransformersEngine:
     """A model in this process on a CPU, a CUDA GPU or Apple's; adapters merged, or on top of 4-bit weights."""
 
-    def __init__(self, served: Served, recipe: Recipe, sampling: Sampling, max_rows: int | None = None):
+    def __init__(self, served: ModelSource, recipe: Recipe, sampling: Sampling, max_rows: int | None = None):
         self.name = "transformers"
         self.sampling = sampling
         self.max_rows = max_rows or (CPU_ROWS if recipe.device == "cpu" else GPU_ROWS)
@@ -86,7 +86,7 @@ class TransformersEngine:
             raise failed[0]
 
 
-def _quantised(served: Served, recipe: Recipe):
+def _quantised(served: ModelSource, recipe: Recipe):
     if len(served.adapters) > 1:
         raise CourseError(
             f"{relative(served.adapters[-1])} stands on another adapter, and adapters merge into 16 bits alone; merge them "
@@ -99,7 +99,7 @@ def _quantised(served: Served, recipe: Recipe):
 class VllmEngine:
     """vLLM in this process: an adapter on its base, or a whole model, over as many GPUs as asked for."""
 
-    def __init__(self, served: Served, sampling: Sampling, tensor_parallel: int = 1, memory_share: float = 0.9):
+    def __init__(self, served: ModelSource, sampling: Sampling, tensor_parallel: int = 1, memory_share: float = 0.9):
         self.name = "vllm"
         self.sampling = sampling
         lacking = [name for name in VLLM_BEAMS_LACK if getattr(sampling, name) != getattr(Sampling, name)]
@@ -206,7 +206,7 @@ class EngineChoice:
     tensor_parallel: int | None = None
 
 
-def open_engine(choice: EngineChoice, served: Served, recipe: Recipe, sampling: Sampling) -> Engine:
+def open_engine(choice: EngineChoice, served: ModelSource, recipe: Recipe, sampling: Sampling) -> Engine:
     """Return the engine that is chosen, with its model loaded.
 
     Raises:

@@ -23,7 +23,7 @@ OF_THE_INPUT = " (input)"  # what a column of the input is renamed with where th
 
 
 @dataclass(frozen=True)
-class Asked:
+class InferenceRow:
     """A row to be answered: its prompt, the question alone, the right answer where known, and its columns as they stood."""
 
     id: str
@@ -34,7 +34,7 @@ class Asked:
     columns: dict
 
 
-def read_asked(name_or_path: str | Path, system_prompt: str | None = None) -> list[Asked]:
+def read_rows(name_or_path: str | Path, system_prompt: str | None = None) -> list[InferenceRow]:
     """Return the rows of a data set that are to be answered.
 
     system_prompt: what system A's SystemPrompt says where a row has none; "" for nothing.
@@ -43,7 +43,7 @@ def read_asked(name_or_path: str | Path, system_prompt: str | None = None) -> li
         CourseError: no such data set; a row has no prompt; a sheet lacks a column; two rows have one id.
     """
     stem = Path(str(name_or_path)).stem
-    asked: dict[str, Asked] = {}
+    asked: dict[str, InferenceRow] = {}
     for number, (place, value) in enumerate(registry.read(name_or_path), start=1):
         row = _with_instruction(value, place, system_prompt)
         for record in records.to_answer(row, place, f"{stem}-{number:05d}"):
@@ -52,7 +52,7 @@ def read_asked(name_or_path: str | Path, system_prompt: str | None = None) -> li
                 first = readers.seen_from(place, twin.place)
                 raise CourseError(f"{place}: the id {record['id']!r} was used by {first}; give each row its own.")
             question = row[CONCLUSION] if CONCLUSION in row else record["prompt"][-1]["content"]
-            asked[record["id"]] = Asked(
+            asked[record["id"]] = InferenceRow(
                 record["id"], place, question, record["prompt"], record.get("reference"), dict(value)
             )
     return list(asked.values())
@@ -111,7 +111,7 @@ def _difference(held: dict, wanted: dict) -> str:
     return f"{name} is {json.dumps(wanted[name], ensure_ascii=False)} here and {json.dumps(held.get(name))} there"
 
 
-def write_workbook(path: Path, asked: Sequence[Asked], answers: dict[str, dict]) -> list[str]:
+def write_workbook(path: Path, asked: Sequence[InferenceRow], answers: dict[str, dict]) -> list[str]:
     """Write the answers beside the input's columns, all as text, and return what had to be left out of them.
 
     System A's columns come first (Conclusion, Findings), then the input's others; for other inputs the answer comes last.

@@ -23,7 +23,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asked:
+class OpenBookPrompt:
     """A question as the model sees it: the user's turn, and the passages that stand in it."""
 
     content: str
@@ -54,10 +54,10 @@ class Library:
             Source(number, d["id"], d["title"], d["text"], score) for number, (d, score) in enumerate(found, start=1)
         )
 
-    def ask(self, question: str) -> Asked:
+    def ask(self, question: str) -> OpenBookPrompt:
         """Return a question with its passages through the one template of open-book training; alone where none fits."""
         sources = self.find(question)
         if not sources:
-            return Asked(question, ())
+            return OpenBookPrompt(question, ())
         instruction, further = open_book_prompt(question, [{"title": s.title, "text": s.text} for s in sources])
-        return Asked(f"{instruction}\n\n{further}", sources)
+        return OpenBookPrompt(f"{instruction}\n\n{further}", sources)

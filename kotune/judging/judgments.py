@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-from kotune.answering.answer_files import LeftOut, Pair, Question, Source, read_answers, same_text, side_by_side
+from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, same_text, side_by_side
 from kotune.data import readers
 from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
 from kotune.line_file import KeyedLines
@@ -225,7 +225,7 @@ def compare(judge: Judge, answers_a: Source, answers_b: Source, out: str | Path 
 
 
 def judge_pairs(
-    judge: Judge, pairs: Sequence[Pair], left_out: Sequence[LeftOut] = (), out: str | Path | None = None
+    judge: Judge, pairs: Sequence[Pair], left_out: Sequence[UnpairedQuestion] = (), out: str | Path | None = None
 ) -> list[Judgment]:
     """Do what `compare` does, on pairs that are put together already."""
     by = {"judge": judge.name, "fingerprint": judge.fingerprint}

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotune.answering.answer_files import Answered, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
+from kotune.answering.answer_files import AnswerRow, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
 from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, ShownPair, SingleAnswer, load_reward_judge
@@ -30,7 +30,7 @@ from utils import OUTPUTS, CourseError, relative, write_json
 
 __all__ = [
     "Agreement",
-    "Answered",
+    "AnswerRow",
     "Calibration",
     "Judge",
     "Judgment",

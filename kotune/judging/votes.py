@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from kotune.answering.answer_files import Answered
+from kotune.answering.answer_files import AnswerRow
 from kotune.judging.comparison import report
 from kotune.judging.judges import Side
 from kotune.judging.judgments import JUDGED, WINNERS, Judgment, Winner, read_judgments
@@ -197,11 +197,11 @@ def judgments(votes: Sequence[Vote]) -> list[Judgment]:
     ]  # fmt: skip
 
 
-def answers(votes: Sequence[Vote]) -> tuple[list[Answered], list[Answered]]:
+def answers(votes: Sequence[Vote]) -> tuple[list[AnswerRow], list[AnswerRow]]:
     """Return the answers of a and of b that were voted on, each as an answers file has them."""
     return (
-        [Answered(vote.id, vote.question, vote.answer_a, model=vote.models["a"]) for vote in votes],
-        [Answered(vote.id, vote.question, vote.answer_b, model=vote.models["b"]) for vote in votes],
+        [AnswerRow(vote.id, vote.question, vote.answer_a, model=vote.models["a"]) for vote in votes],
+        [AnswerRow(vote.id, vote.question, vote.answer_b, model=vote.models["b"]) for vote in votes],
     )
 
 

@@ -16,7 +16,7 @@ from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
 from kotune.models.machine import Recipe
 from kotune.models.sampling import Sampling
-from kotune.models.sources import Served
+from kotune.models.sources import ModelSource
 from prompts import Message
 from utils import CourseError, relative, setting, write_json
 
@@ -62,7 +62,7 @@ class Comparison:
         )
 
 
-def merge(served: Served, folder: str | Path, recipe: Recipe) -> tuple[Path, Comparison]:
+def merge(served: ModelSource, folder: str | Path, recipe: Recipe) -> tuple[Path, Comparison]:
     """Merge a model's adapters into its 16-bit base, save it whole, and compare what was saved with the adapter.
 
     The base is loaded whole, for a QLoRA adapter too: merged into 4 bits the sum would be quantised once more. Tokenizer,

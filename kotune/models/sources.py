@@ -17,16 +17,16 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.j
 
 
 @dataclass(frozen=True)
-class Served:
-    """One model under the name that clients ask for: base weights, and adapters in the order they go on."""
+class ModelSource:
+    """Where one model comes from."""
 
-    name: str
-    base: str
-    adapters: tuple[Path, ...] = ()
+    name: str  # what clients ask for
+    base: str  # the folder or hub name of its weights
+    adapters: tuple[Path, ...] = ()  # in the order they go on
 
 
-def find(model_path: str | None, recipe: Recipe) -> list[Served]:
-    """Return what a path stands for: an adapter with its base (base first), or one model that is whole.
+def find(model_path: str | None, recipe: Recipe) -> list[ModelSource]:
+    """Return what a path stands for: an adapter with its base (base first), or one whole model.
 
     None is the SFT adapter that the course trained on this machine, else the one that it ships.
 
@@ -39,14 +39,14 @@ def find(model_path: str | None, recipe: Recipe) -> list[Served]:
     if (folder / "adapter_config.json").exists():
         base = _base_of(folder)
         _check_whole(base)
-        return [Served(_name(base), base), Served(f"{_name(base)}-{folder.name}", base, tuple(chain(folder)))]
+        return [ModelSource(_name(base), base), ModelSource(f"{_name(base)}-{folder.name}", base, tuple(chain(folder)))]
     # a hub name is `name` or `owner/name`
     of_the_course = folder.parts[:1] in ((OUTPUTS.name,), (ASSETS.name,))
     written_as_path = of_the_course or model_path.startswith((".", "/", "~")) or model_path.count("/") > 1
     if (written_as_path or folder.exists()) and not folder.is_dir():
         raise CourseError(f"{model_path} is no folder; train a model first, or pass another folder or a hub name.")
     _check_whole(model_path)
-    return [Served(_name(model_path), model_path)]
+    return [ModelSource(_name(model_path), model_path)]
 
 
 def _name(base: str) -> str:
@@ -73,13 +73,13 @@ def _base_of(folder: Path) -> str:
     return base
 
 
-def together(*found: list[Served]) -> list[Served]:
+def combine(*found: list[ModelSource]) -> list[ModelSource]:
     """Return models of several paths, each once, under names that differ.
 
     Raises:
         CourseError: they stand on different base models, so that one engine cannot hold them.
     """
-    models: list[Served] = []
+    models: list[ModelSource] = []
     for served in (one for several in found for one in several):
         if any((served.base, served.adapters) == (m.base, m.adapters) for m in models):
             continue
@@ -92,13 +92,13 @@ def together(*found: list[Served]) -> list[Served]:
     return models
 
 
-def lora_rank(models: Sequence[Served]) -> int:
+def lora_rank(models: Sequence[ModelSource]) -> int:
     """Return the `max_lora_rank` for vLLM, which takes certain values alone: the least that these adapters fit into."""
     rank = max(read_json(model.adapters[0] / "adapter_config.json").get("r", 16) for model in models)
     return next((allowed for allowed in VLLM_RANKS if allowed >= rank), rank)
 
 
-def load(models: list[Served], recipe: Recipe):
+def load(models: list[ModelSource], recipe: Recipe):
     """Return ({name: model}, tokenizer); adapters are merged, and the embedding is held once.
 
     With an adapter on, each of a layer's seven products takes two more; merged it costs 200 MB and no time.
@@ -113,7 +113,7 @@ def load(models: list[Served], recipe: Recipe):
     return loaded, load_tokenizer(models[-1].base)
 
 
-def _base(models: list[Served], name: str) -> str:
+def _base(models: list[ModelSource], name: str) -> str:
     return next(m.base for m in models if m.name == name)
 
 

@@ -29,7 +29,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from kotune.data.retrieval import Asked, Library
+from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models import sources as served_models
 from kotune.models.files import load_tokenizer, model_path
 from kotune.models.machine import choose
@@ -154,7 +154,7 @@ async def unless_gone(request: Request, work):
             await working
 
 
-async def whole(stream: AsyncIterator[Progress]) -> tuple[str, Progress]:
+async def collect_reply(stream: AsyncIterator[Progress]) -> tuple[str, Progress]:
     """Return a reply's text and its last piece."""
     text, last = [], None
     async with contextlib.aclosing(stream) as pieces:
@@ -186,14 +186,14 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
     @app.post("/generate", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504))
     async def generate(request: Request, body: GenerateRequest) -> GenerateReply:
         """Answer an instruction."""
-        asked = Asked(f"{body.instruction}\n\n{body.input}" if body.input.strip() else body.instruction, ())
+        asked = OpenBookPrompt(f"{body.instruction}\n\n{body.input}" if body.input.strip() else body.instruction, ())
         if body.use_documents:
             asked = await desk.sources(asked.content)
         system = [{"role": "system", "content": body.system}] if body.system.strip() else []
         messages = [*system, {"role": "user", "content": asked.content}]
         model = body.model or desk.default_model
         stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)))
-        text, last = await unless_gone(request, whole(stream))
+        text, last = await unless_gone(request, collect_reply(stream))
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
         return GenerateReply(text=text.strip(), model=model, finish_reason=last.finish, usage=usage(last), sources=sources)
 
@@ -203,7 +203,7 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         """Go on with a conversation, whole or as a stream of server-sent events."""
         stream = desk.stream(body.request())
         if not body.stream:
-            text, last = await unless_gone(request, whole(stream))
+            text, last = await unless_gone(request, collect_reply(stream))
             return JSONResponse(whole_completion(body.model, text, last).model_dump())
         # the first piece decides the status: nothing has been sent when a backend turns out to be down
         first = await unless_gone(request, anext(stream))
@@ -219,7 +219,7 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
     @app.get("/health", responses=answers(403, 408, 413, 421, 502))
     async def health() -> Health:
         """Say whether the backend answers."""
-        await desk.backend.load()
+        await desk.backend.occupancy()
         return Health(backend=desk.backend.name, models=desk.models, slots=desk.slots.number, taken=desk.slots.taken)
 
     started = time.time()
@@ -341,7 +341,7 @@ def start_backend(asked: argparse.Namespace) -> Backend:
     choice = choose()
     found = served_models.find(asked.model_path, choice.recipe)
     if asked.compare_with:
-        found = served_models.together(served_models.find(asked.compare_with, choice.recipe)[-1:], found[-1:])
+        found = served_models.combine(served_models.find(asked.compare_with, choice.recipe)[-1:], found[-1:])
     print(f"{', '.join(m.name for m in found)}: {choice.reason}", flush=True)
     if choice.recipe.device == "cuda" and has_vllm():
         with contextlib.closing(bind("127.0.0.1", 0)) as free:

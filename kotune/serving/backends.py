@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.sampling import Progress, Sampling
-from kotune.models.sources import Served, load, lora_rank
+from kotune.models.sources import ModelSource, load, lora_rank
 from kotune.serving.guard import LOOPBACK, Busy
 from prompts import Message
 from utils import CourseError, relative
@@ -58,7 +58,7 @@ class Backend(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Progress]: ...
 
-    async def load(self) -> dict[str, int]: ...
+    async def occupancy(self) -> dict[str, int]: ...
 
     async def close(self) -> None: ...
 
@@ -85,7 +85,7 @@ def rendered(tokenizer, request: ChatRequest, max_context: int) -> list[int]:
 class LocalBackend:
     """Models in memory, run by `local_engine` in a thread of its own, so that no socket waits for a matrix product."""
 
-    def __init__(self, models: list[Served], recipe, max_context: int = MAX_CONTEXT):
+    def __init__(self, models: list[ModelSource], recipe, max_context: int = MAX_CONTEXT):
         from kotune.serving.engine import LocalEngine
 
         loaded, self.tokenizer = load(models, recipe)
@@ -120,9 +120,9 @@ class LocalBackend:
         finally:
             self.engine.cancel(ticket)
 
-    async def load(self) -> dict[str, int]:
+    async def occupancy(self) -> dict[str, int]:
         """Return how many replies are running and waiting."""
-        running, waiting = self.engine.load
+        running, waiting = self.engine.occupancy
         return {"running": running, "waiting": waiting}
 
     async def close(self) -> None:
@@ -207,8 +207,8 @@ class RemoteBackend:
             raise self._broke_off()
         yield Progress("", tokens, "length" if finish == "length" else "stop", prompt_tokens)
 
-    async def load(self) -> dict[str, int]:
-        """Raise a BackendError if the server does not answer."""
+    async def occupancy(self) -> dict[str, int]:
+        """Raise a BackendError if the server does not answer; how busy it is, it does not say."""
         await self.models()
         return {}
 
@@ -278,7 +278,7 @@ def checked_url(url: str) -> str:
 # --- vLLM, started here ----------------------------------------------------------------------
 
 
-def vllm_command(models: list[Served], weights: str, port: int, max_context: int) -> list[str]:
+def vllm_command(models: list[ModelSource], weights: str, port: int, max_context: int) -> list[str]:
     """Return the command that serves a base and its adapters on loopback.
 
     Raises:
@@ -305,7 +305,7 @@ def vllm_command(models: list[Served], weights: str, port: int, max_context: int
 class VllmBackend(RemoteBackend):
     """A `vllm serve` that this process started and ends with it."""
 
-    def __init__(self, models: list[Served], weights: str, tokenizer, *, port: int, max_context: int, log: Path):
+    def __init__(self, models: list[ModelSource], weights: str, tokenizer, *, port: int, max_context: int, log: Path):
         key = secrets.token_hex(16)
         super().__init__(f"http://127.0.0.1:{port}/v1", key, tokenizer, max_context)
         self.name = "vLLM"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from kotune.data.retrieval import Asked, Library
+from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models.sampling import Progress
 from kotune.serving.backends import Backend, ChatRequest
 from kotune.serving.guard import Limits, Slots
@@ -66,7 +66,7 @@ class Desk:
                         raise TooLate(f"The reply was not finished within {self.limits.answer_s:g} s.") from None
                     yield progress
 
-    async def sources(self, question: str) -> Asked:
+    async def sources(self, question: str) -> OpenBookPrompt:
         """Return a question with the passages found for it.
 
         Raises:

@@ -56,7 +56,8 @@ class Ticket:
         return self.reply[-1] if self.reply else self.prompt[-1]
 
 
-def _up(number: int, step: int) -> int:
+def _round_up(number: int, step: int) -> int:
+    """Return the least multiple of a step that is not below a number."""
     return -(-number // step) * step
 
 
@@ -93,7 +94,7 @@ class SlotCache(Cache):
     def point(self, first: int, positions: torch.Tensor) -> None:
         """Say where the next forward pass writes: rows from `first` on, columns `positions`, (rows, tokens)."""
         self.first, self.positions = first, positions
-        self.shown = min(_up(int(positions.max()) + 1, SHOWN_STEP), self.width)
+        self.shown = min(_round_up(int(positions.max()) + 1, SHOWN_STEP), self.width)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
         """Write a layer's new keys and values, (rows, heads, tokens, size), and return all that its rows hold."""
@@ -126,11 +127,11 @@ class SlotCache(Cache):
 
 def extent(tickets: Sequence[Ticket]) -> tuple[int, int]:
     """Return the rows and columns of a cache for these replies."""
-    return _up(len(tickets), ROW_STEP), _up(max((t.width for t in tickets), default=0), WIDTH_STEP)
+    return _round_up(len(tickets), ROW_STEP), _round_up(max((t.width for t in tickets), default=0), WIDTH_STEP)
 
 
 class Runner:
-    """One model with its running replies: rows 0 to `speaking` - 1 speak, those after are still being read."""
+    """One model with its running replies: the first `speaking` rows write, the prompts of the rows after them are still being read."""
 
     def __init__(self, model):
         self.model = model.eval()
@@ -191,7 +192,7 @@ class Runner:
         ids = torch.tensor(tokens, device=device)
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(ids.shape[1], device=device)
         rows, width = extent(self.running)
-        self.cache.fit(rows, max(width, _up(int(positions.max()) + 1, WIDTH_STEP)))
+        self.cache.fit(rows, max(width, _round_up(int(positions.max()) + 1, WIDTH_STEP)))
         self.cache.point(first, positions)
         return self.decoder(
             input_ids=ids,
@@ -266,7 +267,7 @@ class LocalEngine:
             self.wake.notify()
 
     @property
-    def load(self) -> tuple[int, int]:
+    def occupancy(self) -> tuple[int, int]:
         """How many replies are running and waiting."""
         return sum(len(runner.running) for runner in self.runners.values()), len(self.waiting)
 

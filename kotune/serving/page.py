@@ -18,7 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kotune.data.retrieval import Asked
+from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
 from kotune.models.sampling import SERVED_RANGES, Sampling
 from kotune.serving.backends import ChatRequest, PromptTooLong
@@ -62,7 +62,7 @@ class Page:
 
 
 @dataclass
-class Written:
+class StreamedReply:
     """A reply on the page as far as it came."""
 
     text: str
@@ -251,7 +251,7 @@ def _settings(chainlit, said: Texts, desk: Desk) -> list:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ChatSettings:
     """The settings of one chat, read from what the browser sent and brought within their bounds."""
 
     sampling: Sampling
@@ -259,7 +259,7 @@ class Wishes:
     use_documents: bool
 
 
-def wishes(settings: dict, longest: int) -> Wishes:
+def read_settings(settings: dict, longest: int) -> ChatSettings:
     """Return settings within bounds; what is no number counts as not set."""
 
     ranges = {**SERVED_RANGES, "max_tokens": (1, longest)}
@@ -272,7 +272,7 @@ def wishes(settings: dict, longest: int) -> Wishes:
 
     system = settings.get("system")
     sampling = Sampling(**{name: within(name) for name in ON_THE_PAGE})
-    return Wishes(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
+    return ChatSettings(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
 
 
 def conversation(turns: list[tuple[str, str]], system: str, content: str) -> list[dict]:
@@ -283,16 +283,16 @@ def conversation(turns: list[tuple[str, str]], system: str, content: str) -> lis
     return [*messages, {"role": "user", "content": content}]
 
 
-async def _asked(page: Page, question: str, wanted: Wishes) -> Asked:
+async def _asked(page: Page, question: str, wanted: ChatSettings) -> OpenBookPrompt:
     if page.desk.library and wanted.use_documents:
         return await page.desk.sources(question)
-    return Asked(question, ())
+    return OpenBookPrompt(question, ())
 
 
-def _wanted(page: Page) -> Wishes:
+def _wanted(page: Page) -> ChatSettings:
     from chainlit import user_session
 
-    return wishes(user_session.get("chat_settings") or {}, page.desk.limits.max_tokens)
+    return read_settings(user_session.get("chat_settings") or {}, page.desk.limits.max_tokens)
 
 
 async def _answer(page: Page, question: str, said: Texts) -> None:
@@ -328,9 +328,9 @@ async def _answer(page: Page, question: str, said: Texts) -> None:
     user_session.set("turns", turns)
 
 
-async def _write(page: Page, request: ChatRequest, reply) -> Written:
+async def _write(page: Page, request: ChatRequest, reply) -> StreamedReply:
     """Stream a reply into a message; stopped in the middle, what was written stays."""
-    started, written = time.monotonic(), Written("")
+    started, written = time.monotonic(), StreamedReply("")
     try:
         async with aclosing(page.desk.stream(request)) as pieces:
             async for progress in pieces:
@@ -346,7 +346,7 @@ async def _write(page: Page, request: ChatRequest, reply) -> Written:
     return written
 
 
-async def _finish(reply, written: Written, asked: Asked, notes: list[str], said: Texts) -> None:
+async def _finish(reply, written: StreamedReply, asked: OpenBookPrompt, notes: list[str], said: Texts) -> None:
     if not written.text:
         await reply.stream_token(said.empty)
     if asked.sources:
@@ -356,11 +356,11 @@ async def _finish(reply, written: Written, asked: Asked, notes: list[str], said:
     await reply.send()
 
 
-def _named(asked: Asked, said: Texts) -> str:
+def _named(asked: OpenBookPrompt, said: Texts) -> str:
     return said.sources.format(titles=" / ".join(f"[{source.number}] {source.title}" for source in asked.sources))
 
 
-def _sources_action(asked: Asked, said: Texts):
+def _sources_action(asked: OpenBookPrompt, said: Texts):
     from chainlit import Action
 
     return Action(

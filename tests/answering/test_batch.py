@@ -159,7 +159,7 @@ TURNS = [{"role": "user", "content": "가"}, {"role": "assistant", "content": "�
     ],
 )
 def test_every_shape_can_be_answered_with_or_without_a_reply(row, asked, reference, tmp_path):
-    found = batch.read_asked(write_jsonl(tmp_path / "rows.jsonl", [row]))[0]
+    found = batch.read_rows(write_jsonl(tmp_path / "rows.jsonl", [row]))[0]
     assert (found.question, found.prompt[-1]["content"], found.reference) == (asked, asked, reference)
 
 
@@ -196,8 +196,8 @@ def test_a_sheet_that_cannot_be_answered_is_one_sentence(columns, rows, says, ru
 
 def test_a_sheet_without_instructions_takes_one_from_the_command_line(run, tmp_path):
     given = sheet(tmp_path / "test.xlsx", ["Conclusion"], [["낭종"]])
-    assert batch.read_asked(given, "소견을 쓰세요.")[0].prompt[-1]["content"] == "소견을 쓰세요.\n\n낭종"
-    assert batch.read_asked(given, "")[0].prompt[-1]["content"] == "낭종"
+    assert batch.read_rows(given, "소견을 쓰세요.")[0].prompt[-1]["content"] == "소견을 쓰세요.\n\n낭종"
+    assert batch.read_rows(given, "")[0].prompt[-1]["content"] == "낭종"
 
 
 def test_a_prompt_over_the_context_stops_the_run_before_it_starts(run, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from kotune.models import sources
 from kotune.models.machine import RECIPES
-from kotune.models.sources import Served
+from kotune.models.sources import ModelSource
 from tests.support.serving import save_tiny_model
 from utils import ASSETS, CourseError
 
@@ -22,8 +22,11 @@ def folders(tiny_model, tokenizer, tmp_path):
 
 def test_an_adapter_comes_with_its_base(folders):
     base, adapter = folders
-    assert sources.find(str(adapter), RECIPE) == [Served("tiny", str(base)), Served("tiny-sft", str(base), (adapter,))]
-    assert sources.find(str(base), RECIPE) == [Served("tiny", str(base))]
+    assert sources.find(str(adapter), RECIPE) == [
+        ModelSource("tiny", str(base)),
+        ModelSource("tiny-sft", str(base), (adapter,)),
+    ]
+    assert sources.find(str(base), RECIPE) == [ModelSource("tiny", str(base))]
 
 
 def test_the_default_is_the_courses_own(monkeypatch, tmp_path):
@@ -33,7 +36,7 @@ def test_the_default_is_the_courses_own(monkeypatch, tmp_path):
 
 def test_a_dpo_adapter_stands_on_the_very_sft_adapter_that_it_was_trained_from(tmp_path):
     found = sources.find(str(ASSETS / "dpo"), RECIPE)[-1]
-    assert found == Served("gemma-3-270m-dpo", "gemma-3-270m", (ASSETS / "sft", ASSETS / "dpo"))
+    assert found == ModelSource("gemma-3-270m-dpo", "gemma-3-270m", (ASSETS / "sft", ASSETS / "dpo"))
     card = json.loads((ASSETS / "dpo" / "run.json").read_text())
     shutil.copytree(ASSETS / "dpo", tmp_path / "dpo")
     (tmp_path / "dpo" / "run.json").write_text(json.dumps({**card, "parent_sha256": "f" * 64}))
@@ -43,8 +46,8 @@ def test_a_dpo_adapter_stands_on_the_very_sft_adapter_that_it_was_trained_from(t
 
 def test_names_differ_and_nothing_is_held_twice(folders):
     both = sources.find(str(folders[1]), RECIPE)
-    other = Served("tiny-sft", both[0].base, (folders[0],))
-    assert [m.name for m in sources.together(both, both, [other])] == ["tiny", "tiny-sft", "tiny-sft-2"]
+    other = ModelSource("tiny-sft", both[0].base, (folders[0],))
+    assert [m.name for m in sources.combine(both, both, [other])] == ["tiny", "tiny-sft", "tiny-sft-2"]
 
 
 @pytest.mark.parametrize(

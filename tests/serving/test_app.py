@@ -25,7 +25,7 @@ from kotune.serving import app, backends
 from kotune.serving.backends import BackendError, ChatRequest
 from kotune.serving.desk import Desk, TooLate, UnknownModel
 from kotune.serving.guard import Busy, Limits
-from tests.support.serving import KEY, MODELS, Script, Served, StandIn, free_port, refused, save_tiny_model
+from tests.support.serving import KEY, MODELS, Script, ServerProcess, StandIn, free_port, refused, save_tiny_model
 from utils import ASSETS, DATA, CourseError
 
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
@@ -50,7 +50,9 @@ def server(standin, tmp_path_factory):
     """A server before the stand-in backend, four replies at once at most."""
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     secret = {"SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
-    served = Served(log, "--backend", standin.url, "--concurrent", 4, "--documents", DATA / "documents.jsonl", **secret)
+    served = ServerProcess(
+        log, "--backend", standin.url, "--concurrent", 4, "--documents", DATA / "documents.jsonl", **secret
+    )
     yield served
     served.close()
 
@@ -294,7 +296,7 @@ def test_a_backends_error_is_passed_on_without_its_key(server, standin, answered
 
 def test_a_backend_that_goes_down_is_a_502_and_health_says_so(tmp_path):
     standin = StandIn()
-    served = Served(tmp_path / "log.txt", "--backend", standin.url)
+    served = ServerProcess(tmp_path / "log.txt", "--backend", standin.url)
     standin.close()
     try:
         for path, body in (("/health", None), ("/generate", {"instruction": QUESTION})):
@@ -334,7 +336,7 @@ def test_a_port_in_use_is_said_before_a_model_is_loaded(server):
 
 def test_with_a_key_nothing_is_told_without_it_and_no_log_holds_it(standin, tmp_path):
     secrets = {"SERVE_API_KEY": KEY, "SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
-    served = Served(tmp_path / "log.txt", "--host", "0.0.0.0", "--backend", standin.url, **secrets)
+    served = ServerProcess(tmp_path / "log.txt", "--host", "0.0.0.0", "--backend", standin.url, **secrets)
     try:
         assert curl(served, "/generate", body={"instruction": QUESTION})[0] == 401
         assert curl(served, "/openapi.json")[0] == 401
@@ -385,7 +387,7 @@ def tiny(tmp_path_factory, tokenizer):
                               bos_token_id=tokenizer.bos_token_id)  # fmt: skip
     folder = tmp_path_factory.mktemp("tiny")
     base, adapter = save_tiny_model(Gemma3ForCausalLM(config).eval(), tokenizer, folder)
-    served = Served(folder / "log.txt", "--model_path", adapter, "--max_context", 300)
+    served = ServerProcess(folder / "log.txt", "--model_path", adapter, "--max_context", 300)
     yield base, adapter, served
     served.close()
 
@@ -532,7 +534,7 @@ def test_vllm_that_ends_while_it_serves_is_said(vllm, tiny, tokenizer, tmp_path)
 def test_two_adapters_share_vllms_rounds(tiny, tmp_path):
     base, adapter, _ = tiny
     other = shutil.copytree(adapter, tmp_path / "other")
-    found = [sources.Served(path.name, str(base), (path,)) for path in (adapter, other)]
+    found = [sources.ModelSource(path.name, str(base), (path,)) for path in (adapter, other)]
     command = backends.vllm_command(found, str(base), 1, 512)
     assert command[command.index("--max-loras") + 1] == "2"
     assert command[-2:] == [f"sft={adapter.resolve()}", f"other={other.resolve()}"]

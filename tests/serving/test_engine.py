@@ -103,7 +103,7 @@ def test_who_leaves_frees_the_place_and_hears_nothing_more(engine, tokenizer):
     assert other.done.wait(60)
     heard = len(reader.pieces)
     time.sleep(0.1)
-    assert engine.load == (0, 0) and len(reader.pieces) == heard < 1500
+    assert engine.occupancy == (0, 0) and len(reader.pieces) == heard < 1500
     assert engine.runners["tiny"].cache.keys == []
 
 

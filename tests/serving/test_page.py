@@ -10,9 +10,9 @@ import pytest
 
 from kotune.judging import votes
 from kotune.models.sampling import Sampling
-from kotune.serving.page import RETURN_S, author, conversation, wishes, without_outside_links
+from kotune.serving.page import RETURN_S, author, conversation, read_settings, without_outside_links
 from kotune.serving.page_texts import ENGLISH, KOREAN, texts
-from tests.support.serving import CHROMIUM, KEY, Script, Served, StandIn
+from tests.support.serving import CHROMIUM, KEY, Script, ServerProcess, StandIn
 from utils import DATA
 
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
@@ -31,8 +31,8 @@ def test_the_two_languages_say_the_same_things():
     "spoilt", [{"max_tokens": 10**9, "temperature": "hot"}, {"top_p": 0, "top_k": -1, "max_tokens": True}, {}]
 )
 def test_settings_out_of_bounds_count_as_not_set(spoilt):
-    assert wishes(spoilt, 1024).sampling == Sampling()
-    assert wishes({"system": 5, "use_documents": "yes"}, 1024) == wishes({"use_documents": False}, 1024)
+    assert read_settings(spoilt, 1024).sampling == Sampling()
+    assert read_settings({"system": 5, "use_documents": "yes"}, 1024) == read_settings({"use_documents": False}, 1024)
 
 
 def test_a_chat_is_told_in_alternating_turns():
@@ -61,7 +61,7 @@ def standin():
 @pytest.fixture(scope="module")
 def served(standin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    served = Served(folder / "log.txt", "--backend", standin.url, "--votes", folder / "votes.jsonl",
+    served = ServerProcess(folder / "log.txt", "--backend", standin.url, "--votes", folder / "votes.jsonl",
                     "--documents", DATA / "documents.jsonl")  # fmt: skip
     served.votes = folder / "votes.jsonl"
     yield served
@@ -306,7 +306,7 @@ def test_a_backend_that_breaks_off_is_said_on_the_page(visit, standin):
 @browser_only
 def test_with_a_key_the_page_asks_for_it(chromium, standin, tmp_path):
     standin.script = Script()
-    served = Served(tmp_path / "log.txt", "--backend", standin.url, SERVE_API_KEY=KEY)
+    served = ServerProcess(tmp_path / "log.txt", "--backend", standin.url, SERVE_API_KEY=KEY)
     there = Visit(chromium, served.url)
     try:
         there.page.get_by_label("서버의 키를").fill("a wrong one")

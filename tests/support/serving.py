@@ -135,7 +135,7 @@ def environment(**changes) -> dict:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "COURSE_RECIPE": "gemma-3-270m-cpu", **changes}
 
 
-class Served:
+class ServerProcess:
     """`kotune serve` in a process of its own; its log is kept in a file."""
 
     def __init__(self, log: Path, *arguments, **settings):
