@@ -404,7 +404,7 @@ def deduplicate(
 
     Makes exactly the decisions of the sequential Alpaca loop (Taori et al. 2023), for every unit and threshold. Two
     matching texts must share a rare token (prefix filter) and most bits of a signature; only such pairs reach the LCS.
-    Takes about 7 KB of memory a text of 12 words (bench/similarity.py: 0.7 to 0.8 GB at 100,000), so beyond a million
+    Takes about 7 KB of memory a text of 12 words (dev/bench/similarity.py: 0.7 to 0.8 GB at 100,000), so beyond a million
     texts use `deduplicate_dataset`.
 
     Raises:

@@ -5,7 +5,7 @@
     pre-training  {"text"}
     prompt alone  {"id", "prompt": [messages], "source"}    for inference
 
-`docs` of each shape: README.md, "Data formats". Cost of import: the standard library only.
+The page docs/formats.md shows every shape of row.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Protects: the READMEs say the same in two languages; what they and the pages in docs/ link to or call is there."""
 
 import re
+import shlex
 from collections import Counter
 
 import pytest
 
-from kotune.cli import COMMANDS
+from kotune.cli import COMMANDS, parse
 from utils import ROOT, read_text
 
 ENGLISH, KOREAN = "README.md", "README.ko.md"
@@ -75,3 +76,12 @@ def test_the_page_of_commands_names_every_command():
     assert {command for command, _ in named} >= set(COMMANDS)
     for command, what in COMMANDS.items():
         assert {following for name, following in named if name == command} >= set(what.subcommands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_of_a_page_is_one_that_kotune_takes(page):
+    lines = [line for block in FENCED.findall(read_text(page)) for line in block.splitlines() if CALL.search(line)]
+    for line in lines:
+        if "..." not in line:
+            words = shlex.split(line.replace("!kotune", "kotune"), comments=True)
+            parse(words[words.index("kotune") + 1 :])  # argparse ends the process over an option that is none
