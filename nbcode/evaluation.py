@@ -21,8 +21,8 @@ from zlib import crc32
 import pandas as pd
 from IPython.display import Image
 
-from kotune import data, models, teacher
-from kotune.judging import report_card, run, votes
+from kotune import data, judging, models, teacher
+from kotune.judging import votes
 from kotune.korean import checks, task_metrics, zero_shot
 from kotune.stats import mean_interval, questions_needed, sign_test, wilson, win_rate_interval
 from utils import OUTPUTS, write_json
@@ -37,7 +37,7 @@ print(f"{recipe.name}: {choice.reason}")
 print(f"adapters in {start.sft.parent.name}/, {start.reason}")
 # %%CELL 5
 rows = data.load_rows("real_estate_evaluation")[: recipe.evaluation_questions]
-questions = [run.Question(r["id"], r["question"], r["reference"]) for r in rows]
+questions = [judging.Question(r["id"], r["question"], r["reference"]) for r in rows]
 pd.DataFrame(asdict(q) for q in questions[:4])
 # %%CELL 7
 # NBVAL_IGNORE_OUTPUT
@@ -47,8 +47,8 @@ for name, adapter in (("base", None), ("SFT", start.sft), ("DPO", start.dpo)):
     if adapter is not None:
         model = models.merge_adapter(model, adapter)
     mark = f" {models.adapter_hash(adapter)[:8]}" if adapter else ""  # another adapter is another model
-    answerer = run.LocalModel(model, tokenizer, recipe, name + mark)
-    answers[name] = run.answer(answerer, questions, folder / f"answers_{name}{mark.replace(' ', '_')}.jsonl")
+    answerer = judging.LocalModel(model, tokenizer, recipe, name + mark)
+    answers[name] = judging.answer(answerer, questions, folder / f"answers_{name}{mark.replace(' ', '_')}.jsonl")
 pd.DataFrame({name: [a.answer[:60] for a in given] for name, given in answers.items()}).head(4)
 # %%CELL 8
 assert all(len(given) == len(questions) for given in answers.values())
@@ -89,10 +89,10 @@ ended = {name: sum(a.ended for a in given) for name, given in answers.items()}
 assert ended["SFT"] >= min(ended["base"] + len(questions) / 3, 0.8 * len(questions))
 # %%CELL 17
 # NBVAL_IGNORE_OUTPUT
-judges = {"reference": run.ReferenceJudge()}
+judges = {"reference": judging.ReferenceJudge()}
 if start.reward is not None:
-    judges["reward model"] = run.load_reward_judge(start.reward, start.sft, recipe)
-calibrations = {name: run.calibrate(judge) for name, judge in judges.items()}
+    judges["reward model"] = judging.load_reward_judge(start.reward, start.sft, recipe)
+calibrations = {name: judging.calibrate(judge) for name, judge in judges.items()}
 
 
 def by_kind(calibration):
@@ -120,8 +120,8 @@ def compare(a, b, judge_name):
     judge, (name_a, name_b) = judges[judge_name], (answers[side][0].model.replace(" ", "_") for side in (a, b))
     mark = f"{crc32(calibrations[judge_name].fingerprint.encode()):08x}"
     kept = folder / f"judgments_{name_a}_{name_b}_{mark}.jsonl"
-    judgments = run.compare(judge, answers[a], answers[b], kept)
-    return run.report(judgments, calibrations[judge_name]), judgments
+    judgments = judging.compare(judge, answers[a], answers[b], kept)
+    return judging.report(judgments, calibrations[judge_name]), judgments
 
 
 pairs = [("SFT", "base"), ("DPO", "SFT")]
@@ -135,7 +135,7 @@ marked = {name: row | {"below the bar": "yes" if row["warning"] else "no"} for n
 pd.DataFrame(marked).loc[[*columns, "below the bar"]]
 # %%CELL 25
 # NBVAL_IGNORE_OUTPUT
-report_card.win_rates([(f"{pair}\n({judge})", report) for (pair, judge), (report, _) in compared.items()])
+judging.win_rates([(f"{pair}\n({judge})", report) for (pair, judge), (report, _) in compared.items()])
 # %%CELL 27
 for report, _ in compared.values():
     assert report.n_asked == len(questions) == report.n_judged + report.unparsed + report.failed + report.left_out
@@ -146,15 +146,15 @@ first, lines = compared["SFT against base", "reference"]
 second = [name for name in judges if name != "reference"]
 kept = {
     "calibration": calibrations["reference"],
-    "scores": run.scores_behind(lines),
+    "scores": judging.scores_behind(lines),
     "seconds": [compared["SFT against base", name] for name in second],
     "second_calibrations": [calibrations[name] for name in second],
 }
-card = run.make_card("SFT", "base", first, lines, **kept)
+card = judging.make_card("SFT", "base", first, lines, **kept)
 # %%CELL 30
 # NBVAL_IGNORE_OUTPUT
-run.write_html(card, folder / "report_card.html")
-Image(run.write_png(card, folder / "report_card.png"), width=900)
+judging.write_html(card, folder / "report_card.html")
+Image(judging.write_png(card, folder / "report_card.png"), width=900)
 # %%CELL 31
 assert len(card.warnings) == sum(bool(calibration.warning) for calibration in calibrations.values())
 # %%CELL 33
@@ -201,8 +201,8 @@ assert len({ballot.id for ballot in ballots}) == 10
 # %%CELL 45
 # NBVAL_IGNORE_OUTPUT
 if teacher.has_real_teacher():
-    judge = run.LLMJudge(teacher.connect())
-    shown = [run.ShownPair(run.Question(x.id, x.question, x.reference), x.answer_a, x.answer_b) for x in lines]
+    judge = judging.LLMJudge(teacher.connect())
+    shown = [judging.ShownPair(judging.Question(x.id, x.question, x.reference), x.answer_a, x.answer_b) for x in lines]
     print(*judge.estimate(shown * 2), sep="\n")
     asked = f"--judge openai:{judge.teacher.model} --answers_a ... --answers_b ... --out outputs/eval/llm.json"
     print(f"kotune judge {asked}")

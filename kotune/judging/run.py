@@ -1,14 +1,10 @@
-"""Judge answers, and know how far to trust the judge. Three stages with JSONL between them, each resumable:
-
-    judging.answer(answerer, questions, "a.jsonl")                        answers
-    lines = judging.compare(judge, "a.jsonl", "b.jsonl", "judgments.jsonl")    judgments, in both orders
-    judging.report(lines, judging.calibrate(judge))                       the report, with intervals
-
-From the command line, for two answers files (`id`, `question`, `answer` and, where known, `reference`):
+"""The command `kotune judge`: two answers files (`id`, `question`, `answer` and, where known, `reference`) and a report.
 
     kotune judge --answers_a a.jsonl --answers_b b.jsonl --judge reference --out report.json --calibrate
     kotune judge ... --judge reward --reward_model outputs/reward --sft outputs/sft
     kotune judge ... --judge openai:gpt-4o-mini --budget_usd 0.5 --second_judge reference --html report.html
+
+Each judge keeps its verdicts in a file beside the report, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,48 +14,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotune.answering.answer_files import AnswerRow, LocalModel, Question, TeacherModel, answer, read_answers, side_by_side
+from kotune.answering.answer_files import Question, read_answers, side_by_side
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
-from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, RewardJudge, ShownPair, SingleAnswer, load_reward_judge
-from kotune.judging.judgments import Judgment, ScoreLine, compare, read_judgments, score
+from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, ShownPair, SingleAnswer, load_reward_judge
+from kotune.judging.judgments import Judgment, compare, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
-from kotune.stats import Agreement, agree
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, write_json
-
-__all__ = [
-    "Agreement",
-    "AnswerRow",
-    "Calibration",
-    "Judge",
-    "Judgment",
-    "LLMJudge",
-    "LocalModel",
-    "Question",
-    "ReferenceJudge",
-    "Report",
-    "ReportCard",
-    "RewardJudge",
-    "ScoreLine",
-    "ScoreSummary",
-    "TeacherModel",
-    "agree",
-    "answer",
-    "calibrate",
-    "compare",
-    "load_judge",
-    "load_reward_judge",
-    "make_card",
-    "read_answers",
-    "read_judgments",
-    "report",
-    "score",
-    "scores_behind",
-    "summarise",
-    "write_html",
-    "write_png",
-]  # fmt: skip
 
 JUDGES = "reference, reward or openai:MODEL"
 

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from kotune import cli
-from kotune.judging import run
+from kotune import cli, judging
 from tests.support.endpoint import chat_completion
 from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
 
@@ -152,11 +151,11 @@ def test_every_stage_is_reached_through_the_module(tmp_path):
     def cite(prompts):
         return [next(q["reference"] for q in questions if q["question"] == prompt[0]["content"]) for prompt in prompts]
 
-    judge = run.ReferenceJudge()
+    judge = judging.ReferenceJudge()
     for name, answerer in (("a", cite), ("b", echo)):
-        run.answer(answerer, questions, tmp_path / f"{name}.jsonl")
-    lines = run.compare(judge, tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "j.jsonl")
-    found = run.report(tmp_path / "j.jsonl", run.calibrate(judge))
-    assert found == run.report(lines, run.calibrate(judge)) and found.wins == 5
-    card = run.make_card("인용", "메아리", found, lines, scores=run.scores_behind(lines))
+        judging.answer(answerer, questions, tmp_path / f"{name}.jsonl")
+    lines = judging.compare(judge, tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "j.jsonl")
+    found = judging.report(tmp_path / "j.jsonl", judging.calibrate(judge))
+    assert found == judging.report(lines, judging.calibrate(judge)) and found.wins == 5
+    card = judging.make_card("인용", "메아리", found, lines, scores=judging.scores_behind(lines))
     assert card.scores[0].mean == 1.0

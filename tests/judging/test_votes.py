@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotune import cli
-from kotune.judging import run, votes
+from kotune import cli, judging
+from kotune.judging import votes
 from kotune.judging.judges import PairVerdict
 from kotune.judging.judgments import Judgment
 from tests.judging.test_comparison import judged
@@ -49,7 +49,7 @@ def cast(path, pressed, models=("sft", "base"), answers=("받습니다.", "모�
 def test_votes_are_counted_as_a_judges_verdicts_are(tmp_path):
     cast(tmp_path / "votes.jsonl", ["first", "second", "first", "tie"])
     cast_votes = votes.read(tmp_path / "votes.jsonl")
-    counted = run.report(votes.judgments(cast_votes))
+    counted = judging.report(votes.judgments(cast_votes))
     winners = [vote.winner for vote in cast_votes]
     assert (counted.wins, counted.losses, counted.ties) == (winners.count("a"), winners.count("b"), 1)
     assert counted.judge == "people (sft against base)" and counted.problems == {"seen_in_one_order": 4}
@@ -63,7 +63,7 @@ def test_a_judge_decides_on_what_people_voted_on_and_is_compared_with_them(tmp_p
     said = capsys.readouterr().out
     assert "sft against base: " in said and "org/dpo against base: " in said
     folder = tmp_path / "out" / "sft_against_base"
-    people = run.read_judgments(folder / "judgments.jsonl")
+    people = judging.read_judgments(folder / "judgments.jsonl")
     assert people == votes.judgments(votes.read(tmp_path / "votes.jsonl")[:3])
 
     class ForA:
@@ -72,7 +72,7 @@ def test_a_judge_decides_on_what_people_voted_on_and_is_compared_with_them(tmp_p
         def verdicts(self, shown):
             return [PairVerdict("first" if pair.first == "받습니다." else "second") for pair in shown]
 
-    verdicts = run.compare(ForA(), folder / "a.jsonl", folder / "b.jsonl")
+    verdicts = judging.compare(ForA(), folder / "a.jsonl", folder / "b.jsonl")
     assert [line.winner for line in verdicts] == ["a"] * 3
     agreed = votes.agreement(votes.read_winners(tmp_path / "votes.jsonl"), verdicts)
     assert agreed.n == 3
