@@ -1,6 +1,8 @@
-"""How sure a rate is: Wilson and bootstrap intervals, the exact sign test, and how many questions a difference needs.
+"""How sure a figure is: intervals and tests of rates, agreement of two judges, and the win rate at equal length.
 
-Every interval is at 95%. A win rate counts a tie as half a win, so each question gives 0, 0.5 or 1.
+Every interval is at 95%. A win rate counts a tie as half a win, so each question gives 0, 0.5 or 1. What swaps the two
+systems, or the two judges, mirrors each figure exactly: where numbers are drawn or fitted, that is done in one
+orientation, and the other is given its mirror image.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ import numpy as np
 BOOTSTRAP_DRAWS = 10_000
 Z95 = NormalDist().inv_cdf(0.975)
 Z_POWER = NormalDist().inv_cdf(0.8)  # the chance to find a difference that is there
-Interval = tuple[float, float]
+Interval = tuple[float, float]  # its low and its high end
+WINNERS = ("a", "tie", "b")
+# A weak normal prior on phi (standard deviation 5), as AlpacaEval regularises: without it, verdicts that length
+# explains without exception would drive phi to infinity.
+RIDGE = 1 / 25
+ITERATIONS = 100  # of Newton's method, at most
+FEW = 0.1  # with a smaller share of A's answers longer (or shorter) than B's, equal length lies at the edge of the data
+
+
+# --- rates -----------------------------------------------------------------------------------
 
 
 def wilson(right: float, n: int) -> Interval:
@@ -57,7 +68,7 @@ def expanded_tail(n: int) -> float:
     """Return the share of bootstrap draws to cut off at each side of a 95% interval over n questions.
 
     A plain percentile interval (0.025) is too narrow by the factor sqrt((n - 1) / n) and by the normal's quantile
-    where Student's is due; the "expanded percentile" interval mends both (Hesterberg, arXiv 1411.5279, section 4.3).
+    where Student's is due; the "expanded percentile" interval corrects both (Hesterberg, arXiv 1411.5279, section 4.3).
     """
     return NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_t(0.975, n - 1))
 
@@ -84,7 +95,7 @@ def win_rate_interval(wins: int, ties: int, losses: int, seed: int = 0, draws: i
     rates = (counts[:, 0] + counts[:, 1] / 2) / n
     tail = expanded_tail(n)
     low, high = np.quantile(rates, [tail, 1 - tail])
-    if wins == losses:  # its own mirror image, which random draws only come near
+    if wins == losses:  # the sample is its own mirror image, which random draws only come near
         half = float(high - low) / 2
         return 0.5 - half, 0.5 + half
     return float(low), float(high)
@@ -136,25 +147,24 @@ def questions_needed(wins: int, ties: int, losses: int) -> int | None:
     return math.ceil(uncorrected / 4 * (1 + math.sqrt(1 + 2 / (uncorrected * difference))) ** 2)
 
 
-WINNERS = ("a", "tie", "b")
+# --- agreement of two judges -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judges on the same n items.
+    """How far two judges agree on the same items.
 
-    table: rows are the first judge's verdicts, columns the second's, in the order of `categories`. kappa is None where
-    chance alone would give full agreement (both always say the same thing). left_out: items that only one of the two, or
-    neither, has a verdict on.
+    Cohen's kappa falls towards zero where one verdict is much the commonest, however often both agree; Gwet's AC1 does
+    not (Gwet, 2008). Both stand beside the plain share of agreement.
     """
 
-    n: int
-    left_out: int
-    categories: tuple[str, ...]
-    table: tuple[tuple[int, ...], ...]
-    share: float
+    n: int  # items that both have a verdict on
+    left_out: int  # items that only one of the two, or neither, has a verdict on
+    categories: tuple[str, ...]  # what a verdict may be
+    table: tuple[tuple[int, ...], ...]  # rows: the first judge's verdicts, columns: the second's, in that order
+    share: float  # of the items on which both say the same
     share_interval: Interval
-    kappa: float | None
+    kappa: float | None  # None where chance alone would give full agreement (both always say the same thing)
     kappa_interval: Interval | None
     ac1: float
     ac1_interval: Interval
@@ -226,34 +236,31 @@ def _middle(values: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
-# A weak normal prior on phi (standard deviation 5), as AlpacaEval regularises: without it, verdicts that length
-# explains without exception would drive phi to infinity.
-RIDGE = 1 / 25
-
-
-ITERATIONS = 100
-
-
-FEW = 0.1  # with a smaller share of A's answers longer (or shorter) than B's, equal length lies at the edge of the data
+# --- the win rate at equal length ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class LengthControlled:
-    """The length-controlled win rate of A; `note` says why there is none, or why it is a guess beyond the data.
-
-    length_effect is phi: above zero, longer answers win more. interval: 95%, from a robust (sandwich) standard error, since
-    a tie enters as half a win.
-    """
+    """The length-controlled win rate of A: what is left of a lead once longer answers earn nothing for their length."""
 
     win_rate: float | None
-    interval: Interval | None
-    length_effect: float | None
+    interval: Interval | None  # from a robust (sandwich) standard error, since a tie enters as half a win
+    length_effect: float | None  # phi: above zero, longer answers win more
     length_effect_interval: Interval | None
-    note: str = ""
+    note: str = ""  # why there is no rate, or why it is a guess beyond the data
 
 
 def length_controlled(points: Sequence[float], differences: Sequence[float]) -> LengthControlled:
-    """Fit the model to points (1 a win of A, 0.5 a tie, 0 a loss) and differences of length (A - B), one a question."""
+    """Return the win rate at equal length, from points (1 a win of A, 0.5 a tie, 0 a loss) and differences of length.
+
+    AlpacaEval's length-controlled win rate (Dubois et al., arXiv 2404.04475) fits a logistic model of the verdict and
+    sets its length term to zero. Here, with one pair of systems,
+
+        logit P(A wins) = theta + phi * tanh(d / sd(d)),   d = length of A's answer - length of B's, in characters,
+
+    and the length-controlled win rate is sigmoid(theta). Simplified: AlpacaEval's third term, the difficulty of each
+    instruction, needs many systems and is left out; and lengths are characters, not the output tokens of one tokenizer.
+    """
     y, d = np.asarray(points, dtype=float), np.asarray(differences, dtype=float)
     if np.ptp(y) == 0:
         return LengthControlled(None, None, None, None, "every question has the same verdict: there is nothing to fit")

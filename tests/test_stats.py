@@ -1,22 +1,36 @@
-"""Protects: intervals and tests of a win rate are those of scipy and of brute force, and cover the truth as often as they say."""
+"""Protects: intervals and tests are those of scipy and of brute force and cover the truth as often as they say; agreement
+and the length-controlled win rate are those of published tables and of scikit-learn; swapped sides mirror every figure.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import cohen_kappa_score
 
 from kotune.stats import (
+    RIDGE,
+    agree,
+    cohen_kappa,
     expanded_tail,
+    gwet_ac1,
+    length_controlled,
     mean_interval,
     questions_needed,
     sign_test,
     student_t,
     wilson,
     win_rate_interval,
-)
+)  # fmt: skip
 
 COUNT = st.integers(0, 60)
+VERDICT = st.sampled_from(["a", "tie", "b"])
+SWAP = {"a": "b", "b": "a", "tie": "tie"}
+
+
+# --- rates ---
 
 
 def test_the_reference_courses_fifteen_questions():
@@ -100,3 +114,111 @@ def test_so_many_questions_find_the_difference_four_times_in_five():
         found = np.mean([sign_test(int(w), int(lost)) < 0.05 for w, _, lost in drawn])
         assert 0.75 <= found <= 0.85
     assert questions_needed(5, 3, 5) is None
+
+
+# --- agreement ---
+
+
+def test_published_tables():
+    # two readers of 50 proposals: observed 0.70, by chance 0.50
+    assert cohen_kappa(np.array([[20, 5], [10, 15]])) == pytest.approx(0.4)
+    # Gwet (2002), 125 subjects: 94% agreement, and yet kappa is below zero; chance by Gwet is 2 * 0.972 * 0.028
+    skewed = np.array([[118, 5], [2, 0]])
+    assert cohen_kappa(skewed) == pytest.approx(-0.0234, abs=1e-4)
+    assert gwet_ac1(skewed) == pytest.approx((0.944 - 0.054432) / (1 - 0.054432))
+
+
+def test_three_categories_by_hand():
+    table = np.array([[4, 1, 0], [1, 2, 1], [0, 0, 1]])
+    # observed 0.7; prevalence 0.5, 0.35, 0.15 -> chance of AC1 (0.25 + 0.2275 + 0.1275) / 2
+    assert gwet_ac1(table) == pytest.approx((0.7 - 0.3025) / (1 - 0.3025))
+
+
+@given(st.lists(st.tuples(VERDICT, VERDICT), min_size=2, max_size=40))
+def test_kappa_is_scikit_learns(pairs):
+    first, second = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
+    found = agree(first, second)
+    used = set(first.values()) | set(second.values())
+    if found.kappa is None:
+        assert len(used) == 1
+    else:
+        expected = cohen_kappa_score(list(first.values()), list(second.values()), labels=["a", "tie", "b"])
+        assert found.kappa == pytest.approx(expected)
+        low, high = found.kappa_interval
+        assert low <= high
+    assert found.ac1_interval[0] <= found.ac1 + 1e-9 and found.ac1 <= found.ac1_interval[1] + 1e-9
+
+
+@given(st.lists(st.tuples(VERDICT, VERDICT), min_size=2, max_size=40))
+def test_swapping_the_judges_or_the_sides_leaves_every_figure_as_it_is(pairs):
+    first, second = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
+    found = agree(first, second)
+    swapped = [{key: SWAP[verdict] for key, verdict in one.items()} for one in (first, second)]
+    for mirrored in (agree(second, first), agree(*swapped)):
+        assert (mirrored.n, mirrored.share_interval) == (found.n, found.share_interval)
+        for figure in ("kappa", "kappa_interval", "ac1", "ac1_interval"):
+            assert getattr(mirrored, figure) == pytest.approx(getattr(found, figure), abs=1e-12)
+
+
+def test_items_without_a_verdict_are_left_out_and_counted():
+    found = agree({"1": "a", "2": None, "3": "b"}, {"1": "a", "2": "b", "4": "tie"})
+    assert (found.n, found.left_out, found.share) == (1, 3, 1.0)
+    assert agree({"1": "a"}, {"2": "a"}) is None
+
+
+# --- at equal length ---
+
+
+def drawn(seed, n, theta, phi):
+    generator = np.random.default_rng(seed)
+    differences = generator.normal(10, 40, n).round()
+    logits = theta + phi * np.tanh(differences / np.std(differences))
+    return (generator.random(n) < 1 / (1 + np.exp(-logits))).astype(float), differences
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_scikit_learns_fit(seed):
+    points, differences = drawn(seed, 80, 0.3, 1.5)
+    points[:10] = 0.5
+    x = np.tanh(differences / np.std(differences))[:, None]
+    # a tie is half a win and half a loss
+    model = LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=1000)
+    model.fit(np.vstack([x, x]), np.repeat([1, 0], len(x)), np.concatenate([points, 1 - points]))
+    found = length_controlled(points, differences)
+    assert found.win_rate == pytest.approx(1 / (1 + np.exp(-model.intercept_[0])), abs=1e-5)
+    assert found.length_effect == pytest.approx(model.coef_[0, 0], abs=1e-4)
+    assert found.note == ""
+
+
+def test_a_lead_that_is_all_length_goes_and_its_interval_covers():
+    covered = 0
+    for seed in range(200):
+        points, differences = drawn(seed, 300, 0.0, 2.0)
+        found = length_controlled(points, differences + 0)
+        covered += found.interval[0] <= 0.5 <= found.interval[1]
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-300, 300)), min_size=3, max_size=40))
+@settings(max_examples=80)
+def test_swapping_the_sides_mirrors_the_rate_at_equal_length(questions):
+    points, differences = np.array(questions, dtype=float).T
+    one, other = length_controlled(points, differences), length_controlled(1 - points, -differences)
+    assert (one.win_rate is None) == (other.win_rate is None)
+    if one.win_rate is not None:
+        assert one.win_rate == pytest.approx(1 - other.win_rate, abs=1e-12)
+        assert one.interval == pytest.approx((1 - other.interval[1], 1 - other.interval[0]), abs=1e-12)
+        assert one.length_effect == other.length_effect
+
+
+def test_where_nothing_can_be_fitted_or_only_guessed_it_says_so():
+    assert "same verdict" in length_controlled([1, 1, 1], [3, -2, 8]).note
+    assert "differ by the same" in length_controlled([1, 0, 1], [0, 0, 0]).note
+    found = length_controlled([1, 0] * 10, range(5, 25))
+    assert found.win_rate is not None and "a guess: A is longer 20 and shorter 0 times of 20" in found.note
+
+
+def test_verdicts_that_length_explains_without_exception_stay_finite():
+    found = length_controlled([1.0] * 10 + [0.0] * 10, [50] * 10 + [-50] * 10)
+    assert found.win_rate == pytest.approx(0.5)
+    assert 1 < found.length_effect < 30
