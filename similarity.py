@@ -19,13 +19,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
-from utils import CourseError
+from utils import CourseError, require_same_length
 
 UNITS = ("eojeol", "morpheme", "syllable", "jamo", "ascii")
 CONTENT_TAGS = ("NN", "NR", "VV", "VA", "MM", "MAG", "XR", "SL", "SN", "SH")  # words that carry meaning
@@ -674,3 +675,22 @@ def _vectors(texts: Sequence[str], name: str, prefix: str) -> np.ndarray:
 
 def _cosine_scores(query: str, documents: tuple[str, ...], name: str) -> np.ndarray:
     return _document_vectors(documents, name) @ _vectors([query], name, "query: ")[0]
+
+
+@dataclass(frozen=True)
+class RougeScores:
+    """ROUGE-L over a set: the mean of precision, recall and F1 over rows, and each row's own."""
+
+    mean: RougeL
+    rows: list[RougeL]
+
+
+def rouge_scores(candidates: Sequence[str], references: Sequence[str], unit: str = "morpheme") -> RougeScores:
+    """Return ROUGE-L (Lin, 2004) of each candidate against its reference, and the means; an empty candidate scores 0.
+
+    Raises:
+        CourseError: there are no candidates, or more or fewer than references.
+    """
+    require_same_length(candidates, references, "candidates", "references")
+    rows = [rouge_l(ours, theirs, unit) for ours, theirs in zip(candidates, references, strict=True)]
+    return RougeScores(RougeL(*(fmean(values) for values in zip(*rows, strict=True))), rows)

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -160,3 +160,10 @@ def seed_everything(seed: int) -> None:
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
+
+
+def require_same_length(ours: Sequence, theirs: Sequence, ours_name: str, theirs_name: str) -> None:
+    if len(ours) != len(theirs):
+        raise CourseError(f"There are {len(ours)} {ours_name} and {len(theirs)} {theirs_name}; pass one for each, in order.")
+    if not ours:
+        raise CourseError(f"There are no {ours_name}; pass at least one.")

@@ -8,9 +8,11 @@ orientation, and the other is given its mirror image.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from math import nan
+from statistics import NormalDist, fmean
 
 import numpy as np
 
@@ -316,3 +318,46 @@ def _loss(x: np.ndarray, y: np.ndarray, beta: np.ndarray, penalty: np.ndarray) -
 
 def _sigmoid(value):
     return np.exp(-np.logaddexp(0, -value))  # overflows at neither end
+
+
+def macro_f1(gold: Sequence[str], predicted: Sequence[str | None]) -> float:
+    """Return the mean F1 over the labels that occur in either list; NaN for no rows.
+
+    None predicts no label: it is a miss for the gold label and a false alarm for none. The same labels as scikit-learn's
+    `f1_score(average="macro")` has without its `labels`.
+    """
+    if not gold:
+        return nan
+    right = Counter(one for one, other in zip(gold, predicted, strict=True) if one == other)
+    due, said = Counter(gold), Counter(label for label in predicted if label is not None)
+    return fmean(2 * right[label] / (due[label] + said[label]) for label in due | said)
+
+
+def macro_f1_interval(gold: Sequence[str], predicted: Sequence[str | None], seed: int = 0) -> Interval:
+    """Return the 95% bootstrap interval of `macro_f1` over rows; with less than two rows nothing is known: (0, 1).
+
+    Drawing rows with replacement gives multinomial counts of each (label, prediction), which are drawn at once. Where all
+    are right, or all wrong, a bootstrap has no spread to go by: there it is Wilson's.
+    """
+    n = len(gold)
+    if n < 2:
+        return 0.0, 1.0
+    counts = Counter(zip(gold, predicted, strict=True))
+    labels = sorted({label for pair in counts for label in pair if label is not None})
+    drawn = np.random.default_rng(seed).multinomial(n, [count / n for count in counts.values()], size=BOOTSTRAP_DRAWS)
+    cells = list(counts)
+    right, due, said = (
+        np.column_stack([drawn[:, [belongs(cell, label) for cell in cells]].sum(axis=1) for label in labels])
+        for belongs in (
+            lambda cell, label: cell == (label, label),
+            lambda cell, label: cell[0] == label,
+            lambda cell, label: cell[1] == label,
+        )
+    )
+    with np.errstate(invalid="ignore"):  # a label that a draw lacks has no F1 in it
+        means = np.nanmean(2 * right / (due + said), axis=1)
+    if np.ptp(means) == 0:
+        return wilson(n * means[0], n)
+    tail = expanded_tail(n)
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)

@@ -21,9 +21,10 @@ from zlib import crc32
 import pandas as pd
 from IPython.display import Image
 
+import similarity
 from kotune import data, judging, models, teacher
 from kotune.judging import votes
-from kotune.korean import checks, task_metrics, zero_shot
+from kotune.korean import checks, zero_shot
 from kotune.stats import mean_interval, questions_needed, sign_test, wilson, win_rate_interval
 from utils import OUTPUTS, write_json
 
@@ -77,7 +78,7 @@ checked[~checked.apply(lambda row: row.str.startswith("0 of").all(), axis=1)]
 # %%CELL 14
 # NBVAL_IGNORE_OUTPUT
 def overlap(texts):
-    scores = task_metrics.rouge_scores(texts, [q.reference for q in questions])
+    scores = similarity.rouge_scores(texts, [q.reference for q in questions])
     low, high = mean_interval([row.f1 for row in scores.rows])
     return {"ROUGE-L": f"{scores.mean.f1:.2f} ({low:.2f} to {high:.2f})", "n": len(texts)}
 
@@ -171,7 +172,7 @@ for name in zero_shot.SETS:
     items = zero_shot.read(name)
     prompts = [zero_shot.messages(name, item) for item in items]
     replies[name] = [a.text for a in models.generate(model, tokenizer, prompts, short, name)]
-    found.append(task_metrics.zero_shot_report(name, items, replies[name]))
+    found.append(zero_shot.zero_shot_report(name, items, replies[name]))
 pd.DataFrame(one.row() for one in found).round(2)
 # %%CELL 36
 # NBVAL_IGNORE_OUTPUT
@@ -181,7 +182,7 @@ items = zero_shot.read("sentiment")
 other = {"긍정": "부정", "부정": "긍정"}
 made_up = [item.label for item in items[:36]] + [other[item.label] for item in items[36:40]]
 made_up += ["긍정과 부정이 섞여 있어 판단하기 어렵습니다."] * 8
-pd.Series(task_metrics.zero_shot_report("sentiment", items, made_up).row()).to_frame("made up")
+pd.Series(zero_shot.zero_shot_report("sentiment", items, made_up).row()).to_frame("made up")
 # %%CELL 39
 for one in found:
     assert one.n == 48

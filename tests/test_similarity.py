@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer, scoring
 
 import similarity
-from similarity import Duplicate
+from kotune.korean.radiology import fact_scores
+from kotune.korean.zero_shot import Item, zero_shot_report
+from similarity import Duplicate, rouge_l, rouge_scores
 from utils import CourseError
 
 WORDS = ["전세", "월세", "보증금을", "보증금은", "언제", "받나요", "돌려", "2024", "GPT", "등기", "3.5%", "漢字", "🏠"]
@@ -357,3 +359,21 @@ def test_a_bad_text_of_a_data_set_is_named_by_its_row_whatever_it_says():
         similarity.deduplicate_dataset(Dataset.from_dict({"text": texts}), "text")
     assert str(caught.value).startswith("text[3] ('   ') cannot be compared")
     assert caught.value.index == 3
+
+
+def test_rouge_of_a_set_is_the_mean_of_its_rows():
+    pairs = [("집을 산다", "집을 샀다"), ("", "집"), ("비가 온다", "비가 온다"), ("하늘", "바다")]
+    scores = rouge_scores(*zip(*pairs, strict=True))
+    assert scores.rows == [rouge_l(*pair) for pair in pairs]
+    assert scores.rows[1].f1 == 0 and scores.rows[2].f1 == 1
+    for name in ("precision", "recall", "f1"):
+        assert getattr(scores.mean, name) == pytest.approx(sum(getattr(row, name) for row in scores.rows) / 4)
+
+
+def test_rows_that_do_not_match_are_refused():
+    with pytest.raises(CourseError, match="1 candidates and 2 references"):
+        rouge_scores(["가"], ["가", "나"])
+    with pytest.raises(CourseError, match="no reports"):
+        fact_scores([], [])
+    with pytest.raises(CourseError, match="1 items and 0 answers"):
+        zero_shot_report("nli", [Item("1", ("가",), "함의")], [])

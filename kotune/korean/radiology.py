@@ -18,8 +18,13 @@ How a text is read:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from math import nan
+
+from utils import require_same_length
 
 
 @dataclass(frozen=True)
@@ -278,3 +283,133 @@ def _size_mm(part: str) -> float | None:
 def _change(part: str) -> str | None:
     """Return the change since the last study that is named first in CHANGES, or None."""
     return next((change for change, pattern in CHANGES if re.search(pattern, part, re.IGNORECASE)), None)
+
+
+FACT_FIELDS = tuple(field.name for field in fields(Fact))  # finding, side, site, size_mm, change
+
+
+@dataclass(frozen=True)
+class ChangedFact:
+    """A fact of the reference that a report states otherwise, and in which fields."""
+
+    reference: Fact
+    report: Fact
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FactComparison:
+    """What a report keeps, changes, drops and adds, against the facts of its conclusion or reference report."""
+
+    kept: tuple[Fact, ...]
+    changed: tuple[ChangedFact, ...]
+    dropped: tuple[Fact, ...]
+    added: tuple[Fact, ...]
+
+    @property
+    def n_reference(self) -> int:
+        """How many facts the reference states."""
+        return len(self.kept) + len(self.changed) + len(self.dropped)
+
+    @property
+    def n_report(self) -> int:
+        """How many facts the report states."""
+        return len(self.kept) + len(self.changed) + len(self.added)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the report states the facts of the reference and no others."""
+        return len(self.kept) == self.n_reference == self.n_report
+
+
+def compare_facts(report: str, reference: str) -> FactComparison:
+    """Compare the positive facts of a report with those of its conclusion or reference; both are read by `facts_in`.
+
+    A fact that is not kept whole counts as changed where the report has one of the same finding left, or else one at the
+    same side and site; of several the pair with the fewest different fields is taken first.
+    """
+    wanted, stated = facts_in(reference), facts_in(report)
+    dropped, added = _ordered(wanted - stated), _ordered(stated - wanted)
+    changed = _pair_off(dropped, added, lambda one, other: one.finding == other.finding)
+    changed += _pair_off(dropped, added, lambda one, other: (one.side, one.site) == (other.side, other.site))
+    return FactComparison(tuple(_ordered(wanted & stated)), tuple(changed), tuple(dropped), tuple(added))
+
+
+def _ordered(facts: set[Fact]) -> list[Fact]:
+    return sorted(facts, key=lambda fact: tuple(str(getattr(fact, name)) for name in FACT_FIELDS))
+
+
+def _pair_off(dropped: list[Fact], added: list[Fact], belong) -> list[ChangedFact]:
+    """Take pairs that belong together out of both lists, those with the fewest different fields first."""
+    pairs = sorted(
+        (len(_different(one, other)), i, j)
+        for i, one in enumerate(dropped)
+        for j, other in enumerate(added)
+        if belong(one, other)
+    )
+    taken: list[tuple[int, int]] = []
+    for _, i, j in pairs:
+        if all(i != one and j != other for one, other in taken):
+            taken.append((i, j))
+    changed = [ChangedFact(dropped[i], added[j], _different(dropped[i], added[j])) for i, j in taken]
+    for place in sorted((i for i, _ in taken), reverse=True):
+        del dropped[place]
+    for place in sorted((j for _, j in taken), reverse=True):
+        del added[place]
+    return changed
+
+
+def _different(one: Fact, other: Fact) -> tuple[str, ...]:
+    return tuple(name for name in FACT_FIELDS if getattr(one, name) != getattr(other, name))
+
+
+@dataclass(frozen=True)
+class FactScores:
+    """Facts over a set of reports, summed. A changed fact is neither right (precision) nor found (recall).
+
+    precision: kept of stated; recall: kept of the references'; f1 of both, over sums; NaN where nothing was stated or due.
+    exact_rate: share of the n reports without any difference. changed_fields: how often each field was changed.
+    """
+
+    n: int
+    kept: int
+    changed: int
+    dropped: int
+    added: int
+    precision: float
+    recall: float
+    f1: float
+    exact_rate: float
+    changed_fields: dict[str, int]
+    rows: list[FactComparison]
+
+
+def fact_scores(reports: Sequence[str], references: Sequence[str]) -> FactScores:
+    """Compare each report with its conclusion or reference, and sum up.
+
+    Raises:
+        CourseError: there are no reports, or more or fewer than references.
+    """
+    require_same_length(reports, references, "reports", "references")
+    rows = [compare_facts(report, reference) for report, reference in zip(reports, references, strict=True)]
+    kept, changed, dropped, added = (
+        sum(len(getattr(row, name)) for row in rows) for name in ("kept", "changed", "dropped", "added")
+    )
+    counts = Counter(name for row in rows for change in row.changed for name in change.fields)
+    return FactScores(
+        n=len(rows),
+        kept=kept,
+        changed=changed,
+        dropped=dropped,
+        added=added,
+        precision=_share(kept, kept + changed + added),
+        recall=_share(kept, kept + changed + dropped),
+        f1=_share(2 * kept, 2 * kept + 2 * changed + dropped + added),
+        exact_rate=_share(sum(row.exact for row in rows), len(rows)),
+        changed_fields={name: counts[name] for name in FACT_FIELDS},
+        rows=rows,
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else nan

@@ -6,14 +6,16 @@ Each check returns sentences that say what is wrong; none means that the reply k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kotune.korean.grounding import quotations, sentences, unsupported_numbers
-from kotune.korean.tasks import TASKS, Task
+from kotune.korean.tasks import CHOICE_MARKS, TASKS, Task
 from prompts import ChoiceReply, KeywordReply, TextReply, YesNoReply
 from similarity import rouge_l
+from utils import CourseError
 
 SENTENCE_END = re.compile(r"(다|요|죠|까|니다|습니다)[.!?]?$")
 LIST_MARK = re.compile(r"^\s*([-•*·▪○●]|\d+[.)])\s")
@@ -155,3 +157,90 @@ _CHECKS = {
     "12": (_check_table,),
     "13": (_check_paraphrase,),
 }
+
+
+_CHOICE = (re.compile(r"- 정답: (.+)\n([\s\S]+)"), re.compile(r"정답은 ‘(.+?)’입니다\. ?([\s\S]+)"))
+
+
+_YES_NO = re.compile(r"(예|아니요)[.,]?\s+([\s\S]+)")
+
+
+def read_output(task_id: str, output: str, given: BaseModel) -> BaseModel | None:
+    """Read what a model wrote for a task back into the task's reply; None where its parts cannot be told apart.
+
+    given: the example's own reply, for the question and the choices that the model was shown. A choice may be named by its
+    mark (②) as well.
+    """
+    task, text = TASKS[task_id], output.strip()
+    try:
+        if task.schema is TextReply:
+            return TextReply(output=text)
+        if task.schema is KeywordReply:
+            return KeywordReply(keywords=[word.strip() for word in text.split(",") if word.strip()])
+        if task.schema is ChoiceReply:
+            return _read_choice(text, given)
+        if task.schema is YesNoReply:
+            match = _YES_NO.fullmatch(text)
+            return YesNoReply(question=given.question, answer=match[1], rationale=match[2]) if match else None
+        return task.schema(question=given.question, answer=text)
+    except ValidationError:
+        return None
+
+
+def _read_choice(text: str, given: ChoiceReply) -> ChoiceReply | None:
+    match = next((match for pattern in _CHOICE if (match := pattern.fullmatch(text))), None)
+    if not match:
+        return None
+    answer = match[1].strip()
+    if not answer:
+        return None
+    if answer[0] in CHOICE_MARKS:
+        answer = answer[1:].strip() or given.choices[CHOICE_MARKS.index(answer[0])]
+    return ChoiceReply(question=given.question, choices=given.choices, answer=answer, rationale=match[2])
+
+
+@dataclass(frozen=True)
+class TaskOutput:
+    """What a model wrote for one example of a task; given: the example's own reply."""
+
+    task: str
+    context: str
+    output: str
+    given: BaseModel
+
+
+@dataclass(frozen=True)
+class StyleCount:
+    """The outputs of one task: n, how many could not be read, how many keep to the task, and what is wrong."""
+
+    task: str
+    name: str
+    style: str
+    n: int
+    unparsed: int
+    kept: int
+    share: float
+    problems: tuple[str, ...]
+
+
+def style_table(outputs: Sequence[TaskOutput]) -> list[StyleCount]:
+    """Return a row for each of the 23 tasks that has outputs, in the order of the tasks; `share` is kept of all n.
+
+    Raises:
+        CourseError: a task is unknown.
+    """
+    unknown = sorted({row.task for row in outputs} - set(TASKS))
+    if unknown:
+        raise CourseError(f"There is no task {unknown[0]!r}; the tasks are {', '.join(TASKS)}.")
+    table = []
+    for task_id, task in TASKS.items():
+        own = [row for row in outputs if row.task == task_id]
+        if not own:
+            continue
+        replies = [(row, read_output(task_id, row.output, row.given)) for row in own]
+        problems = [check_reply(task_id, row.context, reply) for row, reply in replies if reply is not None]
+        kept = sum(not found for found in problems)
+        named = tuple(sentence for found in problems for sentence in found)
+        unparsed = len(own) - len(problems)
+        table.append(StyleCount(task_id, task.name, task.style, len(own), unparsed, kept, kept / len(own), named))
+    return table

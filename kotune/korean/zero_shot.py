@@ -3,18 +3,23 @@
 System D's choice: KorNLI, KorQuestionPair, NSMC and the bias labels of KoreaHateSpeech. `data/zero_shot/` has small
 samples written for this course in the file formats of those sets; `read` reads either, and `load_full` fetches the
 full sets where the Hugging Face hub can be reached. `messages` is what a model is asked: the task, the texts under their
-names, and the labels of which it is to write one. `task_metrics.py` reads the labels back and scores them.
+names, and the labels of which it is to write one. `zero_shot_report` reads the labels back and scores them.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from kotune.data.text_files import encoding_of
-from utils import DATA, CourseError, relative
+from kotune.korean.radiology import _share
+from kotune.stats import Interval, macro_f1, macro_f1_interval
+from utils import DATA, CourseError, relative, require_same_length
 
 
 @dataclass(frozen=True)
@@ -177,3 +182,136 @@ def load_full(name: str) -> list[Item]:
         Item(f"{name}-{number:05d}", tuple(row[column] for column in chosen.hub_texts), in_order[row[chosen.hub_label]])
         for number, row in enumerate(loaded, start=1)
     ]
+
+
+_ENDINGS = (
+    r"(?:적)?(?:입니다|입니다만|이다|이에요|예요|이요|요|이며|이고|이라고|라고|이라는|이라|임|이지만|이므로|이라서|이어서|인|"
+    r"은|는|이|가|을|를|과|와|로|으로|에|도|만|의|으로만)?"
+)
+
+
+_DENIED = re.compile(r"\s*(?:관계|경우|것)?(?:이|가|은|는)?\s*(?:아니|아닙|아님|않|없)")
+
+
+@lru_cache(maxsize=16)
+def _label_pattern(labels: tuple[str, ...]) -> re.Pattern:
+    longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    return re.compile(rf"(?<![가-힣A-Za-z0-9])({longest_first}){_ENDINGS}(?![가-힣A-Za-z0-9])")
+
+
+def parse_strict(answer: str, labels: Sequence[str]) -> str | None:
+    """Return the label that an answer is, white space around it aside; None for anything else, as system D has it."""
+    text = unicodedata.normalize("NFC", answer).strip()
+    return text if text in labels else None
+
+
+def parse_lenient(answer: str, labels: Sequence[str]) -> str | None:
+    """Return the one label that an answer names: bare, with marks, with a particle, or inside a sentence; else None.
+
+    A label counts as a word of its own (부정 in "부정적입니다", not in "부정확"), the longest where one begins another. A
+    label that is denied ("모순이 아니라 중립") is not named. None, not a guess, where no label is named or more than one.
+    """
+    text = unicodedata.normalize("NFC", answer)
+    found = _label_pattern(tuple(labels)).finditer(text)
+    named = {match[1] for match in found if not _DENIED.match(text, match.end(1))}
+    return named.pop() if len(named) == 1 else None
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One item: its label, what the model wrote, and the label that each way of reading sees in it."""
+
+    id: str
+    gold: str
+    answer: str
+    strict: str | None
+    lenient: str | None
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """Macro F1 with its 95% interval, and accuracy, over n rows."""
+
+    n: int
+    macro_f1: float
+    interval: Interval
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ZeroShotReport:
+    """A zero-shot set read in three ways.
+
+    strict: only an exact label counts, and what is none is wrong. lenient: a label inside a sentence counts, and what names
+    none is wrong. dropped: what is no exact label is left out and the rest scored, as system D did: `inflation` is how much
+    that adds to the strict macro F1. coverage, lenient_coverage: the shares of the n answers that could be read.
+    """
+
+    name: str
+    n: int
+    coverage: float
+    lenient_coverage: float
+    strict: LabelScore
+    lenient: LabelScore
+    dropped: LabelScore
+    rows: list[LabelRow]
+
+    @property
+    def inflation(self) -> float:
+        """By how much dropping raises the macro F1; NaN where nothing is left."""
+        return self.dropped.macro_f1 - self.strict.macro_f1
+
+    def row(self) -> dict:
+        """Return the report as one flat row for a table; low and high bound the strict macro F1 (95%)."""
+        low, high = self.strict.interval
+        return {
+            "set": self.name,
+            "n": self.n,
+            "coverage": self.coverage,
+            "lenient coverage": self.lenient_coverage,
+            "strict": self.strict.macro_f1,
+            "low": low,
+            "high": high,
+            "lenient": self.lenient.macro_f1,
+            "dropped": self.dropped.macro_f1,
+            "n dropped": self.n - self.dropped.n,
+            "inflation": self.inflation,
+        }
+
+
+def zero_shot_report(
+    name: str, items: Sequence[Item], answers: Sequence[str], labels: Mapping[str, str] | None = None
+) -> ZeroShotReport:
+    """Read the answers to a set's items in three ways, and score each.
+
+    labels: those of the set, where it is none of `zero_shot.SETS`.
+
+    Raises:
+        CourseError: the set is unknown, or there are no items, or more or fewer than answers.
+    """
+    require_same_length(items, answers, "items", "answers")
+    if labels is None and name not in SETS:
+        raise CourseError(f"There is no zero-shot set {name!r}; choose one of {', '.join(SETS)}, or pass its labels.")
+    known = list((labels or SETS[name].labels).values())
+    rows = [
+        LabelRow(item.id, item.label, answer, parse_strict(answer, known), parse_lenient(answer, known))
+        for item, answer in zip(items, answers, strict=True)
+    ]
+    read = [row for row in rows if row.strict is not None]
+    return ZeroShotReport(
+        name=name,
+        n=len(rows),
+        coverage=len(read) / len(rows),
+        lenient_coverage=sum(row.lenient is not None for row in rows) / len(rows),
+        strict=_score([(row.gold, row.strict) for row in rows]),
+        lenient=_score([(row.gold, row.lenient) for row in rows]),
+        dropped=_score([(row.gold, row.strict) for row in read]),
+        rows=rows,
+    )
+
+
+def _score(pairs: Sequence[tuple[str, str | None]]) -> LabelScore:
+    gold, predicted = [one for one, _ in pairs], [other for _, other in pairs]
+    right = sum(one == other for one, other in pairs)
+    interval = macro_f1_interval(gold, predicted)
+    return LabelScore(len(pairs), macro_f1(gold, predicted), interval, _share(right, len(pairs)))

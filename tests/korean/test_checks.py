@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kotune.data import registry
-from kotune.korean.checks import CHECKS, NEEDS, Finding, check, highlight, highlight_html, scripts, summary
+from kotune.korean.answer import Finding
+from kotune.korean.checks import CHECKS, NEEDS, check, highlight, highlight_html, summary
 from kotune.korean.particles import PARTNER, is_noun, particle_errors, sound_after
+from kotune.korean.script_checks import scripts
 from kotune.korean.speech_levels import HAE, HAERA, HAEYO, HAPSYO, level_of, sentences
 from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
 

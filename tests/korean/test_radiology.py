@@ -1,6 +1,7 @@
 """Protects: radiology reports whose texts and facts agree, possible anatomy, and planted errors that are one error each."""
 
 import json
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +9,8 @@ from functools import cache
 from itertools import combinations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dev.data.generate_radiology import (
     BILATERAL_PLACES,
@@ -22,7 +25,8 @@ from dev.data.generate_radiology import (
     plant_error,
     write,
 )
-from kotune.korean.radiology import Fact, facts_in
+from kotune.data import registry
+from kotune.korean.radiology import Fact, compare_facts, fact_scores, facts_in
 from utils import DATA
 
 SEEDS = (0, 1, 7, 42, 2024)
@@ -306,3 +310,88 @@ def test_the_shipped_files_are_what_the_generator_writes(tmp_path):
         assert (tmp_path / name).read_bytes() == (DATA / "radiology" / name).read_bytes()
     name = "radiology_test.xlsx"
     assert list(read_sheet(tmp_path / name)) == list(read_sheet(DATA / "radiology" / name))
+
+
+REFERENCE = "1) 7 mm nodule in the RUL. 2) Small Rt. pleural effusion. 3) Cardiomegaly."
+
+
+@pytest.mark.parametrize(
+    ("report", "kept", "changed", "dropped", "added"),
+    [
+        (REFERENCE, 3, [], 0, 0),
+        ("A 7 mm nodule in the LUL. Small right pleural effusion. Cardiomegaly.", 2, [("side",)], 0, 0),
+        ("A 9 mm nodule in the left lower lobe. Small right pleural effusion.", 1, [("side", "site", "size_mm")], 1, 0),
+        ("A 7 mm nodule in the right upper lobe. Emphysema in both upper lobes.", 1, [], 2, 1),
+        ("A 7 mm ground-glass nodule in the RUL. Rt. pleural effusion. Cardiomegaly.", 2, [("finding",)], 0, 0),
+        ("No active lung lesion.", 0, [], 3, 0),
+        ("", 0, [], 3, 0),
+    ],
+)
+def test_what_a_report_keeps_changes_drops_and_adds(report, kept, changed, dropped, added):
+    compared = compare_facts(report, REFERENCE)
+    assert (len(compared.kept), len(compared.dropped), len(compared.added)) == (kept, dropped, added)
+    assert [change.fields for change in compared.changed] == changed
+    assert compared.exact == (report == REFERENCE)
+    assert compared.n_reference == 3
+
+
+def test_of_several_of_one_finding_the_nearest_are_paired():
+    compared = compare_facts(
+        "A 5 mm nodule in the LLL. A 7 mm nodule in the RUL.", "A 4 mm nodule in the LLL. An 8 mm nodule in the RUL."
+    )
+    assert [(c.reference.site, c.report.site, c.fields) for c in compared.changed] == [
+        ("lower lobe", "lower lobe", ("size_mm",)), ("upper lobe", "upper lobe", ("size_mm",)),
+    ]  # fmt: skip
+
+
+def test_facts_summed_over_reports_by_hand():
+    # kept 1 + 0 + 1, changed 0 + 1 + 0, dropped 1 + 0 + 0, added 0 + 0 + 1
+    scores = fact_scores(
+        ["Cardiomegaly.", "3 mm stone in the left kidney.", "Fatty liver. Splenomegaly."],
+        ["Cardiomegaly. Rt. pleural effusion.", "3 mm stone in the right kidney.", "Fatty liver."],
+    )
+    assert (scores.kept, scores.changed, scores.dropped, scores.added) == (2, 1, 1, 1)
+    assert (scores.precision, scores.recall, scores.f1) == (2 / 4, 2 / 4, 1 / 2)
+    assert scores.exact_rate == 0 and scores.n == 3 == len(scores.rows)
+    assert scores.changed_fields == {"finding": 0, "side": 1, "site": 0, "size_mm": 0, "change": 0}
+    nothing = fact_scores(["No lesion."], ["No change."])
+    assert nothing.exact_rate == 1 and math.isnan(nothing.precision) and math.isnan(nothing.f1)
+
+
+def test_shipped_reports_are_exact_and_planted_errors_are_one_difference():
+    rows = registry.load_rows("radiology_test")
+    whole = fact_scores([row["output"] for row in rows], [row["input"] for row in rows])
+    assert whole.exact_rate == whole.f1 == 1
+    rng = random.Random(0)
+    named = {"side": "side", "lobe": "site", "size": "size_mm"}
+    for report in generate(120, 3):
+        for kind in applicable_kinds(report):
+            compared = compare_facts(plant_error(report, kind, rng), report.conclusion)
+            if kind == "invented_finding":
+                assert (len(compared.added), len(compared.changed), len(compared.dropped)) == (1, 0, 0)
+            else:
+                (change,) = compared.changed
+                assert change.fields == (named[kind],) and not compared.added and not compared.dropped
+
+
+facts = st.builds(
+    Fact,
+    st.sampled_from(["nodule", "consolidation"]),
+    st.sampled_from(["right", "left"]),
+    st.sampled_from(["upper lobe", "lower lobe"]),
+)
+
+
+@given(st.sets(facts, max_size=5), st.sets(facts, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_every_fact_of_either_side_is_counted_once(wanted, stated):
+    def written(those):
+        return " ".join(f"A {f.finding} in the {f.side} {f.site}." for f in those)
+
+    assert facts_in(written(wanted)) == wanted
+    compared = compare_facts(written(stated), written(wanted))
+    assert {*compared.kept, *compared.dropped, *(c.reference for c in compared.changed)} == wanted
+    assert {*compared.kept, *compared.added, *(c.report for c in compared.changed)} == stated
+    assert (compared.n_reference, compared.n_report) == (len(wanted), len(stated))
+    swapped = compare_facts(written(wanted), written(stated))
+    assert (len(swapped.added), len(swapped.dropped)) == (len(compared.dropped), len(compared.added))

@@ -1,11 +1,13 @@
 """Protects: the checks of the 23 tasks pass what keeps to its task, and name what does not."""
 
+from dataclasses import replace
+
 import pytest
 
-from kotune.korean.task_styles import check_reply
+from kotune.korean.task_styles import TaskOutput, check_reply, read_output, style_table
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from prompts import ChoiceReply, KeywordReply, SubjectiveReply, TextReply, YesNoReply
-from utils import DATA, read_jsonl
+from utils import DATA, CourseError, read_jsonl
 
 SOURCE = "전입신고는 이사한 날부터 14일 이내에 한다. 주민센터에 가거나 인터넷으로 할 수 있다. 늦으면 과태료를 낼 수 있다."
 EXAMPLES = read_jsonl(DATA / "recorded" / "authored_tasks.jsonl")
@@ -78,3 +80,49 @@ def test_rows_have_system_ds_keys_and_yes_no_answers_start_so():
             assert row["output"].startswith(("예", "아니요"))
         if isinstance(reply, ChoiceReply):
             assert all(choice in row["input"] for choice in reply.choices)
+
+
+def outputs():
+    for example in EXAMPLES:
+        task = TASKS[example["task"]]
+        given_reply = task.schema(**example["reply"])
+        yield TaskOutput(task.id, example["context"], task.output(given_reply), given_reply)
+
+
+def test_what_a_task_writes_is_read_back_and_keeps_to_its_task():
+    for row in outputs():
+        task = TASKS[row.task]
+        read = read_output(row.task, row.output, row.given)
+        assert read is not None and task.output(read) == row.output
+    table = style_table(list(outputs()))
+    assert [count.task for count in table] == list(TASKS)
+    assert all((count.n, count.kept, count.unparsed, count.share, count.problems) == (4, 4, 0, 1.0, ()) for count in table)
+
+
+def test_what_cannot_be_read_and_what_breaks_a_rule_is_counted_and_named():
+    rows = [row for row in outputs() if row.task == "task05_01"]
+    spoilt = [
+        rows[0],
+        replace(rows[1], output="글쎄요."),
+        replace(rows[2], output=""),
+        replace(rows[3], output="예\n그렇습니다."),
+    ]
+    (count,) = style_table(spoilt)
+    assert (count.n, count.unparsed, count.kept, count.share) == (4, 2, 1, 0.25)
+    assert any("does not start with" in problem for problem in count.problems)
+    with pytest.raises(CourseError, match="no task 'task99'"):
+        style_table([replace(rows[0], task="task99")])
+
+
+def test_a_choice_may_be_named_by_its_mark():
+    shown = ChoiceReply(question="어디?", choices=["서울", "부산", "대구", "광주"], answer="부산", rationale="까닭")
+    assert read_output("task03_01", "- 정답: ②\n- 까닭", shown).answer == "부산"
+    assert read_output("task03_02", "정답은 ‘② 부산’입니다. 까닭이 있습니다.", shown).answer == "부산"
+    assert read_output("task03_02", "부산입니다.", shown) is None
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u3000"])
+def test_a_blank_choice_is_no_choice(blank):
+    shown = ChoiceReply(question="어디?", choices=["서울", "부산", "대구", "광주"], answer="부산", rationale="까닭")
+    assert read_output("task03_01", f"- 정답: {blank} \n- 까닭", shown) is None
+    assert read_output("task03_02", f"정답은 ‘{blank} ’입니다. 까닭이 있습니다.", shown) is None

@@ -1,0 +1,173 @@
+"""Checks of what is said again: sentences, word sequences, characters, and the question handed back."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from operator import eq
+
+from kotune.korean.answer import CheckedAnswer, Spans, bare_letters
+from kotune.korean.ending_checks import SENTENCE_ENDS
+from kotune.korean.speech_levels import LIST_MARK
+
+NGRAM, NGRAM_TIMES = 5, 3
+LEAST_REPEATED_LETTERS = 6  # of a sentence
+
+
+_EMPHASIS = frozenset(("정말", "진짜", "너무", "아주", "매우", "제발", "꼭", "하나씩", "조금씩"))  # may be said thrice
+
+
+_REPEATED_CHARACTER = re.compile(r"([가-힣!?~,;])\1{3,}|([가-힣]{2,6}?)\2{3,}|([^\s\w*=\-_.#|─━])\3{5,}|\.{7,}")
+
+
+_LAUGHTER = frozenset("하호히흐크헤")
+
+
+_OPENING_WORD = re.compile(rf"{LIST_MARK.pattern}|(?:네|예|아니요|또한|그리고|즉), ")
+
+
+def check_repeated_sentence(answer: CheckedAnswer) -> Spans:
+    if len(answer.sentences) < 2:
+        return
+    seen: set[str] = set()
+    for sentence in answer.sentences:
+        opening = _OPENING_WORD.match(answer.text, sentence.start)
+        letters = bare_letters(answer.text[opening.end() if opening else sentence.start : sentence.end])
+        if letters in seen:
+            yield sentence.start, sentence.end, "This sentence stands in the answer before."
+        elif len(letters) >= LEAST_REPEATED_LETTERS:
+            seen.add(letters)
+
+
+def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
+    words = [match[0].strip(".,!?") for match in answer.words]
+    if len(words) < 3:
+        return
+    covered = -1
+    for start, end, size in _loops(words):
+        unit_end = answer.words[start + size - 1][0]
+        if (
+            unit_end.endswith(SENTENCE_ENDS)
+            and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS
+        ):
+            continue  # whole sentences: the check above has named them
+        if size == 1 and end - start == 3 and words[start] in _EMPHASIS:
+            continue
+        first, last = answer.words[start].start(), answer.words[end - 1].end()
+        if first > covered:
+            yield first, last, f"The same words stand {(end - start) // size} times in a row."
+            covered = last
+    if len(words) > len(set(words)) + NGRAM * (NGRAM_TIMES - 1) - 1:
+        yield from _scattered(answer, words, covered)
+
+
+def _loops(words: list[str]) -> list[tuple[int, int, int]]:
+    """Return (first word, behind the last, words a phrase) of phrases in a row: of up to two words thrice, of more twice."""
+    found = []
+    if len(set(words)) == len(words):
+        return found
+    for size in range(1, min(8, len(words) // 2) + 1):
+        equal = list(map(eq, words[size:], words))
+        if sum(equal) < min(size, 3):
+            continue
+        same = 0
+        for place, is_same in enumerate([*equal, False], start=size):
+            if is_same:
+                same += 1
+                continue
+            least = size if size >= 3 else 2 * size  # three words said twice in a row are enough
+            if same >= least and any(words[place - same : place]):
+                found.append((place - same - size, place, size))
+            same = 0
+    return sorted(found, key=lambda loop: (loop[0], -loop[1]))
+
+
+def _scattered(answer: CheckedAnswer, words: list[str], covered: int) -> Spans:
+    """Yield the third and later places of the same five words, where no loop has been named there."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    behind = 0
+    for place in range(len(words) - NGRAM + 1):
+        gram = tuple(words[place : place + NGRAM])
+        counts[gram] += 1
+        first, last = answer.words[place].start(), answer.words[place + NGRAM - 1].end()
+        if counts[gram] >= NGRAM_TIMES and place >= behind and first > covered and len(bare_letters("".join(gram))) >= 8:
+            yield first, last, f"These {NGRAM} words stand here for the {counts[gram]}th time."
+            behind = place + NGRAM
+
+
+def check_repeated_characters(answer: CheckedAnswer) -> Spans:
+    for match in _REPEATED_CHARACTER.finditer(answer.text):
+        if not set(match[0]) <= _LAUGHTER:
+            yield *match.span(), "The same characters repeat."
+
+
+LEAST_ECHO_LETTERS = 8
+
+
+ECHO_SHARE = 0.8  # of the pairs of letters that a question and a sentence have in common (Dice)
+
+
+ECHO_SHARE_WHEN_SAID = 0.55
+
+
+WHOLE_ECHO = 0.42, 0.68  # of the answer's pairs in the question, and of the question's in the answer
+
+
+_SAYS_WHAT_WAS_ASKED = re.compile(r"(?:물으셨|물어보셨|문의하셨|질문하셨|질문이군|질문입니|궁금해하시|궁금하시|답해 달라고)")
+
+
+_OPENS_A_LIST = re.compile(r"(?:다음과|아래와) 같|들 수 있습니다|이렇습니다")
+
+
+# "신고하지 않아도 되나요?" is rightly answered in its own words; a question with one of these is not
+_OPEN_QUESTION = re.compile(
+    r"무엇|무슨|뭐|뭘|뭔|어떤|어떻|어떡|어디|언제|누구|누가|왜|얼마|몇|어느|까닭|이유|방법|차이|알려|알고 싶|설명|"
+    r"추천|말해|말씀해|가르쳐|짚어|예를|소개|써 주"
+)
+
+
+def check_echo(answer: CheckedAnswer) -> Spans:
+    question = bare_letters(answer.question or "")
+    if len(question) < LEAST_ECHO_LETTERS:
+        return
+    repeated = _repeated_start(answer.text, question)
+    if repeated:
+        yield *repeated, "The answer begins with the question."
+        return
+    said_again = bare_letters(answer.text)
+    if sum(question[place : place + 2] in said_again for place in range(len(question) - 1)) < 0.4 * len(question):
+        return  # no share below can be reached
+    is_open = bool(_OPEN_QUESTION.search(answer.question))
+    asked = Counter(itertools.pairwise(question))
+    whole = Counter[tuple[str, str]]()
+    found = False
+    for sentence in answer.sentences:
+        text = answer.text[sentence.start : sentence.end]
+        letters = bare_letters(text)
+        own = Counter(itertools.pairwise(letters))
+        whole += own
+        if not 0.5 * len(question) <= len(letters) <= 2 * len(question):
+            continue
+        share = 2 * (asked & own).total() / (asked.total() + own.total())
+        said = share >= ECHO_SHARE_WHEN_SAID and _SAYS_WHAT_WAS_ASKED.search(text)
+        same = share >= ECHO_SHARE and (is_open or text.endswith("?")) and not _OPENS_A_LIST.search(text)
+        if said or same:
+            found = True
+            yield sentence.start, sentence.end, "This sentence only says the question again."
+    common = (asked & whole).total()
+    if is_open and not found and common >= WHOLE_ECHO[0] * whole.total() and common >= WHOLE_ECHO[1] * asked.total():
+        yield 0, len(answer.text), "The answer hardly says more than the question."
+
+
+def _repeated_start(text: str, question: str) -> tuple[int, int] | None:
+    """Return the span at the start of a text whose letters are those of the question."""
+    letters = re.finditer(r"[^\W_]", text)
+    start = end = None
+    for wanted in question:
+        match = next(letters, None)
+        if match is None or match[0] != wanted:
+            return None
+        start = match.start() if start is None else start
+        end = match.end()
+    return start, end
