@@ -26,49 +26,76 @@ POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
 @dataclass(frozen=True)
-class Report:
-    """Wins of A over B.
-
-    n_asked = n_judged + unparsed + failed + left_out; n_answered: questions that both sides answer, with text. unparsed: the
-    judge was asked, and no verdict could be read. win_rate counts a tie as half; interval: 95%, bootstrap over
-    questions. flip_rate: share of the pairs shown to the judge whose verdict changed with the order; each is a tie.
-    first_place: share of decided flips that took whatever stood first, with how many there are. p_value: exact two-sided
-    sign test of wins against losses. questions_needed: to show a difference of this size with 80% power; None where there
-    is none. left_out_ids and problem_ids name what has no verdict, and the answers that were blank; problems counts them.
-    warning: what its calibration says that the judge may not be trusted with; empty where it clears the bar.
-    """
+class Origin:
+    """Whose judgments these are."""
 
     judge: str
+    fingerprint: str  # all that the judge's verdicts depend on
+    served_by: tuple[str, ...]  # models and their fingerprints, as the endpoint named them
+    prompts: tuple[str, ...]  # hashes of the prompts
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many questions were asked and what became of them: n_asked = n_judged + unparsed + failed + left_out."""
+
     n_asked: int
-    n_answered: int
+    n_answered: int  # questions that both sides answer, with text
     n_judged: int
-    unparsed: int
-    failed: int
-    left_out: int
+    unparsed: int  # the judge was asked, and no verdict could be read
+    failed: int  # the judge could not be asked
+    left_out: int  # the question cannot be compared
+
+
+@dataclass(frozen=True)
+class Wins:
+    """Wins of A over B."""
+
     wins: int
     ties: int
     losses: int
-    win_rate: float
-    interval: Interval
-    p_value: float
+    win_rate: float  # a tie counts as half
+    interval: Interval  # 95%, bootstrap over questions
+    p_value: float  # exact two-sided sign test of wins against losses
+    questions_needed: int | None  # to show a difference of this size with 80% power; None where there is none
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Verdicts that changed with the order; each is a tie."""
+
     flips: int
-    flip_rate: float
-    flip_interval: Interval
-    first_place: int
-    first_place_of: int
+    flip_rate: float  # share of the pairs shown to the judge
+    flip_interval: Interval  # Wilson's 95% interval
+    first_place: int  # flips that took whatever stood first
+    first_place_of: int  # flips in which neither order said tie
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What the length of an answer, in characters, has to do with its winning."""
+
     mean_length_a: float
     mean_length_b: float
     longer_won: int
-    longer_won_of: int
+    longer_won_of: int  # decided pairs of two lengths
     length_controlled: LengthControlled
-    questions_needed: int | None
-    problems: dict[str, int] = field(default_factory=dict)
-    problem_ids: dict[str, list[str]] = field(default_factory=dict)
-    left_out_ids: dict[str, list[str]] = field(default_factory=dict)
-    fingerprint: str = ""
-    served_by: tuple[str, ...] = ()
-    prompts: tuple[str, ...] = ()
-    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Problems:
+    """What has no verdict, and the answers that were blank, by the reason."""
+
+    problems: dict[str, int]  # of the questions that can be compared: how many
+    problem_ids: dict[str, list[str]]
+    left_out_ids: dict[str, list[str]]  # of those that cannot
+
+
+@dataclass(frozen=True)
+class Report(Problems, Lengths, Flips, Wins, Counts, Origin):
+    """What the judgments of two systems come to: all fields of its parts, each of which is made by a function below."""
+
+    warning: str  # what its calibration says that the judge may not be trusted with; empty where it clears the bar
 
     def row(self) -> dict:
         """Return the report as one row for a table or JSON."""
@@ -84,6 +111,18 @@ def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration 
         CourseError: there is no verdict at all, or they are of several judges, or the calibration is of another.
     """
     lines = read_judgments(judgments)
+    _require_one_judge(lines, calibration)
+    judged = [line for line in lines if line.status == JUDGED]
+    if not judged:
+        reasons = Counter(line.problem for line in lines).most_common(1)
+        why = f" (most often: {reasons[0][0]})" if reasons else ""
+        raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
+    parts = (_origin(lines), _counts(lines), _wins(judged, seed), _flips(judged), _lengths(judged), _problems(lines))
+    warning = calibration.warning if calibration else f"{lines[0].judge} {NOT_CALIBRATED}"
+    return Report(warning=warning, **{name: value for part in parts for name, value in vars(part).items()})
+
+
+def _require_one_judge(lines: Sequence[Judgment], calibration: Calibration | None) -> None:
     names = sorted({line.judge for line in lines})
     if len(names) > 1:
         raise CourseError(f"These judgments are of {len(names)} judges ({', '.join(names)}); report each by itself.")
@@ -92,58 +131,71 @@ def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration 
             f"The calibration is of {calibration.judge} ({calibration.fingerprint}), the judgments are of {names[0]} "
             f"({lines[0].fingerprint}); calibrate the judge that judged."
         )
-    judged = [line for line in lines if line.status == JUDGED]
-    if not judged:
-        reasons = Counter(line.problem for line in lines).most_common(1)
-        why = f" (most often: {reasons[0][0]})" if reasons else ""
-        raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
+
+
+def _origin(lines: Sequence[Judgment]) -> Origin:
+    return Origin(
+        judge=lines[0].judge,
+        fingerprint=lines[0].fingerprint,
+        served_by=tuple(sorted({line.served_by for line in lines if line.served_by})),
+        prompts=tuple(sorted({line.prompt for line in lines if line.prompt})),
+    )
+
+
+def _counts(lines: Sequence[Judgment]) -> Counts:
+    status = Counter(line.status for line in lines)
+    answered = sum(bool(line.answer_a.strip() and line.answer_b.strip()) for line in lines if line.status != LEFT_OUT)
+    return Counts(len(lines), answered, status[JUDGED], status[UNPARSED], status[FAILED], status[LEFT_OUT])
+
+
+def _wins(judged: Sequence[Judgment], seed: int) -> Wins:
     winners = Counter(line.winner for line in judged)
     wins, ties, losses = (winners[winner] for winner in ("a", "tie", "b"))
-    shown = [line for line in judged if line.was_asked]
-    flips = [line for line in shown if line.flipped]
-    # a flip in which neither order said tie took the same place twice
-    placed = [line.verdict_ab == "a" for line in flips if "tie" not in (line.verdict_ab, line.verdict_ba)]
-    lengths = [(len(line.answer_a), len(line.answer_b)) for line in judged]
-    longer = [
-        (a > b) == (line.winner == "a")
-        for line, (a, b) in zip(judged, lengths, strict=True)
-        if line.winner != "tie" and a != b
-    ]
-    compared = [line for line in lines if line.status != LEFT_OUT]
-    problem_ids = _ids_by_problem(compared)
-    return Report(
-        judge=names[0],
-        n_asked=len(lines),
-        n_answered=sum(bool(line.answer_a.strip() and line.answer_b.strip()) for line in compared),
-        n_judged=len(judged),
-        unparsed=sum(line.status == UNPARSED for line in lines),
-        failed=sum(line.status == FAILED for line in lines),
-        left_out=len(lines) - len(compared),
+    return Wins(
         wins=wins,
         ties=ties,
         losses=losses,
         win_rate=(wins + ties / 2) / len(judged),
         interval=win_rate_interval(wins, ties, losses, seed),
         p_value=sign_test(wins, losses),
+        questions_needed=questions_needed(wins, ties, losses),
+    )
+
+
+def _flips(judged: Sequence[Judgment]) -> Flips:
+    shown = [line for line in judged if line.was_asked]
+    flips = [line for line in shown if line.flipped]
+    # a flip in which neither order said tie took the same place twice
+    placed = [line.verdict_ab == "a" for line in flips if "tie" not in (line.verdict_ab, line.verdict_ba)]
+    return Flips(
         flips=len(flips),
         flip_rate=len(flips) / len(shown) if shown else 0.0,
         flip_interval=wilson(len(flips), len(shown)),
         first_place=sum(placed),
         first_place_of=len(placed),
+    )
+
+
+def _lengths(judged: Sequence[Judgment]) -> Lengths:
+    lengths = [(len(line.answer_a), len(line.answer_b)) for line in judged]
+    longer = [
+        (a > b) == (line.winner == "a")
+        for line, (a, b) in zip(judged, lengths, strict=True)
+        if line.winner != "tie" and a != b
+    ]
+    return Lengths(
         mean_length_a=sum(a for a, _ in lengths) / len(lengths),
         mean_length_b=sum(b for _, b in lengths) / len(lengths),
         longer_won=sum(longer),
         longer_won_of=len(longer),
         length_controlled=length_controlled([POINTS[line.winner] for line in judged], [a - b for a, b in lengths]),
-        questions_needed=questions_needed(wins, ties, losses),
-        problems={problem: len(ids) for problem, ids in problem_ids.items()},
-        problem_ids=problem_ids,
-        left_out_ids=_ids_by_problem([line for line in lines if line.status == LEFT_OUT]),
-        fingerprint=lines[0].fingerprint,
-        served_by=tuple(sorted({line.served_by for line in lines if line.served_by})),
-        prompts=tuple(sorted({line.prompt for line in lines if line.prompt})),
-        warning=calibration.warning if calibration else f"{names[0]} {NOT_CALIBRATED}",
     )
+
+
+def _problems(lines: Sequence[Judgment]) -> Problems:
+    named = _ids_by_problem([line for line in lines if line.status != LEFT_OUT])
+    left_out = _ids_by_problem([line for line in lines if line.status == LEFT_OUT])
+    return Problems({problem: len(ids) for problem, ids in named.items()}, named, left_out)
 
 
 def _ids_by_problem(lines: Sequence[Judgment]) -> dict[str, list[str]]:
