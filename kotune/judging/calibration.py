@@ -40,56 +40,49 @@ class LabelledPair:
 
 @dataclass(frozen=True)
 class KindAccuracy:
-    """Accuracy on one kind of corruption, with Wilson's 95% interval; an unreadable verdict is wrong."""
+    """Accuracy on one kind of corruption; an unreadable verdict is wrong."""
 
     kind: str
     n: int
     right: int
     unparsed: int
     accuracy: float
-    interval: Interval
-    passes: bool
+    interval: Interval  # Wilson's, at 95%
+    passes: bool  # the low end of the interval reaches KIND_BAR
 
 
 @dataclass(frozen=True)
 class Preference:
-    """How often a judge chose a trait of form where it chose at all, and how often a judge without error would have.
-
-    chosen of n; share with Wilson's 95% interval; fair: the share of a judge that is always right. biased: the interval does
-    not hold it. n = 0: the judge never chose, and nothing is known.
-    """
+    """How often a judge chose a trait of form where it chose at all, and how often a judge without error would have."""
 
     name: str
-    n: int
-    chosen: int
+    n: int  # how often the judge chose; with 0 nothing is known
+    chosen: int  # how often it chose the trait
     share: float | None
-    interval: Interval
-    fair: float
-    biased: bool
+    interval: Interval  # Wilson's, at 95%
+    fair: float  # the share of a judge that is always right
+    biased: bool  # the interval does not hold the fair share
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A judge measured.
-
-    warning: what it may not be trusted with; empty where it clears the bar. verdicts: its winner of each pair by id (a, b
-    or tie; None where none could be read), without those of `list_probe`.
-    """
+    """How often a judge is right, overall and on each kind of corruption, and what else moves its verdicts."""
 
     judge: str
     fingerprint: str
-    n: int
+    n: int  # pairs with a known verdict that the judge was asked about
     right: int
     accuracy: float
-    interval: Interval
-    unparsed: int
-    failed: int
-    flips: int
+    interval: Interval  # Wilson's, at 95%
+    unparsed: int  # counted as wrong
+    failed: int  # pairs that the judge could not be asked about
+    flips: int  # verdicts that changed with the order
     flip_rate: float
     flip_interval: Interval
     kinds: tuple[KindAccuracy, ...]
     preferences: tuple[Preference, ...]
-    warning: str
+    warning: str  # what the judge may not be trusted with; empty where it clears the bar
+    # the winner of each pair by id (a, b or tie; None where none could be read), without those of `list_probe`
     verdicts: dict[str, str | None] = field(repr=False)
 
     def row(self) -> dict:
@@ -97,7 +90,7 @@ class Calibration:
         return {name: value for name, value in asdict(self).items() if name != "verdicts"}
 
     def agreement(self, other: Calibration) -> Agreement | None:
-        """Return how far another judge agrees on the same pairs (see `agreement.agree`); None where they share none."""
+        """Return how far another judge agrees on the same pairs (see `stats.agree`); None where they share no pair."""
         return agree(self.verdicts, other.verdicts)
 
     def table(self):
@@ -129,7 +122,7 @@ def load_calibration(path: str | Path = CALIBRATION) -> list[LabelledPair]:
                     "second, verdict (first, second or tie) and kind."
                 )
         if row["verdict"] not in EXPECTED:
-            raise CourseError(f"{place}, field verdict: {row['verdict']!r} is not first, second or tie; mend the row.")
+            raise CourseError(f"{place}, field verdict: {row['verdict']!r} is not first, second or tie; fix the row.")
         if row["id"] in seen:
             raise CourseError(f"{place}, field id: {row['id']!r} was used before; give each pair its own.")
         seen.add(row["id"])
@@ -158,7 +151,7 @@ def list_probe(labelled: Sequence[LabelledPair], count: int = LIST_PAIRS) -> lis
 
 
 def calibrate(judge: Judge, source: str | Path = CALIBRATION, out: str | Path | None = None) -> Calibration:
-    """Measure a judge on a calibration file, in both orders; `out` keeps its judgments as `judgments.compare` does.
+    """Measure a judge on a calibration file, in both orders; `out` keeps its judgments as `compare` does.
 
     Raises:
         CourseError: the file is malformed, or the judge has not one verdict on it.

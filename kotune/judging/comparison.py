@@ -57,7 +57,7 @@ class Wins:
     win_rate: float  # a tie counts as half
     interval: Interval  # 95%, bootstrap over questions
     p_value: float  # exact two-sided sign test of wins against losses
-    questions_needed: int | None  # to show a difference of this size with 80% power; None where there is none
+    questions_needed: int | None  # to show a difference of this size with 80% power; None where wins equal losses
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,14 @@ def _ids_by_problem(lines: Sequence[Judgment]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """The scores of one side: how many, how many have none, their mean with its 95% bootstrap interval, and the scores."""
+    """The scores of one side."""
 
-    side: str
+    side: str  # "A" or "B"
     judge: str
-    n: int
-    without: int
+    n: int  # answers with a score
+    without: int  # answers without
     mean: float
-    interval: Interval
+    interval: Interval  # of the mean: 95%, bootstrap over answers
     scores: tuple[float, ...] = field(repr=False)
 
     def row(self) -> dict:

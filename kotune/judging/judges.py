@@ -51,18 +51,13 @@ class SingleAnswer(NamedTuple):
 
 @dataclass(frozen=True)
 class JudgeReply:
-    """What a judge said, and how.
+    """What a judge replied, whether or not a verdict can be read in it."""
 
-    raw: its reply as it came, or the scores behind its verdict. problem: why there is none that can be read. failed: the
-    judge could not be asked, so that asking again may help. prompt: the hash of the prompt; served_by: the model and
-    fingerprint that the endpoint names.
-    """
-
-    raw: str | dict | None = None
-    problem: str | None = None
-    failed: bool = False
-    prompt: str | None = None
-    served_by: str | None = None
+    raw: str | dict | None = None  # the reply as it came, or the scores behind its verdict
+    problem: str | None = None  # why no verdict can be read
+    failed: bool = False  # the judge could not be asked, so that asking again may help
+    prompt: str | None = None  # the hash of the prompt
+    served_by: str | None = None  # the model and its fingerprint, as the endpoint names them
 
 
 @dataclass(frozen=True)
@@ -82,15 +77,11 @@ class AnswerScore:
 
 
 class Judge(Protocol):
-    """Says which of two answers is better, and how good one is.
-
-    `fingerprint` names all that its verdicts depend on: judgments with another are never mixed with its own. `together` is
-    how many pairs it is handed at a time.
-    """
+    """Says which of two answers is better, and how good one is."""
 
     name: str
-    fingerprint: str
-    batch_size: int
+    fingerprint: str  # all that the verdicts depend on: judgments with two fingerprints are never mixed
+    batch_size: int  # how many pairs it is handed at a time
 
     def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]: ...
 
@@ -272,7 +263,7 @@ class LLMJudge:
             CourseError: not one request could be put to the model.
         """
         replies = self._ask([self._pair(pair) for pair in pairs], Verdict)
-        return [PairVerdict(reply.parsed.winner if reply.parsed else None, said) for reply, said in replies]
+        return [PairVerdict(parsed.winner if parsed else None, reply) for parsed, reply in replies]
 
     def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
         """Return a score from 1 to 10 for each answer.
@@ -281,7 +272,7 @@ class LLMJudge:
             CourseError: not one request could be put to the model.
         """
         replies = self._ask([self._single(single) for single in singles], Score)
-        return [AnswerScore(float(reply.parsed.score) if reply.parsed else None, said) for reply, said in replies]
+        return [AnswerScore(float(parsed.score) if parsed else None, reply) for parsed, reply in replies]
 
     def _pair(self, pair: ShownPair) -> tuple[Prompt, Request]:
         fields = {"question": pair.question.question, "first": pair.first, "second": pair.second}
@@ -298,21 +289,25 @@ class LLMJudge:
         messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
         return prompt, Request(messages, id=question.id, temperature=0)
 
-    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Reply, JudgeReply]]:
+    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Verdict | Score | None, JudgeReply]]:
         replies = self.teacher.ask([request for _, request in asked], schema)
-        said = [self._said(prompt, reply) for (prompt, _), reply in zip(asked, replies, strict=True)]
-        failed = Counter(reply.error for reply, one in zip(replies, said, strict=True) if one.failed)
+        read = [_judge_reply(prompt, reply) for (prompt, _), reply in zip(asked, replies, strict=True)]
+        failed = Counter(reply.error for reply, one in zip(replies, read, strict=True) if one.failed)
         if replies and sum(failed.values()) == len(replies):
             raise CourseError(f"None of {len(replies)} requests was answered: {failed.most_common(1)[0][0]}.")
         for error, count in failed.most_common():
             print(f"{count} of {len(replies)} requests failed: {error}.")
-        return list(zip(replies, said, strict=True))
+        return [(reply.parsed, one) for reply, one in zip(replies, read, strict=True)]
 
-    def _said(self, prompt: Prompt, reply: Reply) -> JudgeReply:
-        said = JudgeReply(reply.text if reply.error is None else reply.raw, None, False, prompt.hash, reply.served_by)
-        if reply.error is None:
-            return said
-        too_long = reply.failure in REFUSED_INPUT and TOO_LONG.search(reply.error)
-        problem = "too_long" if too_long else reply.failure or "not_sent"
-        failed = not too_long and reply.failure not in FINAL_FAILURES
-        return JudgeReply(said.raw, problem, failed, prompt.hash, reply.served_by)
+
+def _judge_reply(prompt: Prompt, reply: Reply) -> JudgeReply:
+    if reply.error is None:
+        return JudgeReply(reply.text, prompt=prompt.hash, served_by=reply.served_by)
+    too_long = reply.failure in REFUSED_INPUT and TOO_LONG.search(reply.error)
+    return JudgeReply(
+        reply.raw,
+        problem="too_long" if too_long else reply.failure or "not_sent",
+        failed=not too_long and reply.failure not in FINAL_FAILURES,
+        prompt=prompt.hash,
+        served_by=reply.served_by,
+    )

@@ -23,33 +23,27 @@ HISTOGRAM_BINS = 10
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A question on which the judge disagreed with itself between orders, or with another judge.
-
-    said: who says which side is better (a, b or tie), and why where it gave a reason.
-    """
+    """A question on which the judge disagreed with itself between orders, or with another judge."""
 
     id: str
     between: str  # "orders" or "judges"
-    opposite: bool
+    opposite: bool  # one verdict names A, another B
     question: str
     reference: str | None
     answer_a: str
     answer_b: str
+    # who says which side is better (a, b or tie), and why where a reason was given
     said: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """Another judge on the same answers: its report, and how far it agrees with the first.
-
-    calibration: how it was measured; calibration_agreement: how far both agree on the calibration set. None where either
-    was not calibrated.
-    """
+    """Another judge on the same answers."""
 
     report: Report
-    agreement: Agreement | None
+    agreement: Agreement | None  # with the first judge on these answers; None where they share no verdict
     calibration: Calibration | None = None
-    calibration_agreement: Agreement | None = None
+    calibration_agreement: Agreement | None = None  # on the calibration set; None where either was not calibrated
 
     def row(self) -> dict:
         """Return the opinion as one row for JSON."""
@@ -60,7 +54,7 @@ class SecondOpinion:
 class Histogram:
     """Scores of A and B in the same bins."""
 
-    edges: tuple[float, ...]
+    edges: tuple[float, ...]  # of the bins, one more than there are bins
     a: tuple[int, ...]
     b: tuple[int, ...]
 
@@ -75,8 +69,8 @@ class ReportCard:
     calibration: Calibration | None = None
     scores: tuple[ScoreSummary, ScoreSummary] | None = None
     seconds: tuple[SecondOpinion, ...] = ()
-    disagreements: tuple[Disagreement, ...] = ()
-    disagreements_of: int = 0
+    disagreements: tuple[Disagreement, ...] = ()  # the most instructive
+    disagreements_of: int = 0  # how many there are
     histogram: Histogram | None = None
 
     def json(self) -> dict:

@@ -245,7 +245,7 @@ def read_csv(path: str | Path, key: str | Path) -> dict[str, Winner]:
     """Return the votes of a filled-in file: id -> a, b or tie. Pairs without a vote are counted and said.
 
     Raises:
-        CourseError: a vote is none of A, B and tie, a pair is not in the key, or there is no vote at all.
+        CourseError: a vote is not A, B or tie, a pair is not in the key, or there is no vote at all.
     """
     systems = read_json(key)
     wrong = not isinstance(systems, dict) or any(value not in ("a", "b") for value in systems.values())
