@@ -79,7 +79,7 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 
-class Rendered(DPOTrainer):  # TRL's own, but for the tokens: they come from prompts.render, as everywhere in the course
+class Rendered(DPOTrainer):  # TRL's own, but for the tokens: they come from models.render, as everywhere in the course
     def _prepare_dataset(self, dataset, *_):
         return dataset
 

@@ -182,8 +182,8 @@ def read_answers(source: Source) -> list[AnswerRow]:
         place, identity = twice[0]
         more = f" ({len(twice) - 1} more ids come twice)" if len(twice) > 1 else ""
         raise CourseError(
-            f"{place}, field id: {identity!r} is the id of {readers.seen_from(place, places[identity])} too{more}; give each "
-            "answer its own."
+            f"{place}, field id: {identity!r} is the id of {readers.seen_from(place, places[identity])} too{more}; give "
+            "each answer its own."
         )
     if not answers:
         raise CourseError("There are no answers; give at least one.")

@@ -106,7 +106,7 @@ def verdict(health: PreferenceHealth) -> PreferenceHealth:
 
 
 def measure(
-    adapted, tokenizer, rows: Sequence[dict], prompts: Sequence[list[dict]], recipe: Recipe, label: str = "health"
+    adapted, tokenizer, rows: Sequence[dict], prompts: Sequence[list[dict]], recipe: Recipe, *, label: str = "health"
 ) -> PreferenceHealth:
     """Measure a model with its DPO adapter on, against itself with the adapter off.
 

@@ -228,7 +228,7 @@ class _Run:
 
 
 @contextmanager
-def _begun(
+def _begun(  # noqa: PLR0917
     stage: str, recipe: Recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting: Reporting | None
 ) -> Iterator[_Run]:
     """Make all that a stage needs, and hold its output folder until it ends.
@@ -382,7 +382,7 @@ def pretrain(
     )
 
 
-def _language_modelling(
+def _language_modelling(  # noqa: PLR0917
     stage: str, recipe: Recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode
 ) -> TrainingResult:
     from datasets import Dataset
