@@ -1,24 +1,25 @@
-"""Stage one of judging: answers, made once and kept in a file, and two such files put side by side.
+"""Answers, made once and kept in a file that resumes; and two such files put side by side, for judging.
 
-An answers file is JSONL (or whatever else `rows.py` reads) with `id`, `question`, `answer` and, where known, `reference`;
-`ended`, `tokens` and `model` are kept where they are there.
+An answers file is JSONL (or whatever else `readers` reads) with `id`, `question`, `answer` and, where known, `reference`;
+`ended`, `tokens`, `model` and `sources` are kept where they are there.
 """
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.data import readers
-from kotune.line_file import LineFile
+from kotune.line_file import KeyedLines
 from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
 from kotune.progress import bar
 from kotune.teacher.client import Teacher
 from prompts import Message
-from utils import CourseError, relative
+from utils import CourseError, read_json, relative, write_json
 
 CHUNK = 20  # questions answered before their lines are written
 Source = str | Path | Sequence["AnswerRow | dict"]
@@ -35,15 +36,16 @@ class Question:
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One answer: the line of an answers file. ended: it ended by itself; tokens: its length; model: who wrote it."""
+    """One answer: the line of an answers file."""
 
     id: str
     question: str
     answer: str
     reference: str | None = None
-    ended: bool | None = None
-    tokens: int | None = None
-    model: str | None = None
+    ended: bool | None = None  # by itself, not cut at the limit
+    tokens: int | None = None  # its length
+    model: str | None = None  # who wrote it
+    sources: list[dict] | None = None  # the passages that stood in the prompt: number, id, title, score
 
     def row(self) -> dict:
         """Return the line as it stands in the file: what is not known is left out."""
@@ -83,17 +85,65 @@ class TeacherModel:
         return [reply.text if reply.error is None else None for reply in self.teacher.ask(prompts, step="answers")]
 
 
-class AnswerFile(LineFile):
-    """An answers file that grows line by line and survives being killed."""
+class AnswerFile(KeyedLines[AnswerRow]):
+    """An answers file that grows line by line and survives being killed; `rows` holds the answers by id."""
 
-    def __init__(self, path: str | Path):
-        """Open or create the file and index what it holds."""
-        self.answers: dict[str, AnswerRow] = {}
-        super().__init__(path)
+    def __init__(self, path: str | Path, card: dict | None = None):
+        """Open the file, or make it, and index what it holds.
 
-    def _take(self, row: dict, place: str) -> None:
-        answered = _read(row, place)
-        self.answers.setdefault(answered.id, answered)
+        card: what made the answers, kept beside the file as NAME.run.json, so that two runs are not mixed.
+
+        Raises:
+            CourseError: the file holds the answers of another run, or a line that is not an answer.
+        """
+        path = Path(path)
+        if card is not None:
+            card_path = path.with_suffix(".run.json")
+            held = read_json(card_path) if card_path.exists() else None
+            if path.exists() and path.stat().st_size > 0 and held != json.loads(json.dumps(card)):
+                raise CourseError(
+                    f"{relative(path)} holds the answers of another run ({_difference(held or {}, card)}); pass another "
+                    "--save_name, or delete that file."
+                )
+        super().__init__(path, check=_read)
+        if card is not None:
+            write_json(card_path, card)
+
+    def sort(self, ids: Sequence[str]) -> None:
+        """Put the lines into the order of the questions, once all are answered."""
+        self.rewrite(lambda: [self.rows[one].row() for one in dict.fromkeys([*ids, *self.rows])])
+
+
+def _difference(held: dict, wanted: dict) -> str:
+    wanted = json.loads(json.dumps(wanted))
+    if not held:
+        return "nothing beside it says which"
+    name = next((name for name in wanted if held.get(name) != wanted[name]), None)
+    if name is None or name.endswith("sha256"):
+        return f"other {(name or 'settings').removesuffix('_sha256').replace('_', ' ')}"
+    return f"{name} is {json.dumps(wanted[name], ensure_ascii=False)} here and {json.dumps(held.get(name))} there"
+
+
+def write_answers(
+    file: AnswerFile,
+    waiting: Sequence[AnswerRow],
+    batches: Iterable[Sequence[tuple[int, Answer | str | None]]],
+    label: str,
+) -> None:
+    """Write answers to a file, batch by batch, each on disk before the next is made.
+
+    waiting: the lines without their answers. batches: (index in `waiting`, its answer)s; None where a request failed.
+    """
+    with bar(len(waiting), label, "answer") as progress:
+        for batch in batches:
+            file.append([_with_answer(waiting[place], given).row() for place, given in batch if given is not None])
+            progress.update(len(batch))
+
+
+def _with_answer(line: AnswerRow, given: Answer | str) -> AnswerRow:
+    if isinstance(given, str):
+        return replace(line, answer=given)
+    return replace(line, answer=given.text, ended=given.ended, tokens=given.tokens)
 
 
 def answer(
@@ -120,25 +170,18 @@ def answer(
     model = getattr(answerer, "name", getattr(answerer, "__name__", type(answerer).__name__))
     file = AnswerFile(path)
     for question in asked:
-        held = file.answers.get(question.id)
+        held = file.rows.get(question.id)
         if held and (not same_text(held.question, question.question) or (held.model or model) != model):
             raise CourseError(
                 f"{relative(path)} holds an answer of {held.model or 'an unnamed model'} to {held.question!r:.60} under the "
                 f"id {question.id!r}; name another file for {model}."
             )
-    waiting = [place for place, question in enumerate(asked) if question.id not in file.answers]
-    with bar(len(waiting), f"answers: {model}", "answer") as progress:
-        for start in range(0, len(waiting), chunk):
-            places = waiting[start : start + chunk]
-            made = answerer([shown[place] for place in places])
-            lines = [
-                _line(asked[place], given, model) for place, given in zip(places, made, strict=True) if given is not None
-            ]
-            file.append([line.row() for line in lines])
-            progress.update(len(places))
-    answered = [file.answers[question.id] for question in asked if question.id in file.answers]
+    waiting = [place for place, question in enumerate(asked) if question.id not in file.rows]
+    lines = [AnswerRow(asked[i].id, asked[i].question, "", asked[i].reference, model=model) for i in waiting]
+    write_answers(file, lines, _in_chunks(answerer, [shown[i] for i in waiting], chunk), f"answers: {model}")
+    answered = [file.rows[question.id] for question in asked if question.id in file.rows]
     if not answered:
-        raise CourseError(f"{model} answered none of {len(asked)} questions; mend that and run again.")
+        raise CourseError(f"{model} answered none of {len(asked)} questions; fix that and run again.")
     if len(answered) < len(asked):
         print(f"{len(asked) - len(answered)} of {len(asked)} questions were not answered; run again to ask these alone.")
     return answered
@@ -153,11 +196,10 @@ def _questions(source: Source | Sequence[Question]) -> list[Question]:
     ]
 
 
-def _line(question: Question, given: Answer | str, model: str) -> AnswerRow:
-    line = AnswerRow(question.id, question.question, "", question.reference, model=model)
-    if isinstance(given, str):
-        return replace(line, answer=given)
-    return replace(line, answer=given.text, ended=given.ended, tokens=given.tokens)
+def _in_chunks(answerer: Callable, prompts: Sequence[Sequence[Message]], chunk: int) -> Iterator[list[tuple]]:
+    for start in range(0, len(prompts), chunk):
+        some = prompts[start : start + chunk]
+        yield list(zip(range(start, start + len(some)), answerer(some), strict=True))
 
 
 # --- read ------------------------------------------------------------------------------------
@@ -205,6 +247,7 @@ def _read(row: dict, place: str) -> AnswerRow:
         ended=_optional(row, "ended", bool, place),
         tokens=_optional(row, "tokens", int, place),
         model=_optional(row, "model", str, place),
+        sources=row["sources"] if isinstance(row.get("sources"), list) else None,  # other tables have such a column too
     )
 
 
@@ -230,7 +273,7 @@ def _optional(row: dict, name: str, kind: type, place: str):
     value = row.get(name)
     if value is not None and type(value) is not kind:
         raise CourseError(
-            f"{place}, field {name}: holds a {type(value).__name__}, not a {kind.__name__}; mend it or leave it out."
+            f"{place}, field {name}: holds a {type(value).__name__}, not a {kind.__name__}; fix it or leave it out."
         )
     return value
 

@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.answering import engines
+from kotune.answering.answer_files import AnswerFile, AnswerRow, write_answers
 from kotune.answering.engines import Engine, EngineChoice
-from kotune.answering.inference_files import AnswerLines, InferenceRow, read_rows, write_workbook
+from kotune.answering.workbook import InferenceRow, read_rows, write_workbook
 from kotune.data.records import data_hash
 from kotune.data.registry import locate
 from kotune.data.retrieval import Library, OpenBookPrompt
@@ -29,7 +30,6 @@ from kotune.models.chat_template import render
 from kotune.models.machine import Recipe, choose
 from kotune.models.sampling import RANGES, Sampling
 from kotune.models.sources import ModelSource
-from kotune.progress import bar
 from prompts import Message
 from utils import OUTPUTS, CourseError, relative
 
@@ -49,7 +49,7 @@ class InferenceResult:
 
 
 def answer_all(
-    engine: Engine, asked: Sequence[InferenceRow], lines: AnswerLines, shown: Sequence[OpenBookPrompt], name: str
+    engine: Engine, rows: Sequence[InferenceRow], file: AnswerFile, shown: Sequence[OpenBookPrompt], name: str
 ) -> tuple[int, float]:
     """Answer the rows that the file does not hold yet; return how many, and the tokens a second.
 
@@ -58,15 +58,12 @@ def answer_all(
     Raises:
         CourseError: a prompt and its reply are longer than the engine's context; nothing was answered.
     """
-    waiting = [(row, seen) for row, seen in zip(asked, shown, strict=True) if row.id not in lines.rows]
+    waiting = [(row, seen) for row, seen in zip(rows, shown, strict=True) if row.id not in file.rows]
     prompts = [_rendered(engine, row, seen) for row, seen in waiting]
     _require_context(engine, [row for row, _ in waiting], prompts)
-    started, tokens = time.perf_counter(), 0
-    with bar(len(waiting), name, "answer") as progress:
-        for batch in engine.answers(prompts):
-            lines.append([_line(*waiting[i], answer, name) for i, answer in batch])
-            tokens += sum(answer.tokens for _, answer in batch)
-            progress.update(len(batch))
+    started = time.perf_counter()
+    write_answers(file, [_line(row, seen, name) for row, seen in waiting], engine.answers(prompts), name)
+    tokens = sum(file.rows[row.id].tokens for row, _ in waiting)
     return len(waiting), tokens / max(time.perf_counter() - started, 1e-9)
 
 
@@ -93,16 +90,10 @@ def _require_context(engine: Engine, rows: Sequence[InferenceRow], prompts: Sequ
         )
 
 
-def _line(row: InferenceRow, shown: OpenBookPrompt, answer, model: str) -> dict:
-    line = {"id": row.id, "question": row.question, "answer": answer.text}
-    if row.reference is not None:
-        line["reference"] = row.reference
-    line |= {"ended": answer.ended, "tokens": answer.tokens, "model": model}
-    if shown.sources:
-        line["sources"] = [
-            {"number": s.number, "id": s.id, "title": s.title, "score": round(s.score, 3)} for s in shown.sources
-        ]
-    return line
+def _line(row: InferenceRow, shown: OpenBookPrompt, model: str) -> AnswerRow:
+    """Return a row's line without its answer."""
+    sources = [{"number": s.number, "id": s.id, "title": s.title, "score": round(s.score, 3)} for s in shown.sources]
+    return AnswerRow(row.id, row.question, "", row.reference or None, model=model, sources=sources or None)
 
 
 def settings_card(
@@ -143,20 +134,20 @@ def infer(
     asked = read_rows(data, system_prompt)
     lines_path, workbook = _outputs(output, data)
     library = Library(documents) if documents else None
-    lines = AnswerLines(lines_path, settings_card(asked, served, choice, sampling, documents))
-    kept = sum(row.id in lines.rows for row in asked)
+    file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents))
+    kept = sum(row.id in file.rows for row in asked)
     answered, speed = 0, 0.0
     if kept < len(asked):
         if kept:
             print(f"{relative(lines_path)}: {kept} of {len(asked)} rows are answered already; going on with the others")
         shown = [_with_passages(row.prompt[-1]["content"], library) for row in asked]
         engine = engines.open_engine(choice, served, recipe, sampling)
-        answered, speed = answer_all(engine, asked, lines, shown, served.name)
-    lines.sort([row.id for row in asked])
+        answered, speed = answer_all(engine, asked, file, shown, served.name)
+    file.sort([row.id for row in asked])
     if workbook is not None:
-        for note in write_workbook(workbook, asked, lines.rows):
+        for note in write_workbook(workbook, asked, file.rows):
             print(note)
-    cut = sum(not lines.rows[row.id]["ended"] for row in asked)
+    cut = sum(not file.rows[row.id].ended for row in asked)
     return InferenceResult(lines_path, workbook, answered, kept, cut, speed)
 
 

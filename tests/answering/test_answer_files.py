@@ -170,3 +170,16 @@ def test_nothing_is_lost_between_two_files(ids_a, ids_b):
     paired = side_by_side(a, b)
     assert {int(pair.question.id) for pair in paired.pairs} == ids_a & ids_b
     assert {int(one.id) for one in paired.left_out} == ids_a ^ ids_b
+
+
+def test_a_sorted_file_keeps_every_line_and_goes_on(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    file, other = answer_files.AnswerFile(path), answer_files.AnswerFile(path)
+    lines = {key: answer_files.AnswerRow(key, f"질문 {key}", "답", sources=[{"number": 1}]).row() for key in "abcd"}
+    file.append([lines["c"], lines["a"]])
+    other.append([lines["b"]])
+    file.sort(["a", "c"])
+    assert read_jsonl(path) == [lines["a"], lines["c"], lines["b"]]
+    file.append([lines["d"], lines["a"]])  # an answer that is there is not written twice
+    file.refresh()
+    assert [row.id for row in read_answers(path)] == ["a", "c", "b", "d"] == [row["id"] for row in read_jsonl(path)]

@@ -11,12 +11,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from kotune import cli
-from kotune.answering import inference_files
+from kotune.answering import answer_files
 
 
 def main() -> None:
     allowed, written = int(sys.argv[1]), 0
-    plain = inference_files.AnswerLines.append
+    plain = answer_files.AnswerFile.append
 
     def append(self, rows):
         nonlocal written
@@ -30,7 +30,7 @@ def main() -> None:
                 os.fsync(file.fileno())
             os.kill(os.getpid(), signal.SIGKILL)
 
-    inference_files.AnswerLines.append = append
+    answer_files.AnswerFile.append = append
     cli.run(["infer", *sys.argv[2:]])
 
 

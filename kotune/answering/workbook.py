@@ -1,8 +1,4 @@
-"""The files of batch inference: rows to be answered, answers that grow line by line, and the workbook at the end.
-
-The answers are a file for `judging.py` as well: `id`, `question`, `answer`, `reference` where known, `ended`, `tokens`,
-`model`, and `sources` where documents were shown.
-"""
+"""Rows to be answered, from a hospital's sheet or any other data set, and the workbook with their answers beside them."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.answering.answer_files import AnswerRow
 from kotune.data import readers, records, registry
 from kotune.data.excel import write_sheet
-from kotune.line_file import LineFile
 from prompts import Message
-from utils import CourseError, read_json, relative, write_json, write_jsonl
+from utils import CourseError, relative
 
 CONCLUSION, INSTRUCTION, FINDINGS, ANSWER = "Conclusion", "SystemPrompt", "Findings", "answer"
 ENDED, SOURCES = "ended", "sources"
@@ -24,20 +20,20 @@ OF_THE_INPUT = " (input)"  # what a column of the input is renamed with where th
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """A row to be answered: its prompt, the question alone, the right answer where known, and its columns as they stood."""
+    """A row that is to be answered."""
 
     id: str
-    place: str
-    question: str
+    place: str  # its file and line, for messages
+    question: str  # alone, without the instruction around it
     prompt: list[Message]
-    reference: str | None
-    columns: dict
+    reference: str | None  # the right answer where it is known
+    columns: dict  # as they stood in the input
 
 
 def read_rows(name_or_path: str | Path, system_prompt: str | None = None) -> list[InferenceRow]:
     """Return the rows of a data set that are to be answered.
 
-    system_prompt: what system A's SystemPrompt says where a row has none; "" for nothing.
+    system_prompt: the instruction of a hospital's row without SystemPrompt; "" for nothing.
 
     Raises:
         CourseError: no such data set; a row has no prompt; a sheet lacks a column; two rows have one id.
@@ -59,7 +55,7 @@ def read_rows(name_or_path: str | Path, system_prompt: str | None = None) -> lis
 
 
 def _with_instruction(row: dict, place: str, system_prompt: str | None) -> dict:
-    """Return a row of system A with its instruction; other rows as they are."""
+    """Return a hospital's row with its instruction; other rows as they are."""
     if CONCLUSION not in row or row.get(INSTRUCTION):
         return row
     if system_prompt is None and INSTRUCTION not in row:
@@ -70,51 +66,10 @@ def _with_instruction(row: dict, place: str, system_prompt: str | None) -> dict:
     return {**row, INSTRUCTION: system_prompt or ""}
 
 
-class AnswerLines(LineFile):
-    """The answers so far, a line each, beside a card that says what made them; survives being killed."""
-
-    def __init__(self, path: Path, card: dict):
-        """Open the file, or make it.
-
-        Raises:
-            CourseError: it holds the answers of another run, or a line that is none.
-        """
-        self.rows: dict[str, dict] = {}
-        self.card_path = path.with_suffix(".run.json")
-        held = read_json(self.card_path) if self.card_path.exists() else None
-        started = path.exists() and path.stat().st_size > 0
-        if started and held != json.loads(json.dumps(card)):
-            raise CourseError(
-                f"{relative(path)} holds the answers of another run ({_difference(held or {}, card)}); pass another "
-                "--save_name, or delete that file."
-            )
-        super().__init__(path)
-        write_json(self.card_path, card)
-
-    def _take(self, row: dict, place: str) -> None:
-        if not isinstance(row.get("id"), str) or not isinstance(row.get("answer"), str):
-            raise CourseError(f"{place}, has no id or no answer; remove that line to have its row answered again.")
-        self.rows[row["id"]] = row
-
-    def sort(self, ids: Sequence[str]) -> None:
-        """Put the lines into the order of the rows that they answer, once all are there."""
-        write_jsonl(self.path, [self.rows[one] for one in ids])
-
-
-def _difference(held: dict, wanted: dict) -> str:
-    wanted = json.loads(json.dumps(wanted))
-    if not held:
-        return "it says not which"
-    name = next((name for name in wanted if held.get(name) != wanted[name]), None)
-    if name is None or name.endswith("sha256"):
-        return f"other {(name or 'settings').removesuffix('_sha256').replace('_', ' ')}"
-    return f"{name} is {json.dumps(wanted[name], ensure_ascii=False)} here and {json.dumps(held.get(name))} there"
-
-
-def write_workbook(path: Path, asked: Sequence[InferenceRow], answers: dict[str, dict]) -> list[str]:
+def write_workbook(path: Path, asked: Sequence[InferenceRow], answers: dict[str, AnswerRow]) -> list[str]:
     """Write the answers beside the input's columns, all as text, and return what had to be left out of them.
 
-    System A's columns come first (Conclusion, Findings), then the input's others; for other inputs the answer comes last.
+    A hospital's columns come first (Conclusion, Findings), then the input's others; for other inputs the answer comes last.
 
     Raises:
         CourseError: a text is longer than a cell holds; nothing is written then.
@@ -135,11 +90,10 @@ def write_workbook(path: Path, asked: Sequence[InferenceRow], answers: dict[str,
     ]
 
 
-def _made_cells(line: dict, names: Sequence[str]) -> dict[str, str]:
-    ended = "yes" if line["ended"] else f"no, cut at {line['tokens']} tokens"
-    cells = {names[0]: line["answer"], names[1]: ended}
-    if "sources" in line:
-        cells[names[2]] = "\n".join(f"[{source['number']}] {source['title']}" for source in line["sources"])
+def _made_cells(line: AnswerRow, names: Sequence[str]) -> dict[str, str]:
+    cells = {names[0]: line.answer, names[1]: "yes" if line.ended else f"no, cut at {line.tokens} tokens"}
+    if line.sources:
+        cells[names[2]] = "\n".join(f"[{source['number']}] {source['title']}" for source in line.sources)
     return cells
 
 
