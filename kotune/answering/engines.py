@@ -18,7 +18,7 @@ from kotune.models.files import load_tokenizer, model_path
 from kotune.models.loading import load_model
 from kotune.models.machine import Recipe
 from kotune.models.sampling import Sampling
-from kotune.models.sources import ModelSource, load, lora_rank
+from kotune.models.sources import VLLM_EXPERIMENTAL, ModelSource, load, lora_rank
 from utils import CourseError, relative
 
 CPU_ROWS, GPU_ROWS = 32, 128  # at once, at most: the lines of a batch are written when all of it is finished
@@ -97,7 +97,10 @@ def _quantised(served: ModelSource, recipe: Recipe):
 
 
 class VllmEngine:
-    """vLLM in this process: an adapter on its base, or a whole model, over as many GPUs as asked for."""
+    """vLLM in this process: an adapter on its base, or a whole model, over as many GPUs as asked for.
+
+    Experimental: tested with stand-ins of vLLM's names alone, never with vLLM.
+    """
 
     def __init__(self, served: ModelSource, sampling: Sampling, tensor_parallel: int = 1, memory_share: float = 0.9):
         self.name = "vllm"
@@ -114,7 +117,7 @@ class VllmEngine:
             import vllm
         except ImportError:
             raise CourseError(
-                "vLLM is not installed; it needs a CUDA GPU and an environment of its own (requirements-gpu.txt), or pass "
+                "vLLM is not installed; it needs a CUDA GPU and a separate environment (pip install -e '.[gpu]'), or pass "
                 "--engine transformers."
             ) from None
         self.vllm = vllm
@@ -222,6 +225,7 @@ def open_engine(choice: EngineChoice, served: ModelSource, recipe: Recipe, sampl
             raise CourseError("vLLM needs a CUDA GPU and none is here; pass --engine transformers.")
         if choice.max_rows is not None:
             raise CourseError("vLLM sizes its batches itself; leave --batch_size out, or pass --engine transformers.")
+        print(VLLM_EXPERIMENTAL)
         return VllmEngine(served, sampling, choice.tensor_parallel or 1)
     if choice.tensor_parallel is not None:
         raise CourseError("The engine transformers has no --tensor_parallel_size; leave it out, or pass --engine vllm.")

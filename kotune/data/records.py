@@ -311,7 +311,7 @@ def _from_task(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
 
 
 def _from_excel(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    """System A: the instruction in SystemPrompt goes before the conclusion, in the same user turn."""
+    """The hospital workbook: the instruction in SystemPrompt goes before the conclusion, in the same user turn."""
     conclusion = _text(row["Conclusion"], place, "Conclusion")
     instruction = row.get("SystemPrompt") or ""
     if not isinstance(instruction, str):

@@ -245,7 +245,7 @@ def _surrogates(text: str) -> bool:
 def _lost_in_excel(record: dict) -> Sequence[str]:
     lost = [field for field in ("source", "task", "kind") if record.get(field)]
     if record["prompt"][0]["role"] == "system":
-        lost.append("the system role: its text goes before the user's, as system A has it")
+        lost.append("the system role: its text goes before the user's, as the hospital workbook has it")
     texts = [turn["content"] for turn in [*record["prompt"], *record.get("completion", ())]]
     if any("\r" in text for text in texts):
         lost.append("carriage returns")

@@ -12,6 +12,7 @@ from kotune.models.loading import load_model, load_tokenizer
 from kotune.models.machine import LOCAL_GEMMA, Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative
 
+VLLM_EXPERIMENTAL = "vLLM: experimental here, tested with stand-ins alone (docs/not_run.md)"
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 

@@ -1,1 +1,7 @@
-"""Serving: an OpenAI-compatible interface and a chat page on one server; `app` puts both together."""
+"""Serving: an OpenAI-compatible interface and a chat page on one server.
+
+`app` is the application and its start, `api` its requests and replies, `guard` who may come in and how much at once,
+`desk` the way of every request. `backends` are what writes replies: `engine` in this process, vLLM, or a server
+elsewhere. `page` is the chat page, `page_texts` its words in both languages, `chainlit_patches` what Chainlit needs
+for it, `page/` its settings and style.
+"""

@@ -166,7 +166,7 @@ async def collect_reply(stream: AsyncIterator[Progress]) -> tuple[str, Progress]
 
 
 def create_app(desk: Desk, lifespan=None) -> FastAPI:
-    """Return the application with its interface; the page is mounted behind it (`chat_page.mount`)."""
+    """Return the application with its interface; the page is mounted behind it (`page.mount`)."""
     app = FastAPI(
         title="Korean instruction tuning: the course's server",
         version="1",
@@ -344,6 +344,7 @@ def start_backend(asked: argparse.Namespace) -> Backend:
         found = served_models.combine(served_models.find(asked.compare_with, choice.recipe)[-1:], found[-1:])
     print(f"{', '.join(m.name for m in found)}: {choice.reason}", flush=True)
     if choice.recipe.device == "cuda" and has_vllm():
+        print(served_models.VLLM_EXPERIMENTAL, flush=True)
         with contextlib.closing(bind("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         bases = {m.base for m in found}

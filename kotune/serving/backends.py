@@ -83,7 +83,7 @@ def rendered(tokenizer, request: ChatRequest, max_context: int) -> list[int]:
 
 
 class LocalBackend:
-    """Models in memory, run by `local_engine` in a thread of its own, so that no socket waits for a matrix product."""
+    """Models in memory, run by `LocalEngine` in a separate thread, so that no socket waits for a matrix product."""
 
     def __init__(self, models: list[ModelSource], recipe, max_context: int = MAX_CONTEXT):
         from kotune.serving.engine import LocalEngine
@@ -303,7 +303,10 @@ def vllm_command(models: list[ModelSource], weights: str, port: int, max_context
 
 
 class VllmBackend(RemoteBackend):
-    """A `vllm serve` that this process started and ends with it."""
+    """A `vllm serve` that this process started and ends with it.
+
+    Experimental: tested with a stand-in of the command alone, never with vLLM.
+    """
 
     def __init__(self, models: list[ModelSource], weights: str, tokenizer, *, port: int, max_context: int, log: Path):
         key = secrets.token_hex(16)

@@ -131,7 +131,7 @@ def extent(tickets: Sequence[Ticket]) -> tuple[int, int]:
 
 
 class Runner:
-    """One model with its running replies: the first `speaking` rows write, the prompts of those after are still being read."""
+    """One model with its running replies: its first `speaking` rows write, those after them read their prompts."""
 
     def __init__(self, model):
         self.model = model.eval()

@@ -1,19 +1,15 @@
 """The chat page: one model, or two side by side with a blind vote, streamed, in Korean and English.
 
-Built with Chainlit, which is mounted behind the routes of `serve.py`. Chainlit keeps its settings in a folder; each
-start makes a fresh one, so that nothing is written into the repository.
+Built with Chainlit, which is mounted behind the routes of `app.py`; `chainlit_patches` adapts it. Chainlit keeps
+its settings in a folder; each start makes a fresh one, so that nothing is written into the repository.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import logging
-import os
 import re
 import shutil
 import time
-import warnings
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +17,12 @@ from pathlib import Path
 from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
 from kotune.models.sampling import SERVED_RANGES, Sampling
+from kotune.serving import chainlit_patches
 from kotune.serving.backends import ChatRequest, PromptTooLong
 from kotune.serving.desk import Desk
 from kotune.serving.guard import content_security_policy
 from kotune.serving.page_texts import Texts, texts
-from utils import CourseError, read_json, write_json
+from utils import CourseError
 
 PATHS = (
     "/", "/assets/", "/public/", "/project/translations", "/project/settings", "/project/action", "/project/file/",
@@ -37,20 +34,7 @@ SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know 
 PAGE = "page"  # the author of what the page itself says
 ON_THE_PAGE = ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty")  # the settings that it shows
 PENDING_VOTES = 20
-RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
-# set before chainlit is imported: it would copy .env into the environment, and its tracing library reports its use
 FILES = Path(__file__).with_name("page")  # the settings and files of the page, beside this module
-QUIET = {
-    "CHAINLIT_ENV_FILE": ".no-env",
-    "TRACELOOP_TELEMETRY": "false",
-    "TRACELOOP_TRACING_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
-# Chainlit's own entries that say nothing on this page, by translation path
-RETITLED = {
-    "ko": {"chat.watermark": "이 답변은 틀릴 수 있습니다. 중요한 내용은 확인하세요."},
-    "en-US": {"chat.watermark": "Answers may be wrong. Check what matters."},
-}
 
 
 @dataclass(frozen=True)
@@ -74,71 +58,36 @@ class StreamedReply:
 def mount(app, desk: Desk, votes_file: Path, folder: Path) -> None:
     """Mount the page at / of an application, behind its routes; `folder` is an empty one that the page may fill."""
     prepare_folder(folder)
-    os.environ.update(QUIET, CHAINLIT_APP_ROOT=str(folder), CHAINLIT_ROOT_PATH="")
+    chainlit_patches.set_environment(folder)
     import chainlit
     from chainlit import server
     from starlette.responses import HTMLResponse
 
-    for name in ("chainlit", "socketio", "engineio"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Chainlit asks for the profiles once more from inside its running loop, gives up, and warns
-    warnings.filterwarnings("ignore", "coroutine '_register", RuntimeWarning)
+    chainlit_patches.silence()
 
     async def page(request) -> HTMLResponse:
-        text = without_outside_links(server.get_html_template(""))
+        text = chainlit_patches.without_outside_links(server.get_html_template(""))
         policy = content_security_policy(text, request.headers.get("host", ""))
         return HTMLResponse(text, headers={"content-security-policy": policy, "cache-control": "no-store"})
 
     app.add_route("/", page)
     _register(chainlit, Page(desk, votes_file))
     app.mount("", server.app)
-    server.sio.on("stop", _stop)  # in the place of Chainlit's own, which speaks English alone
+    chainlit_patches.replace_stop_handler(server)
 
 
 def prepare_folder(folder: Path) -> None:
     """Fill the page's folder: settings, style, and the two languages."""
-    packaged = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
-    translations = folder / ".chainlit" / "translations"
-    translations.mkdir(parents=True)
+    chainlit_patches.write_translations(folder / ".chainlit" / "translations")
     shutil.copy(FILES / "config.toml", folder / ".chainlit" / "config.toml")
     shutil.copytree(FILES / "public", folder / "public")
     (folder / "chainlit.md").write_text("", encoding="utf-8")
-    for language, changes in RETITLED.items():
-        translation = read_json(packaged / f"{language}.json")
-        for path, text in changes.items():
-            *parents, last = path.split(".")
-            entry = translation
-            for parent in parents:
-                entry = entry[parent]
-            entry[last] = text
-        write_json(translations / f"{language}.json", translation)
-
-
-def without_outside_links(page: str) -> str:
-    """Return a page's HTML without what it would load from, or say of, another host."""
-    return re.sub(r"<(?:link|meta|script)\b[^>]*https?://[^>]*>(?:\s*</script>)?", "", page)
 
 
 def _language() -> Texts:
     from chainlit.context import context
 
     return texts(context.session.language)
-
-
-async def _stop(sid: str) -> None:
-    from chainlit.context import init_ws_context
-    from chainlit.session import WebsocketSession
-
-    session = WebsocketSession.get(sid)
-    if session:
-        init_ws_context(session)
-        if session.current_task:
-            session.current_task.cancel()
-
-
-def _stop_unless_back(session, socket: str) -> None:
-    if session.socket_id == socket and session.current_task:
-        session.current_task.cancel()
 
 
 def _register(chainlit, page: Page) -> None:
@@ -192,12 +141,7 @@ def _register(chainlit, page: Page) -> None:
 
     @chainlit.on_chat_end
     async def leave():
-        from chainlit.context import context
-
-        # Chainlit lets the answer of a closed page run on, with its slot
-        session = context.session
-        wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
-        asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
+        chainlit_patches.stop_answer_of_a_closed_page()
 
     @chainlit.action_callback(VOTE)
     async def vote(action):

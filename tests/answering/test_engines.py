@@ -126,7 +126,7 @@ def test_what_vllm_lacks_is_refused_by_name(tuned, vllm_here, tiny_recipe):
 
 
 def test_without_vllm_the_error_says_so(tuned):
-    with pytest.raises(CourseError, match=r"vLLM is not installed.*requirements-gpu\.txt"):
+    with pytest.raises(CourseError, match=r"vLLM is not installed.*pip install -e '\.\[gpu\]'"):
         VllmEngine(tuned[-1], Sampling())
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from kotune.judging import votes
 from kotune.models.sampling import Sampling
-from kotune.serving.page import RETURN_S, author, conversation, read_settings, without_outside_links
+from kotune.serving.chainlit_patches import RETURN_S, without_outside_links
+from kotune.serving.page import author, conversation, read_settings
 from kotune.serving.page_texts import ENGLISH, KOREAN, texts
 from tests.support.serving import CHROMIUM, KEY, Script, ServerProcess, StandIn
 from utils import DATA

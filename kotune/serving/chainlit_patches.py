@@ -1,0 +1,89 @@
+"""Where Chainlit 2.12 is not what the chat page needs: a function for each place, to be looked at when it is upgraded."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import re
+import warnings
+from pathlib import Path
+
+from utils import read_json, write_json
+
+RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
+QUIET = {
+    "CHAINLIT_ENV_FILE": ".no-env",
+    "TRACELOOP_TELEMETRY": "false",
+    "TRACELOOP_TRACING_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+# Chainlit's own entries that say nothing on this page, by translation path
+RETITLED = {
+    "ko": {"chat.watermark": "이 답변은 틀릴 수 있습니다. 중요한 내용은 확인하세요."},
+    "en-US": {"chat.watermark": "Answers may be wrong. Check what matters."},
+}
+
+
+def set_environment(folder: Path) -> None:
+    """Set what counts once Chainlit is imported: it would copy .env into the environment, and report its use."""
+    os.environ.update(QUIET, CHAINLIT_APP_ROOT=str(folder), CHAINLIT_ROOT_PATH="")
+
+
+def silence() -> None:
+    """Keep Chainlit's log and one needless warning off the server's terminal."""
+    for name in ("chainlit", "socketio", "engineio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # it asks for the profiles once more from inside its running loop, gives up, and warns
+    warnings.filterwarnings("ignore", "coroutine '_register", RuntimeWarning)
+
+
+def write_translations(folder: Path) -> None:
+    """Write the page's two languages into an empty folder: Chainlit's own with `RETITLED` entries."""
+    packaged = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
+    folder.mkdir(parents=True)
+    for language, changes in RETITLED.items():
+        translation = read_json(packaged / f"{language}.json")
+        for path, text in changes.items():
+            *parents, last = path.split(".")
+            entry = translation
+            for parent in parents:
+                entry = entry[parent]
+            entry[last] = text
+        write_json(folder / f"{language}.json", translation)
+
+
+def without_outside_links(page: str) -> str:
+    """Return a page's HTML without what it would load from, or say of, another host."""
+    return re.sub(r"<(?:link|meta|script)\b[^>]*https?://[^>]*>(?:\s*</script>)?", "", page)
+
+
+def replace_stop_handler(server) -> None:
+    """Let the stop button end the answer in silence: Chainlit's own handler writes an English message."""
+    server.sio.on("stop", _stop)
+
+
+async def _stop(sid: str) -> None:
+    from chainlit.context import init_ws_context
+    from chainlit.session import WebsocketSession
+
+    session = WebsocketSession.get(sid)
+    if session:
+        init_ws_context(session)
+        if session.current_task:
+            session.current_task.cancel()
+
+
+def stop_answer_of_a_closed_page() -> None:
+    """End the answer of the page that has just gone, unless it is back in time; Chainlit lets it run on, with its slot."""
+    from chainlit.context import context
+
+    session = context.session
+    wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
+    asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
+
+
+def _stop_unless_back(session, socket: str) -> None:
+    if session.socket_id == socket and session.current_task:
+        session.current_task.cancel()
