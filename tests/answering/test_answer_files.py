@@ -83,7 +83,7 @@ def test_a_model_in_memory_and_an_endpoint_answer_alike(tmp_path, tiny_model, to
 
 KILLED = """
 import sys, time
-import answers
+from kotune.answering import answer_files as answers
 def slow(prompts):
     with open(sys.argv[2], "a") as log:
         log.write("".join(p[0]["content"] + "\\n" for p in prompts))
@@ -98,6 +98,7 @@ def test_killed_half_way_only_what_is_missing_is_asked(tmp_path):
     command = [sys.executable, "-c", KILLED, str(path), str(log)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while not (log.exists() and len(log.read_text(encoding="utf-8").split("\n")) > 10):
+        assert process.poll() is None  # it ended without having written
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
