@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import nan
 from statistics import NormalDist, fmean
+from typing import Any
 
 import numpy as np
 
@@ -195,8 +196,8 @@ def gwet_ac1(tables: np.ndarray) -> np.ndarray:
 
 
 def agree(
-    first: Mapping[Hashable, str | None],
-    second: Mapping[Hashable, str | None],
+    first: Mapping[Any, str | None],
+    second: Mapping[Any, str | None],
     categories: Sequence[str] = WINNERS,
     seed: int = 0,
 ) -> Agreement | None:

@@ -79,9 +79,14 @@ class AnswerScore:
 class Judge(Protocol):
     """Says which of two answers is better, and how good one is."""
 
-    name: str
-    fingerprint: str  # all that the verdicts depend on: judgments with two fingerprints are never mixed
-    batch_size: int  # how many pairs it is handed at a time
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...  # all that the verdicts depend on: judgments with two are never mixed
+
+    @property
+    def batch_size(self) -> int: ...  # how many pairs it is handed at a time
 
     def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]: ...
 

@@ -26,8 +26,8 @@ UNPARSED = "unparsed"  # the judge was asked, and no verdict can be read
 FAILED = "failed"  # the judge could not be asked
 LEFT_OUT = "left_out"  # the question cannot be compared
 STATUSES = (JUDGED, UNPARSED, FAILED, LEFT_OUT)
-AB = {"first": "a", "second": "b", "tie": "tie", None: None}
-BA = {"first": "b", "second": "a", "tie": "tie", None: None}
+AB: dict[str | None, Winner | None] = {"first": "a", "second": "b", "tie": "tie", None: None}
+BA: dict[str | None, Winner | None] = {"first": "b", "second": "a", "tie": "tie", None: None}
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,6 @@ def judge_pairs(
     judge: Judge, pairs: Sequence[Pair], left_out: Sequence[UnpairedQuestion] = (), out: str | Path | None = None
 ) -> list[Judgment]:
     """Do what `compare` does, on pairs that are put together already."""
-    by = {"judge": judge.name, "fingerprint": judge.fingerprint}
     drafts = [
         Judgment(
             pair.question.id,
@@ -237,11 +236,22 @@ def judge_pairs(
             reference=pair.question.reference,
             answer_a=pair.answer_a,
             answer_b=pair.answer_b,
-            **by,
+            judge=judge.name,
+            fingerprint=judge.fingerprint,
         )
         for pair in pairs
     ]
-    rest = [Judgment(one.id, LEFT_OUT, problem=one.reason, question=one.question, **by) for one in left_out]
+    rest = [
+        Judgment(
+            one.id,
+            LEFT_OUT,
+            problem=one.reason,
+            question=one.question,
+            judge=judge.name,
+            fingerprint=judge.fingerprint,
+        )
+        for one in left_out
+    ]
     return _judge_all(judge, Judgment, drafts, _judge_some, out=out, rest=rest)
 
 
@@ -278,6 +288,7 @@ def _judged(draft: Judgment, shown_ab: PairVerdict, shown_ba: PairVerdict) -> Ju
 
 def _blank(draft: Judgment) -> Judgment:
     a, b = draft.answer_a.strip(), draft.answer_b.strip()
+    winner: Winner
     winner, problem = ("a", "empty_b") if a else ("b", "empty_a") if b else ("tie", "empty_both")
     return replace(draft, status=JUDGED, verdict_ab=winner, verdict_ba=winner, winner=winner, problem=problem)
 
@@ -299,9 +310,16 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
     Raises:
         CourseError: the answers are malformed, the file holds other scores, or the judge could not be asked at all.
     """
-    by = {"judge": judge.name, "fingerprint": judge.fingerprint}
     drafts = [
-        ScoreLine(one.id, FAILED, question=one.question, reference=one.reference, answer=one.answer, **by)
+        ScoreLine(
+            one.id,
+            FAILED,
+            question=one.question,
+            reference=one.reference,
+            answer=one.answer,
+            judge=judge.name,
+            fingerprint=judge.fingerprint,
+        )
         for one in read_answers(answers)
     ]
     return _judge_all(judge, ScoreLine, drafts, _score_some, out=out)

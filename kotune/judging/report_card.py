@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -211,7 +211,7 @@ def _who(measured: Report | Calibration) -> tuple[str, str]:
 
 
 def _second(
-    winners: dict[str, str | None],
+    winners: Mapping[str, str | None],
     calibration: Calibration | None,
     report: Report,
     judgments: Sequence[Judgment],

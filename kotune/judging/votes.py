@@ -77,9 +77,11 @@ class Vote:
         return replace(self, winner=_winner(shown, self.shown_first), time=time)
 
 
-def _winner(shown: Side, shown_first: str) -> Winner:
-    second = "b" if shown_first == "a" else "a"
-    return {"first": shown_first, "second": second, "tie": "tie"}[shown]
+def _winner(shown: Side, shown_first: Literal["a", "b"]) -> Winner:
+    if shown == "tie":
+        return "tie"
+    second: Winner = "b" if shown_first == "a" else "a"
+    return shown_first if shown == "first" else second
 
 
 def pair(question: str, models: tuple[str, str]) -> Vote:
