@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from filelock import FileLock
 
@@ -121,6 +121,9 @@ class LineFile:
         self._offset = size
 
 
+_KEEP: dict[str, Callable] = {"first": lambda held, new: held, "last": lambda held, new: new}
+
+
 class KeyedLines(LineFile, Generic[Row]):
     """A `LineFile` read as a dictionary, `rows`: one row a key, whichever of its lines counts."""
 
@@ -145,11 +148,11 @@ class KeyedLines(LineFile, Generic[Row]):
         self.rows: dict[str, Row] = {}
         self.key = key
         self._check = check or self._with_key
-        self._keep = {"first": lambda held, new: held, "last": lambda held, new: new}.get(keep, keep)
+        self._keep = _KEEP[keep] if isinstance(keep, str) else keep
         self._keeps_first = keep == "first"
         super().__init__(path)
 
-    def _with_key(self, row: dict, place: str) -> Row:
+    def _with_key(self, row: dict, place: str) -> Any:
         if not isinstance(row.get(self.key), str):
             raise CourseError(f"{place or relative(self.path)}, has no {self.key}; remove that line, or name another file.")
         return row

@@ -188,11 +188,14 @@ def answer(
 
 
 def _questions(source: Source | Sequence[Question]) -> list[Question]:
-    if not isinstance(source, str | Path) and all(isinstance(item, Question) for item in source):
-        return list(source)
+    if not isinstance(source, str | Path):
+        questions = [item for item in source if isinstance(item, Question)]
+        if len(questions) == len(source):
+            return questions
+    rows = ((place, row.row() if isinstance(row, AnswerRow) else row) for place, row in _rows(source))
     return [
         Question(_identity(row, place), _text(row, "question", place), _optional(row, "reference", str, place))
-        for place, row in _rows(source)
+        for place, row in rows
     ]
 
 
@@ -232,7 +235,7 @@ def read_answers(source: Source) -> list[AnswerRow]:
     return list(answers.values())
 
 
-def _rows(source: Source) -> Iterable[tuple[str, dict | AnswerRow]]:
+def _rows(source: Source | Sequence[Question]) -> Iterable[tuple[str, dict | AnswerRow]]:
     if isinstance(source, str | Path):
         return readers.read(source)
     return ((f"answer {number}", row) for number, row in enumerate(source, start=1))

@@ -63,7 +63,7 @@ def answer_all(
     _require_context(engine, [row for row, _ in waiting], prompts)
     started = time.perf_counter()
     write_answers(file, [_line(row, seen, name) for row, seen in waiting], engine.answers(prompts), name)
-    tokens = sum(file.rows[row.id].tokens for row, _ in waiting)
+    tokens = sum(file.rows[row.id].tokens or 0 for row, _ in waiting)
     return len(waiting), tokens / max(time.perf_counter() - started, 1e-9)
 
 

@@ -33,14 +33,14 @@ def generate(model, tokenizer, prompts: Sequence[Sequence[Message]], recipe: Rec
     Prompts go through the renderer of training.
     """
     rendered = [render(tokenizer, prompt).ids for prompt in prompts]
-    answers: list[Answer | None] = [None] * len(rendered)
+    answers: dict[int, Answer] = {}
     sampling = Sampling(max_tokens=recipe.max_new_tokens)
     with bar(len(rendered), label, "answer") as shown:
         for batch in decode(model, tokenizer, rendered, sampling, recipe.generation_batch):
             for i, answer in batch:
                 answers[i] = answer
             shown.update(len(batch))
-    return answers
+    return [answers[i] for i in range(len(rendered))]
 
 
 def decode(
@@ -113,7 +113,7 @@ def _free_memory(model) -> None:
 
 def generation_arguments(sampling: Sampling) -> dict:
     """Return what `generate` of transformers takes for these settings, beside the `penalties`."""
-    arguments = {"max_new_tokens": sampling.max_tokens, "do_sample": sampling.temperature > 0}
+    arguments: dict[str, float] = {"max_new_tokens": sampling.max_tokens, "do_sample": sampling.temperature > 0}
     if sampling.temperature > 0:
         arguments |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         if sampling.min_p:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kotune.models.adapters import chain, find_adapters, merge_adapter
 from kotune.models.loading import load_model, load_tokenizer
@@ -104,7 +105,7 @@ def load(models: list[ModelSource], recipe: Recipe):
 
     With an adapter on, each of a layer's seven products takes two more; merged it costs 200 MB and no time.
     """
-    loaded = {}
+    loaded: dict[str, Any] = {}
     for served in models:
         model = load_model(replace(recipe, model=served.base))
         for adapter in served.adapters:

@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -104,14 +104,16 @@ def answers(*statuses: int) -> dict[int | str, dict]:
 
 
 GUARDED = (401, 403, 408, 413, 421)
-STREAMED = {200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}}
+STREAMED: dict[int | str, dict] = {
+    200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}
+}
 log = logging.getLogger("serve")
 
 
 class EventStream(StreamingResponse):
     """Server-sent events whose source is closed as soon as the client is gone or reads no more, not when it is collected."""
 
-    def __init__(self, events: AsyncIterator[str], reader_s: float):
+    def __init__(self, events: AsyncGenerator[str], reader_s: float):
         super().__init__(
             events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
         )
@@ -154,7 +156,7 @@ async def unless_gone(request: Request, work):
             await working
 
 
-async def collect_reply(stream: AsyncIterator[Progress]) -> tuple[str, Progress]:
+async def collect_reply(stream: AsyncGenerator[Progress]) -> tuple[str, Progress]:
     """Return a reply's text and its last piece."""
     text, last = [], None
     async with contextlib.aclosing(stream) as pieces:
@@ -225,7 +227,7 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
     started = time.time()
 
 
-async def _events(first: Progress, stream: AsyncIterator[Progress], chunks: Chunks) -> AsyncIterator[str]:
+async def _events(first: Progress, stream: AsyncGenerator[Progress], chunks: Chunks) -> AsyncGenerator[str]:
     def lines(progress: Progress) -> str:
         return "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in chunks.of(progress))
 
@@ -251,7 +253,7 @@ def _name_models(app: FastAPI, names: list[str]) -> None:
         schemas["GenerateRequest"]["properties"]["model"]["anyOf"][0]["enum"] = names
         return document
 
-    app.openapi = with_names
+    app.openapi = with_names  # type: ignore[method-assign]
 
 
 def _add_documentation(app: FastAPI) -> None:
@@ -268,7 +270,7 @@ def _add_documentation(app: FastAPI) -> None:
             swagger_css_url="/docs-assets/swagger-ui.css",
             swagger_favicon_url="/docs-assets/favicon.png",
         )
-        text = page.body.decode()
+        text = bytes(page.body).decode()
         return HTMLResponse(text, headers={"content-security-policy": content_security_policy(text)})
 
 

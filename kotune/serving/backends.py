@@ -13,7 +13,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,7 +56,7 @@ class Backend(Protocol):
 
     async def models(self) -> list[str]: ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Progress]: ...
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]: ...
 
     async def occupancy(self) -> dict[str, int]: ...
 
@@ -99,10 +99,10 @@ class LocalBackend:
         """Return the models' names, the base first."""
         return self.names
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
         """Yield a reply as it is written."""
         ids = rendered(self.tokenizer, request, self.max_context)
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[Progress | Exception]()
 
         def deliver(progress: Progress | Exception) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
@@ -170,7 +170,7 @@ class RemoteBackend:
             raise self._down(error) from None
         raise BackendError(self._refused(response.status_code, response.text))
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
         """Yield a reply as it comes; a stream that ends without a reason broke off."""
         import httpx2
 

@@ -41,7 +41,8 @@ def silence() -> None:
 
 def write_translations(folder: Path) -> None:
     """Write the page's two languages into an empty folder: Chainlit's own with `RETITLED` entries."""
-    packaged = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
+    chainlit = importlib.util.find_spec("chainlit")  # found, not imported: the environment is not set yet
+    packaged = Path(str(chainlit and chainlit.origin)).parent / "translations"
     folder.mkdir(parents=True)
     for language, changes in RETITLED.items():
         translation = read_json(packaged / f"{language}.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from kotune.data.retrieval import Library, OpenBookPrompt
@@ -44,7 +44,7 @@ class Desk:
         """The model that answers where none is named: the tuned one, which stands last."""
         return self.models[-1]
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Progress]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
         """Yield a reply as it is written; whoever stops reading (or goes away) frees its slot.
 
         Raises:

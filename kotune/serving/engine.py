@@ -41,9 +41,12 @@ class Ticket:
     cancelled: bool = False
     read: int = 0  # prompt tokens in the cache
     reply: list[int] = field(default_factory=list)
-    detokenizer: DecodeStream | None = None
-    stops: StopTexts | None = None
+    detokenizer: DecodeStream = field(default_factory=lambda: DecodeStream(skip_special_tokens=True))
+    stops: StopTexts = field(init=False)
     generator: torch.Generator | None = None
+
+    def __post_init__(self):
+        self.stops = StopTexts(self.sampling.stop)
 
     @property
     def width(self) -> int:
@@ -247,8 +250,6 @@ class LocalEngine:
                 f"The prompt ({len(prompt)} tokens) and its reply (up to {sampling.max_tokens}) do not fit into the "
                 f"engine's memory ({self.cache_tokens // ROW_STEP} tokens a reply); shorten the prompt or lower max_tokens."
             )
-        ticket.detokenizer = DecodeStream(skip_special_tokens=True)
-        ticket.stops = StopTexts(sampling.stop)
         if sampling.temperature > 0:
             device = self.runners[model].model.device
             ticket.generator = torch.Generator(device)

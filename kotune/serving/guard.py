@@ -16,7 +16,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -363,7 +363,7 @@ def with_safe_headers(headers, host: str) -> list[tuple[bytes, bytes]]:
     return [*kept, *((name, value) for name, value in wanted.items() if name not in present)]
 
 
-async def respond(send, status: int, body: bytes, content_type: str, extra: list[tuple[bytes, bytes]] = ()) -> None:
+async def respond(send, status: int, body: bytes, content_type: str, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Send a whole reply."""
     head = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *extra]
     await send({"type": "http.response.start", "status": status, "headers": head})

@@ -13,6 +13,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
@@ -208,7 +209,7 @@ def read_settings(settings: dict, longest: int) -> ChatSettings:
 
     ranges = {**SERVED_RANGES, "max_tokens": (1, longest)}
 
-    def within(name: str) -> float:
+    def within(name: str) -> Any:
         kind, (low, high) = type(getattr(Sampling, name)), ranges[name]
         value = settings.get(name)
         usable = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

@@ -184,3 +184,9 @@ def test_a_sorted_file_keeps_every_line_and_goes_on(tmp_path):
     file.append([lines["d"], lines["a"]])  # an answer that is there is not written twice
     file.refresh()
     assert [row.id for row in read_answers(path)] == ["a", "c", "b", "d"] == [row["id"] for row in read_jsonl(path)]
+
+
+def test_the_questions_of_answers_can_be_asked_again(tmp_path):
+    given = read_answers(rows(2, reference="정답"))
+    made = answer(lambda prompts: ["새 답"] * len(prompts), given, tmp_path / "b.jsonl")
+    assert [(one.id, one.answer, one.reference) for one in made] == [("q0", "새 답", "정답"), ("q1", "새 답", "정답")]
