@@ -17,7 +17,7 @@ OUTPUTS = Path(os.environ.get("COURSE_OUTPUTS") or ROOT / "outputs")  # tests an
 
 
 class CourseError(Exception):
-    """A mistake that the user can mend; its one sentence says what is wrong, where, and what to do."""
+    """A mistake that the user can fix; its one sentence says what is wrong, where, and what to do."""
 
     def _render_traceback_(self) -> list[str]:
         """Return what Jupyter shows: the sentence alone, without thirty lines of traceback above it."""
@@ -74,7 +74,7 @@ def read_json(path: str | Path):
     except json.JSONDecodeError as error:
         raise CourseError(
             f"{relative(path)}, line {error.lineno}, is not valid JSON ({error.msg}); "
-            "mend that line or fetch the file again."
+            "fix that line or fetch the file again."
         ) from None
 
 
@@ -98,7 +98,7 @@ def read_jsonl(path: str | Path) -> list[dict]:
         except json.JSONDecodeError as error:
             raise CourseError(
                 f"{relative(path)}, line {number}, is not valid JSON ({error.msg}); the file may be "
-                "truncated: mend or remove that line, or fetch the file again."
+                "truncated: fix or remove that line, or fetch the file again."
             ) from None
         if not isinstance(row, dict):
             raise CourseError(

@@ -124,7 +124,7 @@ def read_config(path: str | Path) -> Config:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else getattr(error, "lineno", 1)
         reason = getattr(error, "problem", None) or getattr(error, "msg", None) or "cannot be read"
-        raise CourseError(f"{relative(path)}, line {line}, is no valid YAML or JSON ({reason}); mend that line.") from None
+        raise CourseError(f"{relative(path)}, line {line}, is no valid YAML or JSON ({reason}); fix that line.") from None
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
         raise CourseError(f"{relative(path)} holds no settings; write one `name: value` a line, as in `lora_r: 16`.")
     return sort_settings(loaded, f"{relative(path)}: ")
@@ -255,7 +255,7 @@ def _checked(field: str, name: str, value: Any) -> Any:
         checked = _adapter(field).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise CourseError(f"{name} is {value!r}: {reason[0].lower()}{reason[1:]}; mend that value.") from None
+        raise CourseError(f"{name} is {value!r}: {reason[0].lower()}{reason[1:]}; fix that value.") from None
     if checked in ((), ""):
         raise CourseError(f"{name} is empty; give it a value or leave it out.")
     return checked

@@ -12,7 +12,7 @@ from kotune.recipes import RECIPES, Recipe
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-2-7b-qlora"))
-# System D's file as its repository has it, and system C's command as its README has it.
+# The suite's file as its repository has it, and the medical trainer's command as its README has it.
 SYSTEM_D = {
     "train_path": "data/train.jsonl", "val_path": "data/val.jsonl", "max_seq_length": 2048,
     "pretrained_model_name": "upstage/SOLAR-10.7B-v1.0", "lora_r": 8, "lora_alpha": 32,

@@ -103,7 +103,7 @@ def _text(cell, written, path: Path) -> str:
     if value is None:
         return ""
     if cell.data_type == "e":
-        raise CourseError(f"{relative(path)}, cell {cell.coordinate}, holds the error {value}; mend it or write the text.")
+        raise CourseError(f"{relative(path)}, cell {cell.coordinate}, holds the error {value}; fix it or write the text.")
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, int | float):

@@ -109,11 +109,11 @@ def _parse_object(text: str, place: str) -> dict:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
         raise CourseError(
-            f"{place}, column {error.colno}, is not valid JSON ({error.msg}); the file may be truncated: mend that line, "
+            f"{place}, column {error.colno}, is not valid JSON ({error.msg}); the file may be truncated: fix that line, "
             "or fetch the file again."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise CourseError(f"{place}, is not valid JSON ({error}); mend that line.") from None
+        raise CourseError(f"{place}, is not valid JSON ({error}); fix that line.") from None
     if not isinstance(value, dict):
         raise CourseError(f"{place}, holds a {_kind(value)}, not an object; write one {{...}} a line.")
     return value
@@ -172,10 +172,10 @@ def _read_list(path: Path, encoding: str) -> Iterator[Row | CourseError]:
     except json.JSONDecodeError as error:
         raise CourseError(
             f"{relative(path)}, line {error.lineno}, column {error.colno}, is not valid JSON ({error.msg}); the file may "
-            "be truncated: mend that line, or fetch it again."
+            "be truncated: fix that line, or fetch it again."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise CourseError(f"{relative(path)} is not valid JSON ({error}); mend it.") from None
+        raise CourseError(f"{relative(path)} is not valid JSON ({error}); fix it.") from None
     if not isinstance(values, list):
         raise CourseError(f"{relative(path)} holds one {_kind(values)}, not a list of objects; put the rows into [...].")
     for number, value in enumerate(values, start=1):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from utils import CourseError
 
-# System C's names for the columns of a row, and its defaults (dataset_info.json, `columns`).
+# The medical trainer's names for the columns of a row, and its defaults (dataset_info.json, `columns`).
 DEFAULT_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
 SHAREGPT_ROLES = {
     "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
@@ -216,7 +216,7 @@ def _from_preference(row: dict, place: str, base: dict, extra: dict) -> list[dic
 
 def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
     if chosen == rejected:
-        raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or mend one side.")
+        raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or fix one side.")
     return {"chosen": chosen, "rejected": rejected}
 
 

@@ -3,7 +3,7 @@
     kotune data check PATH|NAME [--recipe NAME] [--against NAME]
     kotune data convert IN OUT --to sft|dpo|rw|pt|messages|sharegpt|qa|seed_word|task|csv|parquet|xlsx
 
-`data/dataset_info.json` registers data sets as system C does: `hf_hub_url` (wins over the others), `script_url` (refused),
+`data/dataset_info.json` registers data sets as the medical trainer does: `hf_hub_url` (wins), `script_url` (refused),
 `file_name`, `file_sha1`, `columns` (`prompt`, `query`, `response`, `history`; defaults instruction, input, output, none),
 and beside them `stage`, `licence`, `source`, `description`, and `held_out`, an evaluation set not to overlap with. The
 records are described in `records.py`.
@@ -88,7 +88,7 @@ def locate(name_or_path: str | Path) -> Path:
 def _check_sha1(path: Path, expected: str, name: str) -> None:
     digest = hashlib.sha1()
     if not path.is_file():
-        raise CourseError(f"{relative(path)}, registered as {name}, does not exist; fetch it, or mend the entry.")
+        raise CourseError(f"{relative(path)}, registered as {name}, does not exist; fetch it, or fix the entry.")
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)

@@ -185,7 +185,7 @@ def _texts(record: dict) -> Iterator[tuple[str, str]]:
 def _check_texts(record: dict, row: Row, report: Report) -> None:
     for name, text in _texts(record):
         if SURROGATE.search(text):
-            said = f"{row.place}, field {name}: the text holds half of a surrogate pair; mend it."
+            said = f"{row.place}, field {name}: the text holds half of a surrogate pair; fix it."
             report.add("error", "half a character", said)
         if text.isascii() and text.isprintable():
             suspects = ()
@@ -197,7 +197,7 @@ def _check_texts(record: dict, row: Row, report: Report) -> None:
         for kind, pattern, what in suspects:
             if found := pattern.search(text):
                 shown = found[0][:12].encode("unicode_escape").decode()
-                report.add("warning", kind, f"{row.place}, field {name}: the text {what} ({shown}); mend it.")
+                report.add("warning", kind, f"{row.place}, field {name}: the text {what} ({shown}); fix it.")
         for finding in pii.find(text):
             said = f"{row.place}, field {name}: a likely {finding.kind} ({finding.covered}); remove it if it is a person's."
             report.add("warning", "personal data", said)

@@ -1,4 +1,4 @@
-"""The 23 Korean tasks of system D by id: what is given, what is asked for, in which style.
+"""The suite's 23 Korean tasks by id: what is given, what is asked for, in which style.
 
 13 kinds of task, most of them in two styles: `_01` in bullets (개조식), `_02` in sentences (합니다체 줄글). Kinds and
 ids are those of KOSITP's table of tasks (its 07 is 07_01 and 07_02 here); every text is written for this course. How
@@ -37,7 +37,7 @@ class Task:
     instructions: tuple[str, ...]
 
     def row(self, context: str, reply: BaseModel, variant: int = 0) -> dict:
-        """Return a training row as system D has it: {"Task_name", "input", "output"}."""
+        """Return a training row as the suite has it: {"Task_name", "input", "output"}."""
         instruction = self.instructions[variant % len(self.instructions)]
         asked = [instruction, "", context]
         if hasattr(reply, "question"):

@@ -1,6 +1,6 @@
 """Four Korean classification sets, to see what a tuned model can do that it was not tuned for.
 
-System D's choice: KorNLI, KorQuestionPair, NSMC and the bias labels of KoreaHateSpeech. `data/zero_shot/` has small
+The suite's choice: KorNLI, KorQuestionPair, NSMC and the bias labels of KoreaHateSpeech. `data/zero_shot/` has small
 samples written for this course in the file formats of those sets; `read` reads either, and `load_full` fetches the
 full sets where the Hugging Face hub can be reached. `messages` is what a model is asked: the task, the texts under their
 names, and the labels of which it is to write one. `zero_shot_report` reads the labels back and scores them.
@@ -133,7 +133,7 @@ def _read(chosen: ZeroShotSet, path: Path) -> Iterator[Item]:
         for number, row in enumerate(_rows(reader, path), start=1):
             place, line = f"{relative(path)}, line {line}", reader.line_num + 1
             if None in row or None in row.values():
-                raise CourseError(f"{place}: there are more or fewer fields than columns; mend the line.")
+                raise CourseError(f"{place}: there are more or fewer fields than columns; fix the line.")
             if row[chosen.label] not in chosen.labels:
                 raise CourseError(f"{place}: the label is {row[chosen.label]!r}, none of {', '.join(chosen.labels)}.")
             texts = tuple(row[column] or "" for column in chosen.texts)
@@ -200,7 +200,7 @@ def _label_pattern(labels: tuple[str, ...]) -> re.Pattern:
 
 
 def parse_strict(answer: str, labels: Sequence[str]) -> str | None:
-    """Return the label that an answer is, white space around it aside; None for anything else, as system D has it."""
+    """Return the label that an answer is, white space around it aside; None for anything else, as the suite has it."""
     text = unicodedata.normalize("NFC", answer).strip()
     return text if text in labels else None
 
@@ -243,7 +243,7 @@ class ZeroShotReport:
     """A zero-shot set read in three ways.
 
     strict: only an exact label counts, and what is none is wrong. lenient: a label inside a sentence counts, and what names
-    none is wrong. dropped: what is no exact label is left out and the rest scored, as system D did: `inflation` is how much
+    none is wrong. dropped: what is no exact label is left out and the rest scored, as the suite did: `inflation` is how much
     that adds to the strict macro F1. coverage, lenient_coverage: the shares of the n answers that could be read.
     """
 

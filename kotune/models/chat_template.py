@@ -69,7 +69,7 @@ LLAMA_3_CHAT_TEMPLATE = _chat_template(
 
 
 # For a base model without turn markers of its own, as SOLAR and Llama 2: plain headings, and the tokenizer's own end
-# token, which is trained already, to end a reply. (Home-made end marks such as system D's `$&%` are several tokens, which
+# token, which is trained already, to end a reply. (Home-made end marks such as the suite's `$&%` are several tokens, which
 # no server stops at.)
 KOREAN_CHAT_TEMPLATE = _chat_template(
     user="{{ (turns.system + '\n\n' if turns.system else '') + '### 입력:\n' + message['content'] | trim + '\n\n' }}",
@@ -238,7 +238,7 @@ def render(tokenizer, prompt: Sequence[Message], completion: Sequence[Message] |
         mask = [0] * len(prompt_ids) + [1] * (len(ids) - len(prompt_ids))
     # only at the start: Llama 2's own template writes <s> before each user turn
     if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
-        raise CourseError("The chat template writes two <bos> tokens; mend the template that came with this tokenizer.")
+        raise CourseError("The chat template writes two <bos> tokens; fix the template that came with this tokenizer.")
     return Rendered(ids, mask)
 
 

@@ -444,7 +444,7 @@ class Teacher:
                 self.failures.append(bad)
         except OSError as error:
             raise CourseError(
-                f"{self.journal.path.name} cannot be written ({error.strerror}): mend that and run again in a new session; "
+                f"{self.journal.path.name} cannot be written ({error.strerror}): fix that and run again in a new session; "
                 "replies written before are kept."
             ) from None
 
