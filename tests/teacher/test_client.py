@@ -195,7 +195,8 @@ def test_a_schema_that_gained_a_validator_is_no_traceback(endpoint, connect):
 
 
 CHILD = """
-import sys, teacher
+import sys
+from kotune import teacher
 from utils import write_jsonl
 who = teacher.connect(journal=sys.argv[1] + "/journal.jsonl", concurrency=8)
 replies = who.ask([f"질문 {i}번" for i in range(int(sys.argv[2]))])
