@@ -73,8 +73,7 @@ def read_json(path: str | Path):
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise CourseError(
-            f"{relative(path)}, line {error.lineno}, is not valid JSON ({error.msg}); "
-            "fix that line or fetch the file again."
+            f"{relative(path)}, line {error.lineno}, is not valid JSON ({error.msg}); fix that line or fetch the file again."
         ) from None
 
 
