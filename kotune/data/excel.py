@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import CourseError, relative
+from utils import CourseError, atomic_path, relative
 
 LONGEST_CELL = 32_767  # characters; Excel's own limit
 # What XML 1.0 cannot hold: control characters but tab, line feed and carriage return; and lone surrogates.
@@ -16,7 +16,7 @@ UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class CleanedCell:
     """A cell from which characters were removed that Excel cannot hold."""
 
     row: int
@@ -129,7 +129,7 @@ def _length_in_cell(text: str) -> int:
 
 def write_sheet(
     path: str | Path, columns: Sequence[str], rows: Sequence[dict], shown_name: str | Path | None = None
-) -> list[Cleaned]:
+) -> list[CleanedCell]:
     """Write rows as one sheet in which every value is text; return the cells from which characters were removed.
 
     `shown_name` is the file's name in messages, where `path` is a temporary one.
@@ -160,14 +160,12 @@ def write_sheet(
             value = row.get(column)
             text, removed = UNWRITABLE.subn("", "" if value is None else str(value))
             if removed:
-                cleaned.append(Cleaned(number, column, removed))
+                cleaned.append(CleanedCell(number, column, removed))
             if text:
                 cell = sheet.cell(number, place)
                 cell.value = text
                 cell.data_type = "s"  # whatever it begins with: openpyxl would take "=1+1" for a formula
                 cell.quotePrefix = True  # so that Excel leaves it text when a person edits the cell
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    book.save(temporary)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        book.save(temporary)
     return cleaned

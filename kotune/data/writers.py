@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from kotune.data.excel import UNWRITABLE, write_sheet
-from utils import CourseError, json_line, relative
+from utils import CourseError, atomic_path, json_line, relative
 
 NOT_HELD = "left out"
 
@@ -221,7 +221,7 @@ def _write_excel(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     columns = ["No.", "Conclusion", "SystemPrompt", *(["Findings"] if any(row["Findings"] for row in rows) else [])]
     return [
         f"row {cell.row}, column {cell.column}: {cell.removed} control characters were removed"
-        for cell in write_sheet(path, columns, rows, shown_name=path.name.removeprefix(".").removesuffix(".part.xlsx"))
+        for cell in write_sheet(path, columns, rows, shown_name=path.name[1:].rsplit(".", 2)[0])
     ]
 
 
@@ -303,18 +303,13 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
             losses.extend(Loss(record.get("id", str(number)), what) for what in chosen.losses(record))
             yield row
 
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
     aside = path.with_name(f"{path.name}.left_out.jsonl")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cleaned = chosen.write(temporary, rows())
-        temporary.replace(path)
+        with atomic_path(path) as temporary:
+            cleaned = chosen.write(temporary, rows())
         aside.unlink(missing_ok=True)  # of an earlier run
     except OSError as error:
         raise CourseError(f"{relative(path)} cannot be written ({error.strerror}); name another file.") from None
-    finally:
-        if temporary.parent.is_dir():
-            temporary.unlink(missing_ok=True)
     if left_out:
         _write_jsonl(aside, left_out)
         print(f"{len(left_out)} records do not fit into {target}; they are in {relative(aside)}.")

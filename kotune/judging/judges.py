@@ -24,7 +24,7 @@ from kotune.models.machine import Recipe
 from kotune.models.reward_model import load_reward_model
 from kotune.models.reward_model import score as reward_scores
 from kotune.teacher.client import Teacher
-from kotune.teacher.costs import Estimate
+from kotune.teacher.costs import CostEstimate
 from kotune.teacher.replies import Reply, Request
 from prompts import PAIRWISE_JUDGE, REFERENCE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED, Prompt, Score, Verdict
 from similarity import rouge_l
@@ -256,7 +256,7 @@ class LLMJudge:
         hashes = "".join(p.hash for p in (REFERENCE_JUDGE, PAIRWISE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED))
         return f"{self.teacher.model_in_journal}, prompts {sha256(hashes.encode()).hexdigest()[:12]}"
 
-    def estimate(self, pairs: Sequence[ShownPair], singles: Sequence[SingleAnswer] = ()) -> list[Estimate]:
+    def estimate(self, pairs: Sequence[ShownPair], singles: Sequence[SingleAnswer] = ()) -> list[CostEstimate]:
         """Return what judging would take, without asking: one estimate for the pairs, one for the single scores."""
         asked = (([self._pair(pair)[1] for pair in pairs], Verdict), ([self._single(one)[1] for one in singles], Score))
         return [self.teacher.estimate(requests, schema) for requests, schema in asked if requests]

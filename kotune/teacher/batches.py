@@ -5,7 +5,6 @@ in this run or a later one. Replies are joined to requests by `custom_id`, which
 output comes in any order, and what failed stands in a file of its own.
 
 Source: developers.openai.com/api/docs/guides/batch (50,000 requests and 200 MB a file).
-Cost of import: pydantic and filelock; openai is imported where a batch is sent.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Callable, Container, Iterator
 from filelock import FileLock
 from pydantic import BaseModel
 
-from kotune.line_file import LineFile
+from kotune.line_file import KeyedLines
 from kotune.teacher.costs import StepCost, price_table
 from kotune.teacher.endpoint import explain, request_body
 from kotune.teacher.event_loop import run_in_own_thread
@@ -31,16 +30,13 @@ RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 FINGERPRINT = "course_requests"  # the metadata that names a batch's requests
 
 
-class BatchLog(LineFile):
+class BatchLog(KeyedLines[dict]):
     """Submitted batches by id, each with its requests in order, and whether it was collected."""
 
     def __init__(self, journal_path):
         """Open or create `batches.jsonl` beside the journal."""
-        self.rows: dict[str, dict] = {}
-        super().__init__(beside(journal_path, "batches"))
-
-    def _take(self, row: dict, place: str) -> None:
-        self.rows[row["batch_id"]] = self.rows.get(row["batch_id"], {}) | row
+        # a later line of a batch adds to what is known of it
+        super().__init__(beside(journal_path, "batches"), key="batch_id", keep=lambda held, new: held | new)
 
     def highest_usd_at_work(self) -> float:
         """Return what the batches that are not collected yet may cost."""

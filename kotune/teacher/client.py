@@ -30,14 +30,14 @@ from kotune.teacher.costs import (
     ASSUMED_START_S,
     ASSUMED_TOKENS_PER_S,
     Budget,
-    Estimate,
+    CostEstimate,
     StepCost,
     Usage,
     price_of,
     price_table,
     token_counter,
 )
-from kotune.teacher.endpoint import Dialect, Endpoint, choose, dialect_of, explain, request_body
+from kotune.teacher.endpoint import Dialect, Endpoint, dialect_of, endpoint_of_settings, explain, request_body
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import FailureLog, Journal, beside
 from kotune.teacher.recording import RECORDING, add_to_recording, recording_key
@@ -148,7 +148,7 @@ class Teacher:
 
     def estimate(
         self, requests: Sequence[Asked], schema: type[BaseModel] | None = None, likely_tokens: int | None = None
-    ) -> Estimate:
+    ) -> CostEstimate:
         """Return what `ask` would take, without asking; replies that the journal has cost nothing.
 
         The likely length of a reply is the journal's mean for this schema; else `likely_tokens`; else a quarter of
@@ -157,7 +157,7 @@ class Teacher:
         pending, answered = self._sort_out([as_request(request) for request in requests], schema)
         return self._estimate(pending, len(answered), schema, likely_tokens)
 
-    def _estimate(self, pending: Sequence[_Pending], answered: int, schema, likely_tokens: int | None) -> Estimate:
+    def _estimate(self, pending: Sequence[_Pending], answered: int, schema, likely_tokens: int | None) -> CostEstimate:
         # the encoding may be fetched where OpenAI is reached anyway; the recording and local servers need no network
         counter = token_counter(self.model, may_download=self.endpoint.is_openai)
         for item in pending:
@@ -173,7 +173,7 @@ class Teacher:
         prompt = sum(item.prompt_tokens for item in pending)
         length = "measured in this journal" if past else "as given" if each is not None else "a quarter of the longest"
         prices = f"; prices of {price_table()['as_of']}" if self.price else ""
-        return Estimate(
+        return CostEstimate(
             model=self.model,
             requests=len(pending),
             from_journal=answered,
@@ -263,7 +263,7 @@ class Teacher:
         self._enter_in_ledger(run, estimate, time.monotonic() - started)
         return replies
 
-    def _announce(self, estimate: Estimate) -> None:
+    def _announce(self, estimate: CostEstimate) -> None:
         if self.endpoint.is_recording:
             return
         if self.budget_usd is not None and self.price is None:
@@ -483,7 +483,7 @@ class Teacher:
 
     # --- after ---
 
-    def _enter_in_ledger(self, run: _Run, estimate: Estimate, seconds: float) -> None:
+    def _enter_in_ledger(self, run: _Run, estimate: CostEstimate, seconds: float) -> None:
         failed = sum(reply.error is not None for reply in run.replies.values())
         recorded = self.endpoint.is_recording
         step = StepCost(
@@ -566,7 +566,7 @@ def connect(
     if concurrency < 1 or max_completion_tokens < 1:
         raise CourseError("concurrency and max_completion_tokens must be at least 1.")
     model = model or setting("TEACHER_MODEL") or DEFAULT_MODEL
-    endpoint = choose(model, Path(recording))
+    endpoint = endpoint_of_settings(model, Path(recording))
     return Teacher(
         model=model,
         endpoint=endpoint,

@@ -150,7 +150,7 @@ def token_counter(model: str, may_download: bool) -> TokenCounter:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a run will take, before it starts.
 
     requests counts those to be sent; from_journal those already answered. Tokens are sums over the requests to be

@@ -49,7 +49,7 @@ class Endpoint:
         return re.sub(r"\bsk-[\w-]{8,}", "[key]", text) if "sk-" in text else text
 
 
-def choose(model: str, recording: Path) -> Endpoint:
+def endpoint_of_settings(model: str, recording: Path) -> Endpoint:
     """Return the endpoint that the settings name, or the recording where they name none.
 
     Raises:

@@ -15,7 +15,7 @@ from similarity import deduplicate, rank
 
 
 @dataclass(frozen=True)
-class Collected:
+class Collection:
     """What can be used, and what cannot, each with the reason."""
 
     rows: list[dict]
@@ -48,7 +48,7 @@ def document_requests(documents: Sequence[dict], documents_per_request: int = 3,
     return [DOCUMENT_QUESTIONS.messages(count=str(questions), documents=format_documents(group)) for group in groups]
 
 
-def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dict]) -> Collected:
+def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dict]) -> Collection:
     """Return {"question", "document_id"} rows, and the documents that were set aside, each with the reason."""
     known = {document["id"] for document in documents}
     rows, rejected = [], []
@@ -60,7 +60,7 @@ def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dic
             rejected.append({"document_id": item.document_id, "reason": f"{why}: {item.reason}"})
         else:
             rows += [{"question": q.strip(), "document_id": item.document_id} for q in item.questions]
-    return Collected(rows, rejected)
+    return Collection(rows, rejected)
 
 
 def format_tasks(tasks: Sequence[dict]) -> str:
@@ -77,7 +77,7 @@ def self_instruct_requests(seed_tasks: Sequence[dict], shown: int = 3, asked: in
 
 def collect_tasks(
     replies: Sequence[Reply], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
-) -> Collected:
+) -> Collection:
     """Return the new tasks whose instruction is near none before it, and the others with the one that they repeat."""
     new = [item.model_dump() for reply in replies if reply.parsed for item in reply.parsed.items]
     texts = [task["instruction"] for task in [*seed_tasks, *new]]
@@ -89,7 +89,7 @@ def collect_tasks(
             rejected.append(task | {"reason": reason})
         else:
             rows.append(task)
-    return Collected(rows, rejected)
+    return Collection(rows, rejected)
 
 
 def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply]:
@@ -129,7 +129,7 @@ def answer_requests(questions: Sequence[str], documents: Sequence[dict], passage
     return requests
 
 
-def collect_answers(requests: Sequence[AnswerRequest], replies: Sequence[Reply], documents: Sequence[dict]) -> Collected:
+def collect_answers(requests: Sequence[AnswerRequest], replies: Sequence[Reply], documents: Sequence[dict]) -> Collection:
     """Keep an answer if it names a passage that was shown and every number in it stands there."""
     text_of = {document["id"]: document["text"] for document in documents}
     rows, rejected = [], []
@@ -146,7 +146,7 @@ def collect_answers(requests: Sequence[AnswerRequest], replies: Sequence[Reply],
                     "document_id": reply.parsed.document_id,
                 }
             )
-    return Collected(rows, rejected)
+    return Collection(rows, rejected)
 
 
 def _why_rejected(request: AnswerRequest, reply: Reply, text_of: dict[str, str]) -> str | None:

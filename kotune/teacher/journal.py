@@ -9,30 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotune.line_file import LineFile
+from kotune.line_file import KeyedLines, LineFile
 from utils import CourseError
 
 
-class Journal(LineFile):
+class Journal(KeyedLines[dict]):
     """Finished replies by the key of their request; a key is written once, whoever finishes it first."""
 
     def __init__(self, path: str | Path):
         """Open or create the journal and index what it holds."""
-        self.rows: dict[str, dict] = {}
         self.spent_usd = 0.0  # by all replies of this journal; those without a price count as nothing
         self.spent_by_others_usd = 0.0  # the part that other processes and earlier runs have written
-        super().__init__(path)
+        super().__init__(path, key="key", check=self._checked)
 
-    def _wanted(self, rows: Sequence[dict]) -> list[dict]:
-        return list({row["key"]: row for row in rows if row["key"] not in self.rows}.values())
-
-    def _take(self, row: dict, place: str) -> None:
+    def _checked(self, row: dict, place: str) -> dict:
         if not isinstance(row.get("key"), str) or not isinstance(row.get("text"), str):
             raise CourseError(f"{place}, has no key or no text; remove that line, or name another file for the journal.")
         if row["key"] not in self.rows:
-            self.rows[row["key"]] = row
             self.spent_usd += row.get("usd") or 0.0
             self.spent_by_others_usd += (row.get("usd") or 0.0) if place else 0.0
+        return row
 
 
 class FailureLog(LineFile):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from kotune.teacher.generation import Collected
+from kotune.teacher.generation import Collection
 from kotune.teacher.replies import Reply
 from prompts import SPOIL, Message
 from similarity import rouge_l
@@ -40,7 +40,7 @@ def spoil_requests(planned: Sequence[tuple[dict, str]], documents: Sequence[dict
     ]
 
 
-def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply]) -> Collected:
+def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply]) -> Collection:
     """Return the pairs whose rejected side is spoilt as asked, and those that are not, each with the reason."""
     pairs, rejected = [], []
     for (row, kind), reply in zip(planned, replies, strict=True):
@@ -58,7 +58,7 @@ def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply])
             rejected.append(pair | {"reason": reason})
         else:
             pairs.append(pair)
-    return Collected(pairs, rejected)
+    return Collection(pairs, rejected)
 
 
 def not_spoilt(kind: str, chosen: str, rejected: str) -> str | None:
@@ -84,7 +84,7 @@ def _hangul_share(text: str) -> float:
     return len(HANGUL.findall(text)) / max(1, len(letters))
 
 
-def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collected:
+def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collection:
     """Return pairs whose rejected side a weaker model wrote: on-policy, where spoilt answers are made up.
 
     `samples` are that model's answers to the rows' questions. An empty one, or one that is as good as the chosen
@@ -107,4 +107,4 @@ def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float
             rejected.append(pair | {"reason": reason})
         else:
             pairs.append(pair)
-    return Collected(pairs, rejected)
+    return Collection(pairs, rejected)
