@@ -11,7 +11,7 @@ from kotune.teacher.recording import read_recording, recording_key
 from kotune.teacher.replies import Reply
 from prompts import GROUNDED_ANSWER, SEED_WORDS, DocumentQuestionsReply, GroundedAnswer, SelfInstructReply
 from similarity import deduplicate
-from utils import DATA, read_jsonl, read_text
+from utils import DATA, ROOT, read_jsonl, read_text
 
 
 def test_the_recorded_run_gives_the_shipped_pairs_row_for_row():
@@ -114,7 +114,7 @@ def test_the_recording_has_what_its_sources_were_built_into():
     """Fails when a prompt or a source changed and `make recording` was not run."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("build", DATA / "recorded" / "build.py")
+    spec = importlib.util.spec_from_file_location("build", ROOT / "dev" / "data" / "build_recording.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
     recorded = read_recording()
