@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.stage_table import STAGES
 from utils import OUTPUTS, CourseError, relative
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
@@ -97,12 +98,6 @@ def _options_of(stage: str) -> Callable[[ArgumentParser], None]:
     return add_options
 
 
-STAGES = {
-    "pretrain": "continued pre-training on plain text",
-    "sft": "supervised fine-tuning on questions and answers",
-    "reward": "a reward model from preference pairs",
-    "dpo": "direct preference optimisation on preference pairs",
-}
 ALIASES = {"pt": "pretrain", "rm": "reward", "rw": "reward"}  # what the medical trainer calls them
 
 
@@ -313,7 +308,7 @@ def _notebooks(chosen: Namespace) -> None:
 # --- the page --------------------------------------------------------------------------------
 
 COMMANDS = {
-    **{stage: Command(what, _options_of(stage), _train) for stage, what in STAGES.items()},
+    **{name: Command(stage.what, _options_of(name), _train) for name, stage in STAGES.items()},
     "train": Command("the stage that --stage names, with every flag of the medical trainer", _any_stage_options, _train),
     "infer": Command("answer a file of questions, or one", _infer_options, _infer),
     "merge": Command("merge an adapter into a whole model, for GGUF too", _merge_options, _merge),

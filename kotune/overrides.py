@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from kotune.recipes import LOCAL_GEMMA, Recipe
+from kotune.stage_table import STAGES
 from utils import CourseError, read_text, relative
 
 # What the reference systems and their peers call a recipe's fields.
@@ -88,8 +89,7 @@ DECIDED = {
     "overwrite_cache": "no tokenised data is cached",
     "template": "the chat template is the tokenizer's",
 }
-# A stage's own learning rate, epochs and batch: what `learning_rate` means in a run of that stage.
-STAGE_FIELDS = {
+FIELDS = {
     "sft": {},
     "pretrain": {"learning_rate": "pretrain_learning_rate", "epochs": "pretrain_epochs"},
     "reward": {"learning_rate": "reward_learning_rate", "epochs": "reward_epochs", "batch_size": "dpo_batch_size"},
@@ -172,7 +172,7 @@ def with_overrides(recipe: Recipe, values: Mapping[str, Any], stage: str = "sft"
     given: dict[str, tuple[str, Any]] = {}  # field: the name that it came by, and its value
     for name, value in values.items():
         for field, meant in _meant(name, value):
-            own = STAGE_FIELDS[stage].get(field)
+            own = STAGES[stage].own_fields().get(field)
             target = own if own and own not in values else field
             checked = _checked(target, name, meant)
             if target in given and given[target][1] != checked:

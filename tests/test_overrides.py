@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotune.overrides import SPELLINGS, STAGE_FIELDS, read_config, with_overrides
+from kotune.overrides import SPELLINGS, read_config, with_overrides
 from kotune.recipes import RECIPES, Recipe
+from kotune.stage_table import STAGES
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-2-7b-qlora"))
@@ -78,10 +79,10 @@ def test_yaml_in_scientific_notation_is_a_number(tmp_path):
     assert (recipe.learning_rate, recipe.lora_r) == (2e-4, 16)
 
 
-@pytest.mark.parametrize("stage", STAGE_FIELDS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_learning_rate_is_its_own(stage):
     changed = with_overrides(CPU, {"learning_rate": 3e-4, "num_train_epochs": "7"}, stage=stage)
-    rate, epochs = (STAGE_FIELDS[stage].get(field, field) for field in ("learning_rate", "epochs"))
+    rate, epochs = (STAGES[stage].own_fields().get(field, field) for field in ("learning_rate", "epochs"))
     assert (getattr(changed, rate), getattr(changed, epochs)) == (3e-4, 7.0)
     different = {f.name for f in fields(Recipe) if getattr(changed, f.name) != getattr(CPU, f.name)}
     assert different == {rate, epochs}

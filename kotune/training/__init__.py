@@ -6,7 +6,7 @@ of preference training; `runs` keeps run cards and checkpoints.
 """
 
 from kotune.training.encoding import encode_preference, encode_supervised
-from kotune.training.estimate import estimate
+from kotune.training.estimate import estimate_run
 from kotune.training.evaluation import held_out_loss, perplexity, preference_loss, reference_logprobs
 from kotune.training.stages import Reporting, TrainingResult, dpo, pretrain, reward, sft
 
@@ -16,7 +16,7 @@ __all__ = [
     "dpo",
     "encode_preference",
     "encode_supervised",
-    "estimate",
+    "estimate_run",
     "held_out_loss",
     "perplexity",
     "preference_loss",

@@ -16,19 +16,12 @@ from kotune.models.machine import free_gib, require_runnable, shape_of
 from kotune.models.memory import Memory, ModelShape, memory
 from kotune.overrides import require_sound
 from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe
+from kotune.stage_table import STAGES
 from kotune.training.speed import Speed, training_speed
 from utils import CourseError
 
-# The stage of a canonical record (`writers.stage_of`) that each stage of training takes, and what it must have.
-TAKES = {
-    "pretrain": ("pt", "text"),
-    "sft": ("sft", "a completion"),
-    "reward": ("dpo", "chosen and rejected"),
-    "dpo": ("dpo", "chosen and rejected"),
-}
 
-
-def estimate(
+def estimate_run(
     recipe: Recipe, dataset: str | Path | Iterable[dict], stage: str = "sft", free: float | None = None
 ) -> Estimate:
     """Return memory by part, tokens, steps and minutes of a run, before any weights are loaded.
@@ -63,11 +56,11 @@ def estimate(
 
 
 def _require_stage(records: list[dict], stage: str, name: str) -> None:
-    if stage not in TAKES:
-        raise CourseError(f"There is no stage {stage!r}; choose one of {', '.join(TAKES)}.")
+    if stage not in STAGES:
+        raise CourseError(f"There is no stage {stage!r}; choose one of {', '.join(STAGES)}.")
     if not records:
         raise CourseError(f"{name} has no records; pass some to estimate a run on.")
-    takes, has = TAKES[stage]
+    takes, has = STAGES[stage].record_stage, STAGES[stage].has
     for number, record in enumerate(records, start=1):
         if stage_of(record) != takes:
             raise CourseError(f"{name}, record {record.get('id', number)}, is not for {stage}, which takes {has}.")
@@ -168,13 +161,11 @@ class Batches:
 
 def batches(tokens: Tokens, recipe: Recipe, stage: str) -> Batches:
     """Return the batches of a stage: padded to the longest sequence of each, in random order, or packed."""
-    by_pair = stage in ("reward", "dpo")
-    size = recipe.dpo_batch_size if by_pair else recipe.batch_size
-    epochs = {"sft": recipe.epochs, "pretrain": recipe.pretrain_epochs, "reward": recipe.reward_epochs,
-              "dpo": recipe.dpo_epochs}[stage]  # fmt: skip
+    settings = STAGES[stage]
+    size, epochs = getattr(recipe, settings.batch_size), getattr(recipe, settings.epochs)
     per_record = tokens.sequences
     widths = [max(tokens.lengths[i : i + per_record]) for i in range(0, len(tokens.lengths), per_record)]
-    if recipe.packing and not by_pair:
+    if recipe.packing and not settings.pairs:
         widths = [recipe.max_length] * math.ceil(sum(tokens.lengths) / recipe.max_length)
     random.Random(recipe.seed).shuffle(widths)
     groups = [max(widths[i : i + size]) for i in range(0, len(widths), size)]
@@ -195,7 +186,7 @@ def smaller(recipe: Recipe, stage: str) -> list[tuple[str, Recipe]]:
 
     Each comes with what to set, in words.
     """
-    field = "dpo_batch_size" if stage in ("reward", "dpo") else "batch_size"
+    field = STAGES[stage].batch_size
     variants, size, accumulation = [], getattr(recipe, field), recipe.accumulation
     while size > 1:
         size, accumulation = size // 2, accumulation * 2

@@ -14,12 +14,12 @@ from kotune.models import adapters
 from kotune.models.machine import Choice, choose
 from kotune.overrides import Config, read_config, sort_settings, with_overrides
 from kotune.recipes import LOCAL_GEMMA, Recipe, by_name
-from kotune.training.estimate import estimate
+from kotune.stage_table import STAGES
+from kotune.training.estimate import estimate_run
 from kotune.training.stages import RUN, Reporting, is_main_process, stage_records
 from utils import OUTPUTS, CourseError, relative
 
 TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
-FROM_SFT = ("reward", "dpo")  # stages that start from a tuned model
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find_start(settings: Settings) -> Start:
     """
     run = settings.run
     model_path = run.model_path
-    if model_path is None and run.stage in FROM_SFT:
+    if model_path is None and STAGES[run.stage].from_sft:
         model_path = OUTPUTS / "sft"
         if not (model_path / "adapter_config.json").exists():
             raise CourseError(
@@ -134,7 +134,7 @@ def train(chosen: argparse.Namespace) -> None:
     held_out = stage_records(run.eval_dataset, run.stage) if run.eval_dataset else None
     start = find_start(settings)
     adapters.require_replaceable(run.output_dir, start.parent)
-    expected = estimate(start.recipe, records, run.stage, run.estimate or None)
+    expected = estimate_run(start.recipe, records, run.stage, run.estimate or None)
     if is_main_process():
         print(f"{start.recipe.name}: {start.reason}\n{expected}")
     if run.estimate is not None:

@@ -22,6 +22,7 @@ from typing import Any
 from kotune.data import registry
 from kotune.models import adapters, loading
 from kotune.recipes import Recipe
+from kotune.stage_table import STAGES
 from kotune.training import runs
 from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
@@ -29,38 +30,6 @@ from kotune.training.runs import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, seed_everything
 
 HEALTH_ANSWERS = 20  # written before and after DPO
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of training: what its records must have, and where the recipe keeps its settings."""
-
-    name: str
-    what: str
-    wanted: str  # the field of a record
-    learning_rate: str
-    epochs: str
-    batch_size: str
-
-
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            "pretrain", "continued pre-training on plain text", "text",
-            "pretrain_learning_rate", "pretrain_epochs", "batch_size",
-        ),
-        Stage("sft", "supervised fine-tuning", "completion", "learning_rate", "epochs", "batch_size"),
-        Stage(
-            "reward", "a reward model from preference pairs", "chosen",
-            "reward_learning_rate", "reward_epochs", "dpo_batch_size",
-        ),
-        Stage(
-            "dpo", "direct preference optimisation", "chosen",
-            "dpo_learning_rate", "dpo_epochs", "dpo_batch_size",
-        ),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

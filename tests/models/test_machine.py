@@ -7,7 +7,7 @@ import pytest
 
 from kotune.models import machine, memory
 from kotune.models.machine import RECIPES, choose
-from kotune.training.estimate import estimate
+from kotune.training.estimate import estimate_run
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora"))
@@ -141,7 +141,7 @@ def test_the_choice_goes_by_memory_and_kernels(gpu, monkeypatch):
 
 
 def test_an_estimate_of_the_course_says_memory_tokens_and_minutes(capsys):
-    found = estimate(CPU, "real_estate_train")
+    found = estimate_run(CPU, "real_estate_train")
     assert (found.tokens.records, found.steps) == (475, 60)
     assert found.tokens.too_long == ()
     assert 2.7 < found.memory.total < 4.2  # measured: 3.05 GiB in a script, 3.9 in a notebook
@@ -159,39 +159,39 @@ def test_an_estimate_counts_what_training_encodes(tokenizer, records, pairs):
     from kotune.training import stages
 
     rows = stages.encode_supervised(records, tokenizer, 512).rows
-    found = estimate(CPU, records, free=64)
+    found = estimate_run(CPU, records, free=64)
     assert found.tokens.lengths == tuple(len(row["input_ids"]) for row in rows)
     assert found.tokens.trained == sum(label != -100 for row in rows for label in row["labels"])
     assert found.minutes is None  # for a device that is not here
     encoded = stages.encode_preference(pairs, tokenizer, 512).rows
-    found = estimate(CPU, pairs, stage="dpo", free=64)
+    found = estimate_run(CPU, pairs, stage="dpo", free=64)
     sides = [len(row["prompt_ids"]) + len(row[side]) for row in encoded for side in ("chosen_ids", "rejected_ids")]
     assert found.tokens.lengths == tuple(sides)
     texts = [{"text": "전세는 보증금을 맡기고 사는 방식이다."}, {"text": "월세는 다달이 낸다."}]
     documents = stages.encode_text(texts, tokenizer, 512).rows
-    assert estimate(CPU, texts, stage="pretrain", free=64).tokens.lengths == tuple(
+    assert estimate_run(CPU, texts, stage="pretrain", free=64).tokens.lengths == tuple(
         len(row["input_ids"]) for row in documents
     )
 
 
 def test_rows_over_the_length_are_counted_and_named(records):
     records[1]["completion"] = [{"role": "assistant", "content": "아주 긴 답변입니다. " * 40}]
-    found = estimate(replace(CPU, max_length=64), records, free=64)
+    found = estimate_run(replace(CPU, max_length=64), records, free=64)
     assert found.tokens.too_long == ("r1",)
     assert "1 records are over max_length and are left out: r1" in str(found)
     with pytest.raises(CourseError, match="over max_length"):
-        estimate(replace(CPU, max_length=5), records, free=64)
+        estimate_run(replace(CPU, max_length=5), records, free=64)
 
 
 def test_an_estimate_for_a_gpu_elsewhere_needs_no_hub_and_no_gpu(records):
-    found = estimate(LLAMA, records, free=22.5)
+    found = estimate_run(LLAMA, records, free=22.5)
     assert found.minutes is None
     assert "counted with the tokenizer of gemma-3-270m" in str(found)
     assert 5 < found.memory.weights < 5.5
-    whole = estimate(LLAMA.unquantised(), records, free=22.5)
+    whole = estimate_run(LLAMA.unquantised(), records, free=22.5)
     assert 14.9 < whole.memory.weights < 15
     with pytest.raises(CourseError, match="needs a CUDA GPU"):
-        estimate(LLAMA, records)
+        estimate_run(LLAMA, records)
 
 
 def test_what_does_not_fit_is_refused_with_what_does(records):
@@ -200,17 +200,17 @@ def test_what_does_not_fit_is_refused_with_what_does(records):
         {**records[0], "id": f"m{i}", "completion": [{"role": "assistant", "content": "긴 답변입니다. " * 60}]}
         for i in range(64)
     ]
-    needed = estimate(wide, many, free=64).memory.total
+    needed = estimate_run(wide, many, free=64).memory.total
     with pytest.raises(
         CourseError, match=r"too few; batch_size \d+ with accumulation \d+ makes the same steps in"
     ) as caught:
-        estimate(wide, many, free=needed - 1)
+        estimate_run(wide, many, free=needed - 1)
     assert f"needs {needed:.1f} GiB" in str(caught.value)
     assert "1.0 too few" in str(caught.value)
     with pytest.raises(CourseError, match=r"gemma-2b-l4 needs \d"):
-        estimate(replace(LLAMA, batch_size=1, quantization=None), records, free=6.6)
+        estimate_run(replace(LLAMA, batch_size=1, quantization=None), records, free=6.6)
     with pytest.raises(CourseError, match="no recipe fits: the least, gemma-3-270m-cpu"):
-        estimate(LLAMA, records, free=0.5)
+        estimate_run(LLAMA, records, free=0.5)
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_what_does_not_fit_is_refused_with_what_does(records):
 )
 def test_data_of_another_stage_is_refused(records, stage, words):
     with pytest.raises(CourseError, match=words):
-        estimate(CPU, records, stage=stage, free=64)
+        estimate_run(CPU, records, stage=stage, free=64)
     with pytest.raises(CourseError, match="no records"):
-        estimate(CPU, [], free=64)
+        estimate_run(CPU, [], free=64)
 
 
 def test_a_recipe_with_a_model_in_a_folder_is_estimated_from_its_configuration(tmp_path, tokenizer, records):
@@ -229,5 +229,5 @@ def test_a_recipe_with_a_model_in_a_folder_is_estimated_from_its_configuration(t
     config = LlamaConfig(hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512, vocab_size=1000)
     config.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    found = estimate(replace(CPU, model=str(tmp_path)), records, free=8)
+    found = estimate_run(replace(CPU, model=str(tmp_path)), records, free=8)
     assert found.memory.weights == pytest.approx(memory.weights_gib(memory.ModelShape.from_config(config), CPU))
