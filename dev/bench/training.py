@@ -32,7 +32,7 @@ from kotune.training import (
     trainers,  # noqa: F401  brings TRL: its import is no part of the time, on either side
 )
 from kotune.training.losses import completion_logprobs
-from tests.support.trl import without_last_newline
+from tests.support.trl_template import without_last_newline
 from utils import ASSETS, ROOT, read_json, seed_everything, write_json
 
 SFT_ROWS = 80  # ten steps of eight

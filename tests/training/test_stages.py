@@ -13,7 +13,7 @@ from datasets import Dataset
 from kotune import cli
 from kotune.models import adapters, loading, machine
 from kotune.training import encoding, evaluation, plan, stages, trainers
-from tests.support.trl import without_last_newline
+from tests.support.trl_template import without_last_newline
 from utils import ROOT, CourseError
 
 
@@ -279,7 +279,7 @@ def test_flags_override_the_recipe_of_their_stage_alone():
 
 
 def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
-    recipe = replace(tiny_recipe, packing=True, max_length=128, epochs=30.0, learning_rate=5e-2, lora_r=16)
+    recipe = replace(tiny_recipe, packing=True, max_length=128, epochs=60.0, learning_rate=5e-2, lora_r=16)
     result = stages.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
     assert result.log[-1]["loss"] < result.log[0]["loss"] - 0.2
     unpacked = stages.sft(replace(recipe, packing=False), records, tiny_model, tokenizer, tmp_path / "unpacked")
