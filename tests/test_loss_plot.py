@@ -63,6 +63,7 @@ live.on_train_end(None, state, None)
 """
 
 
+@pytest.mark.slow
 def test_the_live_plot_is_one_picture_redrawn_in_place(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])

@@ -56,6 +56,7 @@ def test_a_system_text_opens_the_first_user_turn(tokenizer):
     assert render(tokenizer, [system, user]).ids == render(tokenizer, chat_template.fold_system([system, user])).ids
 
 
+@pytest.mark.slow
 def test_a_template_without_a_system_role_gets_it_folded(tokenizer):
     import copy
 

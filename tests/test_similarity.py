@@ -134,6 +134,7 @@ def test_the_ascii_unit_too(texts, threshold):
     assert similarity.deduplicate(texts, threshold, "ascii").kept == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("most_words", [3, 12, 60])
 def test_many_texts_of_any_length_too(seed, most_words):
@@ -195,6 +196,7 @@ def test_nearest_earlier_is_the_highest_score_before():
     assert similarity.nearest_earlier(texts) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "shard_rows", "num_proc"), [(0, 7, 2), (1, 40, None), (2, 1000, None)])
 def test_sharded_deduplication_gives_the_same_result(seed, shard_rows, num_proc):
     from datasets import Dataset
@@ -206,6 +208,7 @@ def test_sharded_deduplication_gives_the_same_result(seed, shard_rows, num_proc)
     assert expected.dropped
 
 
+@pytest.mark.slow
 def test_workers_forked_after_the_analyser_was_used_do_not_hang():
     from datasets import Dataset
 
@@ -344,6 +347,7 @@ def test_odd_code_points_do_not_crash(unit, text):
     assert len(similarity.deduplicate([text, text, "전세 월세"], unit=unit).dropped) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["eojeol", "morpheme", "syllable"])
 def test_a_text_of_a_megabyte_does_not_hang(unit):
     long_text = "보증금을 돌려받는 방법 " * 30_000  # 1 MB in UTF-8

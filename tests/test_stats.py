@@ -134,6 +134,7 @@ def test_three_categories_by_hand():
     assert gwet_ac1(table) == pytest.approx((0.7 - 0.3025) / (1 - 0.3025))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(VERDICT, VERDICT), min_size=2, max_size=40))
 def test_kappa_is_scikit_learns(pairs):
     first, second = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))
@@ -149,6 +150,7 @@ def test_kappa_is_scikit_learns(pairs):
     assert found.ac1_interval[0] <= found.ac1 + 1e-9 and found.ac1 <= found.ac1_interval[1] + 1e-9
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(VERDICT, VERDICT), min_size=2, max_size=40))
 def test_swapping_the_judges_or_the_sides_leaves_every_figure_as_it_is(pairs):
     first, second = ({i: pair[side] for i, pair in enumerate(pairs)} for side in (0, 1))

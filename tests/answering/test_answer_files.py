@@ -72,6 +72,7 @@ def test_another_models_file_is_refused_before_anything_is_asked(tmp_path):
         answer(one, [Question("q0", "다른 질문")], tmp_path / "a.jsonl")
 
 
+@pytest.mark.slow
 def test_a_model_in_memory_and_an_endpoint_answer_alike(tmp_path, tiny_model, tokenizer, tiny_recipe, endpoint):
     local = answer_files.LocalModel(tiny_model, tokenizer, tiny_recipe, "tiny")
     made = answer(local, QUESTIONS[:3], tmp_path / "local.jsonl")
@@ -93,6 +94,7 @@ answers.answer(slow, [answers.Question(str(i), f"질문 {i}") for i in range(40)
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way_only_what_is_missing_is_asked(tmp_path):
     path, log = tmp_path / "a.jsonl", tmp_path / "log"
     command = [sys.executable, "-c", KILLED, str(path), str(log)]

@@ -63,6 +63,7 @@ def read_sheet(path):
     return [{h.value: c.value for h, c in zip(header, row, strict=True)} for row in rows]
 
 
+@pytest.mark.slow
 def test_the_hospitals_sheet_comes_back_whole(run, tmp_path):
     columns = ["No.", "SystemPrompt", "Conclusion", "Findings", "비고"]
     rows = [[str(i), "판독 소견을 쓰세요.", f"Hepatic cyst, {i} mm. {odd}", "적힌 소견" if i % 2 else "", odd]
@@ -79,6 +80,7 @@ def test_the_hospitals_sheet_comes_back_whole(run, tmp_path):
         assert line["id"] == row[0] and line["question"] == row[2] and line.get("reference", "") == row[3]
 
 
+@pytest.mark.slow
 def test_the_lines_are_a_file_for_judging(run, tmp_path):
     run("--inference_data", "real_estate_evaluation", "--save_name", tmp_path / "a.jsonl")
     found = answer_files.read_answers(tmp_path / "a.jsonl")
@@ -88,6 +90,7 @@ def test_the_lines_are_a_file_for_judging(run, tmp_path):
     assert not (tmp_path / "a.xlsx").exists()
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_loses_nothing(tuned, run, tmp_path):
     questions = [{"id": f"q{i}", "question": f"질문 {i}: " + "전세가 무엇인가요? " * (i % 4 + 1)} for i in range(12)]
     data = write_jsonl(tmp_path / "questions.jsonl", questions)
@@ -110,6 +113,7 @@ def test_kill_9_in_the_middle_loses_nothing(tuned, run, tmp_path):
     assert "0 answered now" in run(*arguments, tmp_path / "killed")  # and once more: nothing is asked
 
 
+@pytest.mark.slow
 def test_another_run_is_not_mixed_in(run, tmp_path):
     data = write_jsonl(tmp_path / "q.jsonl", [{"question": "전세가 무엇인가요?"}])
     run("--inference_data", data, "--save_name", tmp_path / "a")
@@ -120,6 +124,7 @@ def test_another_run_is_not_mixed_in(run, tmp_path):
         run("--inference_data", data, "--save_name", tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_passages_go_into_the_prompt_and_are_named(run, tmp_path, tokenizer, monkeypatch):
     from kotune.data.retrieval import Library
 
@@ -163,6 +168,7 @@ def test_every_shape_can_be_answered_with_or_without_a_reply(row, asked, referen
     assert (found.question, found.prompt[-1]["content"], found.reference) == (asked, asked, reference)
 
 
+@pytest.mark.slow
 def test_one_question_streams_from_the_command_line(tuned):
     done = subprocess.run(
         [sys.executable, "-m", "kotune", "infer", "--prompt", "전세가 무엇인가요?", "--model_path", str(tuned), "--max_tokens", "5"],
@@ -200,6 +206,7 @@ def test_a_sheet_without_instructions_takes_one_from_the_command_line(run, tmp_p
     assert batch.read_rows(given, "")[0].prompt[-1]["content"] == "낭종"
 
 
+@pytest.mark.slow
 def test_a_prompt_over_the_context_stops_the_run_before_it_starts(run, tmp_path):
     data = write_jsonl(tmp_path / "q.jsonl", [{"question": "짧은 질문"}, {"question": "전세 " * 2_000}])
     with pytest.raises(CourseError, match=r"line 2: the prompt has [\d,]+ tokens .* \(1 such rows of 2\); shorten it"):
@@ -216,6 +223,7 @@ def test_the_questions_are_never_written_over(run, tmp_path, monkeypatch):
     assert given.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_answer_too_long_for_a_cell_keeps_the_lines(run, tmp_path):
     data = write_jsonl(tmp_path / "q.jsonl", [{"question": "전세가 무엇인가요?", "출처": "가" * 40_000}])
     with pytest.raises(CourseError, match=r"an Excel cell holds 32,767"):
@@ -223,6 +231,7 @@ def test_an_answer_too_long_for_a_cell_keeps_the_lines(run, tmp_path):
     assert json.loads(read_text(tmp_path / "a.jsonl"))["question"] == "전세가 무엇인가요?"
 
 
+@pytest.mark.slow
 def test_bad_paths_are_one_sentence_each(tmp_path):
     for arguments, says in (
         (["--inference_data", "no.xlsx"], "no.xlsx is neither a file nor a registered data set"),

@@ -43,6 +43,7 @@ def answers_of(engine, prompts):
     return [found[i] for i in range(len(prompts))]
 
 
+@pytest.mark.slow
 def test_vllm_answers_as_transformers_with_the_adapter_on(tuned, tiny_recipe, prompts, vllm_here):
     sampling = Sampling(max_tokens=8)
     ours = answers_of(TransformersEngine(tuned[-1], tiny_recipe, sampling), prompts)
@@ -57,6 +58,7 @@ def test_vllm_answers_as_transformers_with_the_adapter_on(tuned, tiny_recipe, pr
     assert engine.llm.generation_config == "vllm" and engine.llm.max_lora_rank == 8
 
 
+@pytest.mark.slow
 def test_the_ten_parameters_reach_vllm(tuned, prompts, vllm_here, monkeypatch):
     sampling = Sampling(9, 0.7, 0.1, 0.2, 1.3, 0.8, 40, 0.05, seed=3)
     engine = VllmEngine(tuned[-1], sampling)
@@ -68,6 +70,7 @@ def test_the_ten_parameters_reach_vllm(tuned, prompts, vllm_here, monkeypatch):
     assert {name: getattr(kept[0], name) for name in same} == {name: getattr(sampling, name) for name in same}
 
 
+@pytest.mark.slow
 def test_beam_search_ends_at_the_end_of_a_turn_in_vllm_too(tuned, tiny_recipe, prompts, vllm_here):
     sampling = Sampling(max_tokens=8, beam_width=3)
     engine = VllmEngine(tuned[-1], sampling)
@@ -79,6 +82,7 @@ def test_beam_search_ends_at_the_end_of_a_turn_in_vllm_too(tuned, tiny_recipe, p
     ]
 
 
+@pytest.mark.slow
 def test_one_prompt_streams_what_a_batch_says(tuned, tiny_recipe, prompts, vllm_here):
     for sampling in (Sampling(max_tokens=8), Sampling(max_tokens=8, beam_width=2), Sampling(8, 0.9, top_k=5, seed=1)):
         engine = TransformersEngine(tuned[-1], tiny_recipe, sampling)
@@ -91,12 +95,14 @@ def test_one_prompt_streams_what_a_batch_says(tuned, tiny_recipe, prompts, vllm_
     assert list(whole.stream(prompts[0])) == [answers_of(whole, prompts[:1])[0].text]
 
 
+@pytest.mark.slow
 def test_what_fails_while_streaming_is_said(tuned, tiny_recipe, prompts):
     engine = TransformersEngine(tuned[-1], tiny_recipe, Sampling(max_tokens=8))
     with pytest.raises(IndexError):
         list(engine.stream([10_000_000]))  # no such token: an error of the thread that generates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "sampling", "says"),
     [
@@ -130,6 +136,7 @@ def test_without_vllm_the_error_says_so(tuned):
         VllmEngine(tuned[-1], Sampling())
 
 
+@pytest.mark.slow
 def test_an_adapter_on_4_bit_weights_stays_on_top(tuned, tiny_recipe, prompts):
     recipe = replace(tiny_recipe, quantization="nf4")
     engine = TransformersEngine(tuned[-1], recipe, Sampling(max_tokens=4))

@@ -242,6 +242,7 @@ def test_check_prints_a_table_and_its_exit_code_says_whether_there_are_errors(tm
     assert (code, out) == (0, "40 rows: 0 errors, 0 warnings\n")
 
 
+@pytest.mark.slow
 def test_check_finds_what_is_too_long_for_a_recipe_and_what_overlaps(tmp_path, capsys):
     held_out = registry.load_rows("real_estate_evaluation")[0]["question"]
     path = tmp_path / "a.jsonl"

@@ -52,6 +52,7 @@ def test_a_judge_that_is_always_right_clears_the_bar_and_leans_nowhere():
     assert found.table().loc["all", "clears the bar"]
 
 
+@pytest.mark.slow
 def test_the_reference_judge_is_blind_to_numbers_and_facts_and_says_so():
     found = calibrate(ReferenceJudge())
     by_kind = {kind.kind: kind for kind in found.kinds}

@@ -196,6 +196,7 @@ def reward_folder(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path, 
     return trained.adapter
 
 
+@pytest.mark.slow
 def test_the_reward_judge_prefers_what_its_reward_model_scores_higher(
     reward_folder, tiny_recipe, tokenizer, pairs, tmp_path
 ):
@@ -221,6 +222,7 @@ def test_the_reward_judge_prefers_what_its_reward_model_scores_higher(
     assert long.reply.raw["first"] is None and isinstance(long.reply.raw["second"], float)  # it says which side
 
 
+@pytest.mark.slow
 def test_a_reward_model_that_cannot_be_loaded_says_why(reward_folder, tiny_recipe, tmp_path):
     with pytest.raises(CourseError, match=r"holds no run.json of the reward model"):
         judges.load_reward_judge(tmp_path / "none", tmp_path / "sft", tiny_recipe)

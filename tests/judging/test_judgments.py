@@ -161,6 +161,7 @@ cli.run(["judge", "--answers_a", sys.argv[1], "--answers_b", sys.argv[2], "--jud
 """
 
 
+@pytest.mark.slow
 def test_killed_half_way_an_llm_is_asked_only_for_what_is_missing(tmp_path):
     def answer(body):
         time.sleep(0.05)

@@ -80,6 +80,7 @@ def test_the_table_has_every_number_with_its_n(lines):
     assert table.loc["sign test of wins against losses", "n"] == "13"
 
 
+@pytest.mark.slow
 def test_a_calibrated_judge_is_shown_by_kind_with_its_warning(tmp_path):
     rows = [
         {"id": str(i), "question": "질문", "answer": "14일 이내에 합니다.", "reference": "14일입니다."} for i in range(3)
@@ -106,6 +107,7 @@ def test_korean_and_dollars_are_drawn_with_glyphs_that_are_there(lines, tmp_path
     assert write_html(make_card("가", "나", report(lines), lines), tmp_path / "x" / "card.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_judge_below_the_bar_is_marked_wherever_its_verdicts_appear(tmp_path, monkeypatch):
     rows = [
         {"id": str(i), "question": "질문", "answer": "14일 이내에 합니다.", "reference": "14일입니다."} for i in range(3)

@@ -24,6 +24,7 @@ def files(tmp_path):
     return ["--answers_a", str(a), "--answers_b", str(b), "--out", str(tmp_path / "report.json")]
 
 
+@pytest.mark.slow
 def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
     cards = ["--html", str(tmp_path / "card.html"), "--png", str(tmp_path / "card.png")]
     cli.run(["judge", *files, "--judge", "reference", "--calibrate", *cards, "--name_a", "SFT 모델"])
@@ -141,6 +142,7 @@ def test_it_ends_with_one_line_and_not_a_traceback(files, tmp_path):
     assert "b.jsonl, line 1, field answer: missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_every_stage_is_reached_through_the_module(tmp_path):
     """As the notebook calls it, on the shipped questions."""
     questions = read_jsonl(DATA / "real_estate_evaluation.jsonl")[:5]

@@ -89,6 +89,7 @@ def test_every_text_is_distinct(seed):
         assert len(texts) == len(reports)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_few_findings_nearly_repeat_another(seed):
     words = [report.findings.lower().replace(".", "").replace(",", "").split() for report in reports_of(seed)]

@@ -105,6 +105,7 @@ def test_the_interval_of_macro_f1_is_that_of_rows_drawn_one_by_one():
     assert low < macro_f1(gold, predicted) < high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [40, 120])
 def test_a_95_percent_interval_of_macro_f1_covers_the_truth_in_93_to_97_of_100(n):
     joint = np.array([[0.3, 0.1, 0.1], [0.1, 0.3, 0.1]])  # rows: labels; columns: what is read, nothing last
@@ -160,6 +161,7 @@ def test_constant_answers_and_answers_without_a_label():
     assert zero_shot_report("mine", items, ["긍정"] * len(items), {"0": "부정", "1": "긍정"}).n == len(items)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from(["긍정", "부정"]), st.sampled_from(["긍정", "부정", "긍정입니다.", "", "둘 다"])),

@@ -98,6 +98,7 @@ def test_penalties_count_the_reply_alone_as_the_server_does(tokenizer):
     torch.testing.assert_close(processor(ids, scores), torch.stack(expected))
 
 
+@pytest.mark.slow
 def test_a_repetition_penalty_changes_a_reply_and_a_seed_repeats_one(tiny_model, tokenizer, records):
     prompts = [render(tokenizer, record["prompt"]).ids for record in records]
 

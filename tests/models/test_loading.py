@@ -19,6 +19,7 @@ def adapter(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     return stages.sft(recipe, records, tiny_model, tokenizer, tmp_path / "outputs" / "sft").adapter
 
 
+@pytest.mark.slow
 def test_a_merged_model_has_the_logits_of_its_adapter(tiny_model, adapter):
     from peft import PeftModel
 
@@ -32,6 +33,7 @@ def test_a_merged_model_has_the_logits_of_its_adapter(tiny_model, adapter):
     assert torch.allclose(merged, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_merging_in_bf16_rounds_weights_alone(tiny_model, adapter):
     bf16 = adapters._cast_parameters(tiny_model, torch.bfloat16)
     buffers = {name: buffer.clone() for name, buffer in bf16.named_buffers()}
@@ -42,6 +44,7 @@ def test_merging_in_bf16_rounds_weights_alone(tiny_model, adapter):
         assert torch.equal(buffer, buffers[name])
 
 
+@pytest.mark.slow
 def test_a_saved_merged_model_comes_back_whole(tiny_model, tiny_recipe, tokenizer, adapter, tmp_path):
     from kotune.models.chat_template import render, stop_ids
 
@@ -55,6 +58,7 @@ def test_a_saved_merged_model_comes_back_whole(tiny_model, tiny_recipe, tokenize
     assert render(again_tokenizer, messages) == render(tokenizer, messages)
 
 
+@pytest.mark.slow
 def test_only_an_earlier_run_is_replaced(adapter, tmp_path):
     adapters.require_replaceable(tmp_path / "new")
     adapters.require_replaceable(adapter)
@@ -65,6 +69,7 @@ def test_only_an_earlier_run_is_replaced(adapter, tmp_path):
     assert adapter.exists()
 
 
+@pytest.mark.slow
 def test_an_adapter_folder_names_no_path_of_this_machine(adapter):
     text = "".join(p.read_text() for p in adapter.glob("*.json"))
     assert str(adapter.parent) not in text
@@ -72,6 +77,7 @@ def test_an_adapter_folder_names_no_path_of_this_machine(adapter):
     assert (adapter / "adapter_model.safetensors").stat().st_size < 5e6
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_shape_is_refused(tiny_model, adapter, tmp_path):
     from transformers import Gemma3ForCausalLM
 
@@ -84,6 +90,7 @@ def test_an_adapter_of_another_shape_is_refused(tiny_model, adapter, tmp_path):
         adapters.merge_adapter(other, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_base_is_known_from_wherever_an_adapter_comes(adapter, tmp_path):
     foreign = tmp_path / "foreign"  # from the hub or a colleague: no run card
     shutil.copytree(adapter, foreign)
@@ -154,6 +161,7 @@ def frozen(model):
     return {name: p.detach().clone() for name, p in model.named_parameters() if "lora_" not in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "optimizer"), [("float32", "adamw_torch"), ("bfloat16", "adamw_8bit")])
 def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     tiny_recipe, tokenizer, records, on_disk, tmp_path, dtype, optimizer
@@ -192,6 +200,7 @@ def test_qlora_trains_on_four_bits_and_merges_into_sixteen(
     assert evaluation.held_out_loss(merged, tokenizer, records, recipe) < loss_before - 0.01
 
 
+@pytest.mark.slow
 def test_four_bits_have_the_same_gradient_after_use_as_before(tiny_recipe, on_disk):
     def gradient(model):
         model.train().zero_grad()
@@ -213,6 +222,7 @@ def test_four_bits_have_the_same_gradient_after_use_as_before(tiny_recipe, on_di
     assert torch.nn.functional.cosine_similarity(gradient(whole), before, dim=0) > 0.9
 
 
+@pytest.mark.slow
 def test_four_bits_are_near_the_weights_they_stand_for(tiny_recipe, on_disk):
     whole, small = (
         loading.load_model(replace(tiny_recipe, model=on_disk)),
@@ -252,6 +262,7 @@ def test_float16_on_a_gemma_by_any_name_is_refused(tmp_path):
         shape_of(recipe)
 
 
+@pytest.mark.slow
 def test_a_later_run_replaces_what_a_run_writes_and_nothing_else(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     folder = stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
     first = adapters.adapter_hash(folder)

@@ -140,6 +140,7 @@ def test_the_choice_goes_by_memory_and_kernels(gpu, monkeypatch):
 # --- the estimate ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_estimate_of_the_course_says_memory_tokens_and_minutes(capsys):
     found = estimate_run(CPU, "real_estate_train")
     assert (found.tokens.records, found.steps) == (475, 60)
@@ -223,6 +224,7 @@ def test_data_of_another_stage_is_refused(records, stage, words):
         estimate_run(CPU, [], free=64)
 
 
+@pytest.mark.slow
 def test_a_recipe_with_a_model_in_a_folder_is_estimated_from_its_configuration(tmp_path, tokenizer, records):
     from transformers import LlamaConfig
 

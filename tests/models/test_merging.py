@@ -31,6 +31,7 @@ def tuned(tiny_model, tiny_recipe, tokenizer, tmp_path):
     return sources.find(str(adapter), tiny_recipe)[-1]
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_whole_in_16_bits_and_like_its_adapter(tuned, tiny_recipe, tokenizer, tmp_path):
     folder, comparison = merging.merge(tuned, tmp_path / "merged", tiny_recipe)
     assert comparison.agreement > 0.95 and comparison.prompts == len(merging.PROMPTS)
@@ -44,6 +45,7 @@ def test_a_merged_model_is_whole_in_16_bits_and_like_its_adapter(tuned, tiny_rec
     merging.merge(tuned, folder, tiny_recipe)  # an earlier merge may be replaced
 
 
+@pytest.mark.slow
 def test_an_adapter_of_4_bit_training_merges_into_whole_weights(tuned, tiny_recipe, tmp_path):
     folder, _ = merging.merge(tuned, tmp_path / "merged", replace(tiny_recipe, quantization="nf4"))
     expected, _ = merging.merge(tuned, tmp_path / "expected", tiny_recipe)
@@ -53,6 +55,7 @@ def test_an_adapter_of_4_bit_training_merges_into_whole_weights(tuned, tiny_reci
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs) and ours.keys() == theirs.keys()
 
 
+@pytest.mark.slow
 def test_a_merge_that_went_wrong_fails(tuned, tiny_recipe, tmp_path, monkeypatch):
     """The adapter is left out of what is saved, as by a merge that forgets it."""
     monkeypatch.setattr(merging, "merge_adapter", lambda model, adapter: model)
@@ -81,6 +84,7 @@ def converter(tmp_path, monkeypatch):
     return put
 
 
+@pytest.mark.slow
 def test_gguf_ends_where_the_model_does_and_brings_its_template(tuned, tmp_path, converter, tokenizer, monkeypatch, capsys):
     from gguf import GGUFReader
 

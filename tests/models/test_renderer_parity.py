@@ -64,6 +64,7 @@ def served_ids(backend, model, prompt):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer, tmp_path):
     prompt = CONVERSATIONS[name]

@@ -20,6 +20,7 @@ def answers(pairs):
     return [pair["prompt"] for pair in pairs], [pair["chosen"][0]["content"] for pair in pairs]
 
 
+@pytest.mark.slow
 def test_it_learns_pairs_and_its_saved_head_gives_the_same_scores(
     tiny_model, tiny_recipe, tokenizer, pairs, parent, tmp_path
 ):

@@ -64,6 +64,7 @@ def test_what_is_missing_is_named(folders, spoil, said):
         sources.find(str(folders[0]), RECIPE)
 
 
+@pytest.mark.slow
 def test_the_embedding_is_held_once_and_both_models_speak_for_themselves(folders, tiny_recipe, tokenizer):
     base, adapter = folders
     loaded, _ = sources.load(sources.find(str(adapter), tiny_recipe), tiny_recipe)

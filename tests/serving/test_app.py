@@ -88,6 +88,7 @@ def wait_until(happened, seconds=10):
 # --- the interface, before a stand-in --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_openai_client_gets_a_whole_reply(client):
     reply = client.chat.completions.create(model=MODELS[1], messages=ASKED)
     assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == (ANSWER, "stop")
@@ -216,6 +217,7 @@ def test_a_client_that_goes_away_frees_its_slot_and_the_backend(server, standin)
     assert wait_until(lambda: server.taken() == 0) and wait_until(lambda: standin.open == 0)
 
 
+@pytest.mark.slow
 def test_a_client_that_waits_for_a_whole_reply_and_goes_away_frees_its_slot(server, standin):
     standin.script = Script(pieces=["가"] * 600, pause=0.05)
     command = ["curl", "-s", "--max-time", "1", "-H", "content-type: application/json", "-d",
@@ -294,6 +296,7 @@ def test_a_backends_error_is_passed_on_without_its_key(server, standin, answered
     assert got == status and "sk-secret" not in json.dumps(reply)
 
 
+@pytest.mark.slow
 def test_a_backend_that_goes_down_is_a_502_and_health_says_so(tmp_path):
     standin = StandIn()
     served = ServerProcess(tmp_path / "log.txt", "--backend", standin.url)
@@ -306,6 +309,7 @@ def test_a_backend_that_goes_down_is_a_502_and_health_says_so(tmp_path):
         served.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -334,6 +338,7 @@ def test_a_port_in_use_is_said_before_a_model_is_loaded(server):
 # --- the key ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_with_a_key_nothing_is_told_without_it_and_no_log_holds_it(standin, tmp_path):
     secrets = {"SERVE_API_KEY": KEY, "SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
     served = ServerProcess(tmp_path / "log.txt", "--host", "0.0.0.0", "--backend", standin.url, **secrets)
@@ -361,6 +366,7 @@ CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conform
           "response_headers_conformance", "unsupported_method")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_request_breaks_the_server(server, standin, tmp_path):
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json", "--no-color",
                "--max-examples", "100", "--seed", "1", "--checks", ",".join(CHECKS)]  # fmt: skip
@@ -392,6 +398,7 @@ def tiny(tmp_path_factory, tokenizer):
     served.close()
 
 
+@pytest.mark.slow
 def test_base_and_tuned_answer_as_they_do_in_python(tiny, tokenizer):
     _base, adapter, served = tiny
     recipe = choose().recipe

@@ -59,6 +59,7 @@ def by_generate(model, tokenizer, ids, tokens):
 TEXTS = ["전세가 뭐예요?", "확정일자 " * 40, "가", "보증금을 돌려받지 못하면 어떻게 하나요? " * 60, "월세와 전세의 차이"]
 
 
+@pytest.mark.slow
 def test_replies_among_others_are_those_of_generate(engine, tiny_model, tokenizer):
     readers, order = [], random.Random(0)
     for number in range(15):
@@ -84,6 +85,7 @@ def test_a_long_prompt_does_not_stop_those_who_are_speaking(engine, tokenizer, m
     assert sum(t < late.times[0] for t in speaking.times) - before > 10
 
 
+@pytest.mark.slow
 def test_every_reader_gets_the_same_share(engine, tokenizer):
     readers = [Reader() for _ in range(50)]
     for number, reader in enumerate(readers):
@@ -107,6 +109,7 @@ def test_who_leaves_frees_the_place_and_hears_nothing_more(engine, tokenizer):
     assert engine.runners["tiny"].cache.keys == []
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_waits_and_is_answered(tiny_model, tokenizer):
     engine = LocalEngine({"tiny": tiny_model}, tokenizer, cache_tokens=2048)
     readers = [Reader() for _ in range(6)]
@@ -155,6 +158,7 @@ def test_korean_spelt_in_bytes_comes_whole(engine, tokenizer, monkeypatch):
     assert reader.text == text and "\ufffd" not in reader.text
 
 
+@pytest.mark.slow
 def test_a_seed_says_the_same_again_whoever_else_speaks(engine, tokenizer):
     sampling = Sampling(max_tokens=20, temperature=1.5, top_p=0.9, seed=3)
     first = Reader()

@@ -133,6 +133,7 @@ def visit(chromium, served, standin):
         one.context.close()
 
 
+@pytest.mark.slow
 @browser_only
 def test_a_korean_question_is_answered_as_it_is_written(visit, standin):
     standin.script = Script(pieces=[f"{n}번째 " for n in range(10)], pause=0.25)
@@ -165,6 +166,7 @@ def test_stop_ends_the_answer_and_frees_the_backend(visit, standin, served):
     there.sees("주민센터에서 받습니다.")
 
 
+@pytest.mark.slow
 @browser_only
 @pytest.mark.parametrize("leave", ["close the tab", "start a new chat"])
 def test_who_leaves_the_page_frees_the_backend(visit, standin, served, leave, chromium):
@@ -185,6 +187,7 @@ def test_who_leaves_the_page_frees_the_backend(visit, standin, served, leave, ch
     assert (standin.open, served.taken()) == (0, 0)
 
 
+@pytest.mark.slow
 @browser_only
 def test_two_answers_are_voted_on_blindly(visit, served):
     there = visit().ready()
@@ -277,6 +280,7 @@ EVIL = """<script>alert(1)</script><img src=x onerror=alert(2)><b>굵게</b> [�
 """
 
 
+@pytest.mark.slow
 @browser_only
 @pytest.mark.parametrize("compared", [False, True])
 def test_what_a_model_writes_runs_nothing_and_asks_no_other_host(visit, standin, outside, compared):
@@ -304,6 +308,7 @@ def test_a_backend_that_breaks_off_is_said_on_the_page(visit, standin):
     there.sees("주민센터에서 받습니다.")  # what came stays
 
 
+@pytest.mark.slow
 @browser_only
 def test_with_a_key_the_page_asks_for_it(chromium, standin, tmp_path):
     standin.script = Script()

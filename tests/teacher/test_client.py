@@ -205,6 +205,7 @@ write_jsonl(sys.argv[1] + "/final.jsonl", rows)
 """
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_every_request_is_answered_exactly_once(tmp_path):
     """The promise of the journal, with kill -9 at random moments over 500 requests."""
     count, dice = 500, random.Random(20)
@@ -252,6 +253,7 @@ def test_killed_twenty_times_every_request_is_answered_exactly_once(tmp_path):
     assert (tmp_path / "killed" / "final.jsonl").read_bytes() == (tmp_path / "undisturbed" / "final.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_journal(tmp_path, endpoint):
     endpoint(echo)
     command = [sys.executable, "-c", CHILD, str(tmp_path), "300"]
@@ -261,6 +263,7 @@ def test_two_processes_share_a_journal(tmp_path, endpoint):
     assert len(rows) == len({row["key"] for row in rows}) == 300
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_finished(tmp_path, endpoint):
     def answer(body):
         time.sleep(0.05)
@@ -310,6 +313,7 @@ def test_a_model_without_a_price_is_unpriced_until_one_is_given(endpoint, connec
         connect(model="llama3:8b")
 
 
+@pytest.mark.slow
 def test_a_budget_stops_before_it_is_passed_and_keeps_what_is_finished(endpoint, connect, capsys):
     server = endpoint(echo)
     each = (100 * 0.15 + 10 * 0.60) / 1e6
@@ -359,6 +363,7 @@ def test_a_reply_that_does_not_say_its_usage_counts_as_what_it_could_have_cost(e
     assert connect(model="gpt-4o-mini").spent_usd == pytest.approx(who.spent_usd)
 
 
+@pytest.mark.slow
 def test_a_budget_is_that_of_the_journal_whoever_spends_it(endpoint, connect):
     endpoint(lambda body: (time.sleep(0.01), echo(body))[1])
     each = (100 * 0.15 + 10 * 0.60) / 1e6
@@ -627,6 +632,7 @@ def test_a_fault_that_passes_is_retried_by_the_client_alone(endpoint, connect, f
     assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(endpoint, connect):
     moments = []
 
@@ -642,6 +648,7 @@ def test_retry_after_is_honoured(endpoint, connect):
     assert 2.0 <= moments[1] - moments[0] < 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "failure"),
     [

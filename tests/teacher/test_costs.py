@@ -33,6 +33,7 @@ def test_single_texts(text, o200k):
     assert costs.approximate_tokens(text) == pytest.approx(o200k, abs=max(2, 0.25 * o200k))
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_can_be_counted(text):
     assert costs.approximate_tokens(text) >= 0

@@ -14,6 +14,7 @@ from similarity import deduplicate
 from utils import DATA, ROOT, read_jsonl, read_text
 
 
+@pytest.mark.slow
 def test_the_recorded_run_gives_the_shipped_pairs_row_for_row():
     words = [line for line in read_text(DATA / "seed_words.txt").split("\n") if line]
     documents = read_jsonl(DATA / "documents.jsonl")

@@ -85,6 +85,7 @@ def _write(path, writer):
         journal.append([row(f"{writer}-{i}", "가" * 300), row(f"shared-{i}", str(writer))])
 
 
+@pytest.mark.slow
 def test_several_processes_write_at_once(tmp_path):
     path = tmp_path / "j.jsonl"
     context = multiprocessing.get_context("spawn")

@@ -51,6 +51,7 @@ def test_repetition_is_the_share_of_ngrams_seen_before(words):
     assert repetition(" ".join(f"{word}{place}" for place, word in enumerate(words))) == 0
 
 
+@pytest.mark.slow
 def test_kl_is_that_of_the_full_distributions(tiny_model, tiny_recipe, tokenizer, pairs):
     adapted = adapters.add_adapter(tiny_model, tiny_recipe).eval()
     rows = encoding.encode_preference(pairs, tokenizer, 128).rows
@@ -76,6 +77,7 @@ def test_kl_is_that_of_the_full_distributions(tiny_model, tiny_recipe, tokenizer
     assert found.mean() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("learning_rate", "epochs", "expected"), [(2e-6, 20.0, "healthy"), (0.5, 20.0, "collapse")])
 def test_a_learning_rate_that_breaks_the_model_is_seen(
     learning_rate, epochs, expected, tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path

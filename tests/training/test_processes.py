@@ -37,6 +37,7 @@ def losses(folder):
         return [(float(row["loss"]), float(row["validation_loss"] or "nan")) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_two_processes_have_the_losses_of_one(stage, tiny_model, tokenizer, records, pairs, tmp_path):
     tiny_model.save_pretrained(tmp_path / "model")

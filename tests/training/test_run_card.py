@@ -4,11 +4,14 @@ import json
 import sys
 from dataclasses import asdict, replace
 
+import pytest
+
 from kotune.data.records import data_hash
 from kotune.training import runs, stages
 from kotune.training.runs import LIBRARIES
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_card(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     records[1]["completion"] = [{"role": "assistant", "content": "아주 긴 답변입니다. " * 40}]
     recipe = replace(tiny_recipe, max_length=96, seed=7)

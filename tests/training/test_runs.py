@@ -42,6 +42,7 @@ def write_records(path, records):
     return path
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_losses(saved_model, records, tmp_path):
     data = write_records(tmp_path / "data.jsonl", records)
     assert run("sft", saved_model, data, tmp_path / "undisturbed")[0] == 0
@@ -69,6 +70,7 @@ def test_a_killed_run_continues_to_the_same_losses(saved_model, records, tmp_pat
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["reward", "dpo"])
 def test_stages_on_pairs_continue_to_the_same_losses(stage, saved_model, pairs, tmp_path):
     data = write_records(tmp_path / "data.jsonl", pairs)
@@ -83,6 +85,7 @@ def test_stages_on_pairs_continue_to_the_same_losses(stage, saved_model, pairs, 
     assert [row[1] for row in found] == pytest.approx([row[1] for row in expected], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_run_saves_into_is_refused_to_another(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     output = tmp_path / "sft"
     in_use = pytest.raises(CourseError, match="sft is in use by a run that is going on")

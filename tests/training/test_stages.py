@@ -17,6 +17,7 @@ from tests.support.trl_template import without_last_newline
 from utils import ROOT, CourseError
 
 
+@pytest.mark.slow
 def test_every_surface_has_the_same_ids(tokenizer, records, pairs):
     supervised = encoding.encode_supervised(records, tokenizer, 128).rows
     preference = encoding.encode_preference(pairs, tokenizer, 128).rows
@@ -36,6 +37,7 @@ def four_losses(trainer_class, config, rows, *, tiny_model, tiny_recipe, tokeniz
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
 
+@pytest.mark.slow
 def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     from trl import SFTConfig, SFTTrainer
 
@@ -49,6 +51,7 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
     assert figures["ours"][-1] < figures["ours"][0]
 
 
+@pytest.mark.slow
 def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     recipe = replace(tiny_recipe, epochs=30.0, learning_rate=3e-2, lora_r=16)
     before = evaluation.held_out_loss(tiny_model, tokenizer, records, recipe)
@@ -64,6 +67,7 @@ def test_sft_learns_and_its_merged_adapter_keeps_it(tiny_model, tiny_recipe, tok
     assert card["adapter_sha256"] == adapters.adapter_hash(result.adapter)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     names = [name for name, _ in tiny_model.named_parameters()]
     whole = tiny_model.model.norm.weight.data.clone()
@@ -76,6 +80,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_model, tiny_recipe, tokeniz
     stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_memory_that_runs_out_is_one_sentence(
     stage, tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path, monkeypatch
@@ -126,6 +131,7 @@ OFFLINE = {"HF_ENDPOINT": "http://127.0.0.1:9", "TQDM_DISABLE": "1", "COURSE_REC
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -155,6 +161,7 @@ def test_bad_input_is_one_sentence_on_the_command_line(arguments, words, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_dpo_and_reward_start_from_a_merged_model_as_from_its_adapter(
     tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path
 ):
@@ -175,6 +182,7 @@ def test_dpo_and_reward_start_from_a_merged_model_as_from_its_adapter(
             assert on_merged.figures["start_margin"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     recipe = replace(tiny_recipe, dpo_epochs=20.0)
     parent = stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "sft").adapter
@@ -192,6 +200,7 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
     assert adapters._card(result.adapter)["parent_sha256"] == adapters.adapter_hash(parent)
 
 
+@pytest.mark.slow
 def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, pairs, tmp_path, monkeypatch):
     from trl import DPOConfig, DPOTrainer
 
@@ -211,6 +220,7 @@ def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, pairs, tmp_pat
     assert figures["ours"][-1] < figures["ours"][0]
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_not_the_reference_before_training_is_refused(
     tiny_model, tiny_recipe, tokenizer, pairs, tmp_path, monkeypatch
 ):
@@ -228,6 +238,7 @@ def test_an_adapter_that_is_not_the_reference_before_training_is_refused(
         stages.dpo(tiny_recipe, pairs, tiny_model, tokenizer, output_dir=tmp_path / "dpo")
 
 
+@pytest.mark.slow
 def test_in_16_bits_too_the_first_loss_is_ln_2_whatever_the_batch(tiny_model, tiny_recipe, tokenizer, pairs, tmp_path):
     """A reference from batches of another width is off by some tenths of a nat."""
     recipe = replace(tiny_recipe, dtype="bfloat16", dpo_batch_size=2)
@@ -242,6 +253,7 @@ DOCUMENTS = [
 ]
 
 
+@pytest.mark.slow
 def test_pre_training_lowers_perplexity(tiny_model, tiny_recipe, tokenizer, tmp_path):
     recipe = replace(tiny_recipe, pretrain_epochs=20.0, pretrain_learning_rate=3e-2, lora_r=16)
     before = evaluation.perplexity(tiny_model, tokenizer, DOCUMENTS, recipe)
@@ -278,6 +290,7 @@ def test_flags_override_the_recipe_of_their_stage_alone():
     assert flagged(recipe, ["dpo", "--train_dataset", "x"]) == recipe
 
 
+@pytest.mark.slow
 def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     recipe = replace(tiny_recipe, packing=True, max_length=128, epochs=60.0, learning_rate=5e-2, lora_r=16)
     result = stages.sft(recipe, records, tiny_model, tokenizer, tmp_path / "sft")
@@ -286,6 +299,7 @@ def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp
     assert result.log[0]["loss"] == pytest.approx(unpacked.log[0]["loss"], abs=1e-3)  # all rows are in the first batch
 
 
+@pytest.mark.slow
 def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     from copy import deepcopy
 
@@ -308,6 +322,7 @@ def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records,
         adapters.chain(dpo)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_what_is_saved(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     # a learning rate that is far too high: the first validation is the best
     recipe = replace(
@@ -333,6 +348,7 @@ def test_data_come_by_name_by_path_as_a_dataset_or_as_records(records, tmp_path)
         stages.stage_records(records, "dpo")
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_losses_and_its_plot(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     recipe = replace(tiny_recipe, batch_size=2, save_steps=1)
     reporting = stages.Reporting(plot_loss=True)
@@ -344,6 +360,7 @@ def test_a_run_leaves_its_losses_and_its_plot(tiny_model, tiny_recipe, tokenizer
     assert all(line.split(",")[2] for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_model_is_refused_before_anything_is_loaded(
     tiny_model, tiny_recipe, tokenizer, records, tmp_path
 ):
@@ -383,6 +400,7 @@ def test_a_file_of_settings_is_read_in_any_stage_and_flags_win(tmp_path):
         cli.run(["dpo", "--config", str(config)])
 
 
+@pytest.mark.slow
 def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     tiny_model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -396,6 +414,7 @@ def test_dpo_on_four_bits_starts_from_the_merged_sft_model(tiny_model, tiny_reci
     assert merged.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_an_estimate_for_another_machine_needs_no_gpu(capsys):
     cli.run(["sft", "--train_dataset", "radiology_train", "--recipe", "llama-3-8b-qlora", "--estimate", "24"])
     printed = capsys.readouterr().out
