@@ -13,10 +13,10 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
+
+from pydantic import ValidationError
 
 from kotune.recipes import LOCAL_GEMMA, Recipe
 from kotune.stage_table import STAGES
@@ -88,12 +88,6 @@ DECIDED = {
     "load_best_model_at_end": "the best checkpoint is kept where there is a validation set",
     "overwrite_cache": "no tokenised data is cached",
     "template": "the chat template is the tokenizer's",
-}
-FIELDS = {
-    "sft": {},
-    "pretrain": {"learning_rate": "pretrain_learning_rate", "epochs": "pretrain_epochs"},
-    "reward": {"learning_rate": "reward_learning_rate", "epochs": "reward_epochs", "batch_size": "dpo_batch_size"},
-    "dpo": {"learning_rate": "dpo_learning_rate", "epochs": "dpo_epochs", "batch_size": "dpo_batch_size"},
 }
 FIELDS = tuple(field.name for field in fields(Recipe))
 
@@ -174,7 +168,7 @@ def with_overrides(recipe: Recipe, values: Mapping[str, Any], stage: str = "sft"
         for field, meant in _meant(name, value):
             own = STAGES[stage].own_fields().get(field)
             target = own if own and own not in values else field
-            checked = _checked(target, name, meant)
+            checked = _checked(recipe, target, name, meant)
             if target in given and given[target][1] != checked:
                 raise CourseError(f"{given[target][0]} and {name} set {target} to different values; keep one of them.")
             given[target] = name, checked
@@ -190,6 +184,8 @@ def require_sound(recipe: Recipe) -> None:
             f"{recipe.model} cannot be trained in float16, because a Gemma's activations go beyond 65,504 and its loss "
             "becomes NaN; use dtype bfloat16, or float32 where the device has no bfloat16."
         )
+    if recipe.device == "mps":
+        raise CourseError("device is mps, Apple's GPU, which writes answers and does not train; use cpu or cuda.")
     if recipe.dtype == "float16" and recipe.device == "cpu":
         raise CourseError("float16 is for GPUs; use dtype bfloat16 or float32 on a CPU.")
     if recipe.attention == "flash_attention_2" and (recipe.device == "cpu" or recipe.dtype == "float32"):
@@ -232,27 +228,12 @@ def _plain(value: Any) -> Any:
     return words.get(value.lower(), int(value) if value.isdigit() else value)
 
 
-@lru_cache
-def _adapter(field: str):
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(get_type_hints(Recipe, include_extras=True)[field])
-
-
-def _checked(field: str, name: str, value: Any) -> Any:
-    """Return the value in the field's type. Raises a CourseError where it has another one, or is out of range."""
-    from pydantic import ValidationError
-
-    hint = get_type_hints(Recipe)[field]
-    if isinstance(value, str):
-        if NoneType in get_args(hint) and value.lower() in ("", "none", "null"):
-            value = None
-        elif field == "target_modules":
-            value = tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, bool) and hint is not bool:
+def _checked(recipe: Recipe, field: str, name: str, value: Any) -> Any:
+    """Return the value as the recipe holds it. Raises a CourseError where it has another type, or is out of range."""
+    if isinstance(value, bool) and not isinstance(getattr(recipe, field), bool):
         raise CourseError(f"{name} is {value!r}, and {field} is no switch; give it a value.")
     try:
-        checked = _adapter(field).validate_python(value)
+        checked = getattr(replace(recipe, **{field: value}), field)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise CourseError(f"{name} is {value!r}: {reason[0].lower()}{reason[1:]}; fix that value.") from None

@@ -1,36 +1,72 @@
-"""The recipes as data: model, LoRA, optimiser and lengths, one for each reference system and for the CPU default."""
+"""Recipes: every value of a run, held to its type, and those that come with the course, as YAML in `recipe_files/`.
+
+recipe = RECIPES["gemma-2b-l4"]
+gentle = replace(recipe, learning_rate=2e-5)  # dataclasses.replace; a value that cannot be is refused
+"""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from utils import CourseError
 
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from pydantic.dataclasses import dataclass  # as the other, and each value is held to its type
+
 LOCAL_GEMMA = "gemma-3-270m"  # the name in recipes: the package on PyPI, never a hub
+FILES = Path(__file__).parent / "recipe_files"
+# the order in which they are listed: the two defaults, then the reference systems'; any other comes behind them
+ORDER = (
+    "gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora", "llama-2-7b-qlora", "solar-10.7b-qlora", "llama-3.1-8b-qlora",
+)  # fmt: skip
+
+
+def _words(value: Any) -> Any:
+    """Return the words of a flag's text, `q_proj,v_proj`."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _or_none(value: Any) -> Any:
+    """Return None for a flag's text that says so."""
+    return None if isinstance(value, str) and value.lower() in ("", "none", "null") else value
+
+
+NoneInText = BeforeValidator(_or_none)
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OptionalCount = Annotated[PositiveInt | None, NoneInText]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a run depends on besides its data; `overrides.py` holds new values to these types."""
+    """Everything that a run depends on besides its data.
+
+    Raises:
+        pydantic.ValidationError: a value of another type, or out of range.
+    """
 
     name: str
     model: str  # a hub name, a folder, or LOCAL_GEMMA
-    device: Literal["cpu", "cuda"]
+    device: Literal["cpu", "cuda", "mps"]  # mps, Apple's GPU: answers alone
     dtype: Literal["bfloat16", "float32", "float16"] = "bfloat16"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    quantization: Literal["nf4"] | None = None  # "nf4": frozen weights in 4 bits (QLoRA)
+    quantization: Annotated[Literal["nf4"] | None, NoneInText] = None  # "nf4": frozen weights in 4 bits (QLoRA)
     # LoRA
     lora_r: PositiveInt = 8
     lora_alpha: PositiveInt = 16
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: tuple[str, ...] = LINEAR_LAYERS
+    target_modules: Words = LINEAR_LAYERS
     # optimiser, for every stage
     optimizer: str = "adamw_torch"
     scheduler: str = "cosine"
@@ -55,11 +91,11 @@ class Recipe:
     dpo_beta: Rate = 0.1
     dpo_batch_size: PositiveInt = 4  # pairs
     dpo_epochs: Rate = 1.0
-    dpo_pairs: PositiveInt | None = None  # how many pairs dpo.ipynb trains on; None = all
+    dpo_pairs: OptionalCount = None  # how many pairs dpo.ipynb trains on; None = all
     # checkpoints and validation
     save_steps: PositiveInt = 50
     keep_checkpoints: PositiveInt = 2
-    early_stopping: PositiveInt | None = None  # stop after so many validations without a better loss
+    early_stopping: OptionalCount = None  # stop after so many validations without a better loss
     # generation
     generation_batch: PositiveInt = 40
     max_new_tokens: PositiveInt = 96
@@ -75,109 +111,35 @@ class Recipe:
         return replace(self, quantization=None)
 
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        # The default without a GPU: a real Gemma in minutes on two cores.
-        Recipe(name="gemma-3-270m-cpu", model=LOCAL_GEMMA, device="cpu", dpo_pairs=120, save_steps=30),
-        # The reference course on an L4: LoRA r 4, alpha 32, lr 1e-4 cosine, warm-up 5%, batch 4 x 2, 5 epochs.
-        Recipe(
-            name="gemma-2b-l4",
-            model="google/gemma-2b-it",
-            device="cuda",
-            lora_r=4,
-            lora_alpha=32,
-            optimizer="adamw_torch_fused",
-            max_grad_norm=0.3,
-            max_length=1024,
-            accumulation=2,
-            learning_rate=1e-4,
-            batch_size=4,
-            epochs=5.0,
-            pretrain_learning_rate=1e-4,
-            reward_learning_rate=1e-4,
-            dpo_learning_rate=1e-5,
-            max_new_tokens=256,
-        ),
-        # The hospital's scripts: Llama 3 8B in 4 bits, 2 x 4, linear with ten steps of warm-up.
-        Recipe(
-            name="llama-3-8b-qlora",
-            model="meta-llama/Meta-Llama-3-8B",
-            device="cuda",
-            quantization="nf4",
-            lora_r=16,
-            optimizer="adamw_8bit",
-            scheduler="linear",
-            warmup=10,
-            weight_decay=0.01,
-            max_length=1024,
-            accumulation=4,
-            learning_rate=2e-4,
-            batch_size=2,
-            epochs=3.0,
-            pretrain_learning_rate=2e-4,
-            reward_learning_rate=1e-4,
-            dpo_learning_rate=5e-6,
-            dpo_batch_size=2,
-            dpo_epochs=5.0,
-            keep_checkpoints=5,
-            max_new_tokens=512,
-            seed=3407,
-        ),
-        # The medical trainer: Llama 2 7B in 4 bits, query and value alone, 8 x 4, cosine.
-        Recipe(
-            name="llama-2-7b-qlora",
-            model="meta-llama/Llama-2-7b-chat-hf",
-            device="cuda",
-            quantization="nf4",
-            lora_r=8,
-            lora_alpha=32,
-            target_modules=("q_proj", "v_proj"),
-            warmup=0.0,
-            max_length=1024,
-            accumulation=4,
-            learning_rate=5e-5,
-            batch_size=8,
-            epochs=2.0,
-            pretrain_learning_rate=5e-5,
-            reward_learning_rate=5e-5,
-            dpo_learning_rate=1e-5,
-            save_steps=1000,
-            max_new_tokens=512,
-        ),
-        # The Korean task suite: SOLAR 10.7B, and later Llama 3.1 8B, in 4 bits, 4 x 4, length 2048.
-        *(
-            Recipe(
-                name=name,
-                model=model,
-                device="cuda",
-                quantization="nf4",
-                lora_r=8,
-                lora_alpha=32,
-                optimizer="adamw_8bit",
-                scheduler="linear",
-                warmup=0.0,
-                weight_decay=0.01,
-                max_length=2048,
-                accumulation=4,
-                learning_rate=2e-4,
-                batch_size=4,
-                epochs=3.0,
-                pretrain_learning_rate=2e-4,
-                reward_learning_rate=1e-4,
-                dpo_learning_rate=5e-6,
-                save_steps=9811,
-                keep_checkpoints=3,
-                max_new_tokens=256,
-                seed=3407,
-            )
-            for name, model in (
-                ("solar-10.7b-qlora", "upstage/SOLAR-10.7B-v1.0"),
-                ("llama-3.1-8b-qlora", "meta-llama/Llama-3.1-8B"),
-            )
-        ),
-    )
-}
+class Recipes(Mapping[str, Recipe]):
+    """The recipes in `recipe_files/`, each read when it is first asked for."""
+
+    def __getitem__(self, name: str) -> Recipe:
+        if name not in _names():
+            raise KeyError(name)
+        return _read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_names())
+
+    def __len__(self) -> int:
+        return len(_names())
+
+
+RECIPES = Recipes()
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    found = {path.name.removesuffix(".yaml") for path in FILES.glob("*.yaml")}
+    return (*(name for name in ORDER if name in found), *sorted(found.difference(ORDER)))
+
+
+@cache
+def _read(name: str) -> Recipe:
+    import yaml
+
+    return Recipe(**yaml.safe_load((FILES / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def by_name(name: str) -> Recipe:

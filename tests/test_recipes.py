@@ -1,0 +1,74 @@
+"""Protects: a recipe's file is what is trained, a value that cannot be is refused wherever it is set, and files are read late."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+from pydantic import ValidationError
+
+from kotune.overrides import read_config, require_sound, with_overrides
+from kotune.recipes import FILES, RECIPES, Recipe, by_name
+from utils import ASSETS, CourseError
+
+
+def test_a_recipes_file_has_its_name_and_no_other_lies_there():
+    assert {path.name for path in FILES.iterdir()} == {f"{name}.yaml" for name in RECIPES}
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+    assert next(iter(RECIPES)) == "gemma-3-270m-cpu"  # the default comes first
+
+
+def test_the_default_names_every_value():
+    named = read_config(FILES / "gemma-3-270m-cpu.yaml").values
+    assert list(named) == list(asdict(RECIPES["gemma-3-270m-cpu"]))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_copy_of_a_recipe_is_a_runs_file(tmp_path, name):
+    copy = tmp_path / "mine.yaml"
+    copy.write_bytes((FILES / f"{name}.yaml").read_bytes())
+    start = Recipe(name="other", model="other/model", device="cuda")
+    for stage in ("sft", "dpo"):
+        changed = with_overrides(start, read_config(copy).values, stage)
+        assert changed.dpo_learning_rate == RECIPES[name].dpo_learning_rate
+    assert with_overrides(start, read_config(copy).values) == RECIPES[name]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("lora_r", 0), ("learning_rate", float("nan")), ("dtype", "int8"), ("batch_size", "many")]
+)
+def test_a_value_that_cannot_be_is_refused_in_code_too(field, value):
+    with pytest.raises(ValidationError, match=field):
+        replace(RECIPES["gemma-3-270m-cpu"], **{field: value})
+
+
+def test_a_recipe_is_frozen_and_compares_by_its_values():
+    recipe = RECIPES["gemma-3-270m-cpu"]
+    with pytest.raises(AttributeError):
+        recipe.lora_r = 4
+    assert replace(recipe, target_modules=list(recipe.target_modules)) == recipe
+    assert hash(replace(recipe, lora_r=9)) != hash(recipe)
+
+
+@pytest.mark.parametrize("card", sorted(ASSETS.glob("*/run.json")), ids=lambda path: path.parent.name)
+def test_a_shipped_run_card_holds_a_recipe(card):
+    written = json.loads(card.read_text(encoding="utf-8"))["recipe"]
+    assert json.loads(json.dumps(asdict(Recipe(**written)))) == written
+
+
+def test_apples_gpu_does_not_train():
+    with pytest.raises(CourseError, match="does not train"):
+        require_sound(replace(RECIPES["gemma-3-270m-cpu"], device="mps"))
+
+
+def test_an_unknown_name_is_answered_by_the_nearest():
+    with pytest.raises(CourseError, match="did you mean gemma-2b-l4"):
+        by_name("gemma-2b-l5")
+    with pytest.raises(KeyError):
+        RECIPES["gemma-2b-l5"]
+
+
+def test_no_file_is_read_at_import():
+    code = "import sys, kotune.recipes as r; list(r.RECIPES); assert 'yaml' not in sys.modules; r.RECIPES['gemma-2b-l4']"
+    subprocess.run([sys.executable, "-c", code], check=True)
