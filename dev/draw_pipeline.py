@@ -33,6 +33,7 @@ WIDTH, HEIGHT = 0.76, 0.46
 
 def draw() -> None:
     """Draw boxes, arrows and the notebooks below them."""
+    plots.use_korean_font()
     figure, axes = plt.subplots(figsize=(11, 3.6), dpi=110)
     for x, y, colour, text in BOXES.values():
         corner = (x - WIDTH / 2, y - HEIGHT / 2)
