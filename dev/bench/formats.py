@@ -2,22 +2,18 @@
 
     python dev/bench/formats.py        (part of `make bench`)
 
-Writes bench/results/formats.json. The rows are the course's own question-answer pairs, repeated with new ids.
+Writes dev/bench/results/formats.json. The rows are the course's own question-answer pairs, repeated with new ids.
 """
 
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dev.bench.sides import about, peak_gib_of
 from kotune.data import registry
 from kotune.data.writers import write
 from utils import ROOT, read_jsonl, write_json
@@ -67,17 +63,15 @@ def gigabyte(folder: Path) -> dict:
     path = folder / "gigabyte.jsonl"
     rows = write_rows(path, size=GIGABYTE)
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "kotune", "data", "check", str(path)], check=True, capture_output=True, cwd=ROOT)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"rows": rows, "seconds": round(time.monotonic() - started, 1), "peak_megabytes": round(peak)}
+    peak = peak_gib_of([sys.executable, "-m", "kotune", "data", "check", str(path)])
+    return {"rows": rows, "seconds": round(time.monotonic() - started, 1), "peak_megabytes": round(1024 * peak)}
 
 
 def main() -> None:
     """Measure, print and store."""
     with tempfile.TemporaryDirectory() as name:
         results = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            **about(),
             "one_core": rates(Path(name)),
             "one_gigabyte": gigabyte(Path(name)),
         }

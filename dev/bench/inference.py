@@ -4,7 +4,7 @@
 
 Gemma 3 270M with the SFT adapter that the course ships, greedy. Row by row is a loop over `generate` with one prompt each,
 in the same code (so with the course's remedy for frozen weights), and once more without that remedy, as transformers comes.
-Each side runs in a process of its own. Writes bench/results/inference.json.
+Each side runs in a process of its own. Writes dev/bench/results/inference.json.
 """
 
 import argparse

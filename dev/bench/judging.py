@@ -2,23 +2,21 @@
 
     python dev/bench/judging.py        (part of `make bench`)
 
-Writes bench/results/judging.json. The judgments are drawn at random over the shipped calibration pairs. Beside it, the
+Writes dev/bench/results/judging.json. The judgments are drawn at random over the shipped calibration pairs. Beside it, the
 same bootstrap as a loop that draws the questions one by one, on a sample of its draws, multiplied out.
 """
 
 import json
-import os
-import platform
 import random
 import sys
 import tempfile
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dev.bench.sides import about
 from kotune.judging import comparison, report_card
 from kotune.judging.calibration import load_calibration
 from kotune.judging.judgments import Judgment, read_judgments
@@ -73,8 +71,7 @@ def main() -> None:
         png = seconds_of(lambda: report_card.write_png(card, Path(name) / "card.png"))
     kappa = seconds_of(lambda: agree({one.id: one.winner for one in lines}, {one.id: one.winner for one in others}))
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        **about(),
         "judgments": len(lines),
         "bootstrap_draws": BOOTSTRAP_DRAWS,
         "report_seconds": round(reporting, 2),

@@ -2,21 +2,19 @@
 
     python dev/bench/korean_checks.py        (part of `make bench`)
 
-Writes bench/results/korean_checks.json. The answers are the course's own, joined and cut to about 200 characters; a share of
-them is spoilt, so that what finds something is measured too.
+Writes dev/bench/results/korean_checks.json. The answers are the course's own, joined and cut to about 200 characters;
+a share of them is spoilt, so that what finds something is measured too.
 """
 
 import json
-import os
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dev.bench.sides import about
 from kotune.data import registry
 from kotune.korean.checks import CHECKS, check
 from utils import DATA, ROOT, read_jsonl, write_json
@@ -52,8 +50,7 @@ def main() -> None:
     rows = answers()
     rates = [rate(rows) for _ in range(ROUNDS)]
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        **about(),
         "checks": len(CHECKS),
         "answers": len(rows),
         "characters_an_answer": round(sum(len(row["answer"]) for row in rows) / len(rows)),

@@ -4,15 +4,13 @@
 
 A load generator on loopback, in a process apart from the server. The overhead and the page's first token are measured
 before a stand-in engine that answers at known times; fairness and memory on Gemma 3 270M in the server's own engine.
-Writes bench/results/serve.json.
+Writes dev/bench/results/serve.json.
 """
 
 import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
-import platform
 import signal
 import socket
 import statistics
@@ -20,8 +18,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -30,6 +26,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dev.bench.sides import about
 from utils import ROOT, write_json
 
 READERS = 50
@@ -100,7 +97,7 @@ def standing_in():
 
 @contextlib.contextmanager
 def serving(*arguments: str):
-    """Run serve.py in a process of its own; give its port and process."""
+    """Run `kotune serve` in a process of its own; give its port and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -110,7 +107,7 @@ def serving(*arguments: str):
         if line.startswith("The page:"):
             break
     else:
-        raise SystemExit("the server did not start; run serve.py by hand to see why")
+        raise SystemExit("the server did not start; run `kotune serve` by hand to see why")
     try:
         yield port, psutil.Process(process.pid)
     finally:
@@ -274,10 +271,8 @@ def fairness(rounds: int = 3, tokens: int = 48) -> dict:
 
 def main() -> None:
     """Measure, print and store."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "chainlit", "transformers", "torch"))
     results = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}",
+        **about(("fastapi", "chainlit", "transformers", "torch")),
         "overhead": overhead(),
         "fifty_readers": fairness(),
     }

@@ -116,7 +116,7 @@ def measure() -> dict:
 
 
 def main() -> None:
-    """Measure, print, and keep the figures in bench/results/similarity.json."""
+    """Measure, print, and keep the figures in dev/bench/results/similarity.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peak_memory", type=int, metavar="TEXTS", help="only print the peak for so many")
     chosen = parser.parse_args()

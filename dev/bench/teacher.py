@@ -3,7 +3,7 @@
     python dev/bench/teacher.py        (part of `make bench`)
 
 A local server answers every request after a fixed time, in a process of its own. The ideal rate is concurrency /
-latency. Writes bench/results/teacher.json.
+latency. Writes dev/bench/results/teacher.json.
 """
 
 import asyncio
@@ -11,17 +11,16 @@ import contextlib
 import json
 import multiprocessing
 import os
-import platform
-import resource
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from dev.bench.sides import about
+from utils import ROOT, write_json
+
 os.environ["TQDM_DISABLE"] = "1"
 
 LATENCY_S = 0.25
@@ -96,9 +95,9 @@ def own_cpu(requests: int, folder: Path) -> dict:
     server = start_server(0.02)
     who = client.connect(journal=folder / "cpu.jsonl", concurrency=64)
     who.ask(["데우기"])
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before = time.process_time()
     who.ask([f"질문 {i}" for i in range(requests)])
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = time.process_time() - before
     server.terminate()
     rows = list(who.journal.rows.values())
     alone = Journal(folder / "alone.jsonl")
@@ -107,7 +106,7 @@ def own_cpu(requests: int, folder: Path) -> dict:
         alone.append(rows[i : i + 16])
     return {
         "requests": requests,
-        "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2),
+        "cpu_s": round(seconds, 2),
         "cpu_s_of_the_journal": round(time.process_time() - started, 2),
     }
 
@@ -139,16 +138,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-            f"openai {version('openai')}",
+            **about(("openai",)),
             "rate": [rate(16, 1280, folder), rate(64, 5120, folder)],
             "own_cpu": own_cpu(10_000, folder),
             "resume": resume(100_000, folder),
         }
     print(json.dumps(results, indent=2, ensure_ascii=False))
-    target = ROOT / "dev" / "bench" / "results" / "teacher.json"
-    target.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(ROOT / "dev" / "bench" / "results" / "teacher.json", results)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ process of its own. "trl" is the trainer with its defaults (gradient checkpointi
 the same without it. The loss on held-out rows is that of the trained adapter in float32, on both sides: bfloat16
 rounds a sequence's log-probability by tenths of a nat, which is more than six steps of DPO change it. Where a CUDA
 device is found: gemma-2b's shapes with random weights, batch 4 and 512 tokens, a plain training loop of the reference
-recipe beside ours. Writes bench/results/training.json.
+recipe beside ours. Writes dev/bench/results/training.json.
 """
 
 import argparse
