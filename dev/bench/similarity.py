@@ -76,11 +76,10 @@ def peak_memory_mb(count: int) -> float:
 
 def print_own_peak_memory(count: int) -> None:
     """Deduplicate this many texts and print the peak memory of this process in MB."""
-    import resource
-
     similarity.deduplicate(synthetic_texts(count))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    from kotune.training.runs import process_peak_gib  # after the work, so that the import is no part of its peak
+
+    print(1024 * process_peak_gib())
 
 
 def import_seconds() -> tuple[float, bool]:
