@@ -32,6 +32,11 @@ FEW = 0.1  # with a smaller share of A's answers longer (or shorter) than B's, e
 # --- rates -----------------------------------------------------------------------------------
 
 
+def share(part: float, whole: float) -> float:
+    """Return a part over its whole; NaN where the whole is 0."""
+    return part / whole if whole else nan
+
+
 def wilson(right: float, n: int) -> Interval:
     """Return Wilson's 95% interval of a share (Wilson, 1927): it stays inside [0, 1] and holds for small n.
 
@@ -39,9 +44,9 @@ def wilson(right: float, n: int) -> Interval:
     """
     if n == 0:
         return 0.0, 1.0
-    share, z2 = right / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    rate, z2 = right / n, Z95**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
     # at the ends the formula is exactly 0 or 1, and rounding must not leave it a hair inside
     return 0.0 if right == 0 else max(0.0, centre - half), 1.0 if right == n else min(1.0, centre + half)
 

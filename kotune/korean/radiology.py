@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from math import nan
 
+from kotune.stats import share
 from utils import require_same_length
 
 
@@ -402,14 +402,10 @@ def fact_scores(reports: Sequence[str], references: Sequence[str]) -> FactScores
         changed=changed,
         dropped=dropped,
         added=added,
-        precision=_share(kept, kept + changed + added),
-        recall=_share(kept, kept + changed + dropped),
-        f1=_share(2 * kept, 2 * kept + 2 * changed + dropped + added),
-        exact_rate=_share(sum(row.exact for row in rows), len(rows)),
+        precision=share(kept, kept + changed + added),
+        recall=share(kept, kept + changed + dropped),
+        f1=share(2 * kept, 2 * kept + 2 * changed + dropped + added),
+        exact_rate=share(sum(row.exact for row in rows), len(rows)),
         changed_fields={name: counts[name] for name in FACT_FIELDS},
         rows=rows,
     )
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else nan

@@ -17,30 +17,25 @@ from functools import lru_cache
 from pathlib import Path
 
 from kotune.data.text_files import encoding_of
-from kotune.korean.radiology import _share
-from kotune.stats import Interval, macro_f1, macro_f1_interval
+from kotune.stats import Interval, macro_f1, macro_f1_interval, share
 from utils import DATA, CourseError, relative, require_same_length
 
 
 @dataclass(frozen=True)
 class ZeroShotSet:
-    """A set: its file, its text columns and label column, what each label means in Korean, and how a model is asked.
-
-    task: what is to be decided, and when each label is right. headings: what stands before each text.
-    `hub` names the full set: repository, configuration and split.
-    """
+    """A classification set: where its texts and labels stand in its file, and how a model is asked for a label."""
 
     name: str
-    file_name: str
+    file_name: str  # of the sample in data/zero_shot/
     delimiter: str
-    texts: tuple[str, ...]
-    label: str
-    labels: Mapping[str, str]
-    hub: tuple[str, str | None, str]
-    hub_texts: tuple[str, ...]
+    texts: tuple[str, ...]  # columns of the file
+    label: str  # column of the file
+    labels: Mapping[str, str]  # as the file writes a label: the same in Korean; in the hub's order
+    hub: tuple[str, str | None, str]  # of the full set: repository, configuration, split
+    hub_texts: tuple[str, ...]  # columns there
     hub_label: str
-    task: str
-    headings: tuple[str, ...]
+    task: str  # what is to be decided, and when each label is right
+    headings: tuple[str, ...]  # one before each text
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,9 @@ SETS = {
         ),
         ZeroShotSet(
             "question_pair", "kor_pair.csv", ",", ("question1", "question2"), "is_duplicate",
-            {"0": "다름", "1": "같음"},
+            # against the column's name, 0 is the same question and 1 another: the authors' README, the hub's card and
+            # Korpora agree
+            {"0": "같음", "1": "다름"},
             ("kor_qpair", None, "test"), ("question1", "question2"), "is_duplicate",
             "두 질문이 같은 것을 묻는지 고르세요. 같은 답을 하면 되는 질문이면 같음, 서로 다른 답이 필요하면 다름입니다.",
             ("질문 1", "질문 2"),
@@ -240,25 +237,20 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class ZeroShotReport:
-    """A zero-shot set read in three ways.
-
-    strict: only an exact label counts, and what is none is wrong. lenient: a label inside a sentence counts, and what names
-    none is wrong. dropped: what is no exact label is left out and the rest scored, as the suite did: `inflation` is how much
-    that adds to the strict macro F1. coverage, lenient_coverage: the shares of the n answers that could be read.
-    """
+    """The answers to a zero-shot set, scored in three ways."""
 
     name: str
-    n: int
-    coverage: float
-    lenient_coverage: float
-    strict: LabelScore
-    lenient: LabelScore
-    dropped: LabelScore
+    n: int  # answers
+    coverage: float  # share of the answers that are an exact label
+    lenient_coverage: float  # share of the answers that name one label
+    strict: LabelScore  # an exact label counts, and all else is wrong
+    lenient: LabelScore  # a label inside a sentence counts too
+    dropped: LabelScore  # what is no exact label is left out and the rest scored, as the suite did
     rows: list[LabelRow]
 
     @property
     def inflation(self) -> float:
-        """By how much dropping raises the macro F1; NaN where nothing is left."""
+        """Return by how much leaving unread answers out raises the macro F1; NaN where nothing is left."""
         return self.dropped.macro_f1 - self.strict.macro_f1
 
     def row(self) -> dict:
@@ -314,4 +306,4 @@ def _score(pairs: Sequence[tuple[str, str | None]]) -> LabelScore:
     gold, predicted = [one for one, _ in pairs], [other for _, other in pairs]
     right = sum(one == other for one, other in pairs)
     interval = macro_f1_interval(gold, predicted)
-    return LabelScore(len(pairs), macro_f1(gold, predicted), interval, _share(right, len(pairs)))
+    return LabelScore(len(pairs), macro_f1(gold, predicted), interval, share(right, len(pairs)))

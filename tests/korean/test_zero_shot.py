@@ -125,6 +125,44 @@ def test_without_any_spread_the_interval_is_wilsons():
     assert macro_f1_interval([], []) == macro_f1_interval(["가"], ["가"]) == (0, 1)
 
 
+# --- the labels of the public sets -----------------------------------------------------------
+
+# a row or two of each public set as its own files write them
+PUBLISHED = {
+    "nli": (
+        "sentence1\tsentence2\tgold_label\n"
+        "글쎄, 나는 그것에 관해 생각조차 하지 않았지만, 나는 너무 좌절했고, 결국 나는 그에게 다시 이야기하게 되었다.\t"
+        "나는 그와 다시 이야기하지 않았다.\tcontradiction\n",
+        ["모순"],
+    ),
+    "question_pair": (
+        "id,qid1,qid2,question1,question2,is_duplicate\n"
+        "1,1,2,문 안열림,문이 안열려,0\n2,3,4,1000일 만난 여자친구와 이별,10년 연예의끝,1\n",
+        ["같음", "다름"],
+    ),
+    "sentiment": ("id\tdocument\tlabel\n9976970\t아 더빙.. 진짜 짜증나네요 목소리\t0\n6270596\t굳 ㅋ\t1\n", ["부정", "긍정"]),
+    "bias": (
+        "comments\tcontain_gender_bias\tbias\thate\n"
+        "알바쓰고많이만들면되지 돈욕심없으면골목식당왜나온겨 기댕기게나하고 산에가서팔어라\tFalse\tnone\thate\n",
+        ["없음"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", zero_shot.SETS)
+def test_known_rows_of_the_public_sets_get_the_labels_that_their_authors_meant(name, tmp_path):
+    text, labels = PUBLISHED[name]
+    (tmp_path / "set").write_text(text, encoding="utf-8")
+    assert [item.label for item in zero_shot.read(name, tmp_path / "set")] == labels
+
+
+def test_the_sample_of_question_pairs_calls_the_same_question_0():
+    by_id = {item.id: item for item in zero_shot.read("question_pair")}
+    assert by_id["qp-41"].texts == ("고양이가 자꾸 우는 이유", "고양이가 왜 자꾸 울어요?") and by_id["qp-41"].label == "같음"
+    assert by_id["qp-13"].label == "다름"  # how long the train takes, and what it costs
+    assert "바나나 오래 보관하려면 어떻게 해요,0\n" in (DATA / "zero_shot" / "kor_pair.csv").read_text(encoding="utf-8")
+
+
 # --- strict, lenient, dropped ----------------------------------------------------------------
 
 
