@@ -7,7 +7,6 @@ be blind to one kind, so the bar looks at each: a judge that cannot tell a wrong
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from kotune.answering.answer_files import Pair, Question
 from kotune.data import readers
 from kotune.judging.judges import Judge
 from kotune.judging.judgments import FAILED, JUDGED, UNPARSED, Judgment, judge_pairs
+from kotune.korean.sentences import sentence_texts
 from kotune.stats import Agreement, Interval, agree, wilson
 from utils import DATA, CourseError
 
@@ -26,7 +26,6 @@ OVERALL_BAR = 0.7
 KIND_BAR = 0.5  # a coin that never says tie
 LIST_PAIRS = 20
 LIST_KIND = "list_form"
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def list_probe(labelled: Sequence[LabelledPair], count: int = LIST_PAIRS) -> lis
     probes: dict[str, LabelledPair] = {}
     for one in labelled:
         good = {"a": one.pair.answer_a, "b": one.pair.answer_b}.get(one.right, "")
-        sentences = SENTENCE_END.split(good.strip())
+        sentences = sentence_texts(good)
         if len(sentences) < 2 or good in probes or len(probes) == count:
             continue
         bullets = "\n".join(f"- {sentence}" for sentence in sentences)

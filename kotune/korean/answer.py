@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kotune.korean.speech_levels import Sentence, masked, sentences
+from kotune.korean.sentences import Sentence, hide_quotations, split_sentences
+from kotune.korean.speech_levels import levels_of
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,17 @@ class CheckedAnswer:
     @cached_property
     def hidden(self) -> str:
         """The text with quotations and brackets hidden."""
-        return masked(self.text)
+        return hide_quotations(self.text)
 
     @cached_property
     def sentences(self) -> list[Sentence]:
-        """The sentences with their speech levels."""
-        return sentences(self.text, self.hidden)
+        """The sentences with their places."""
+        return split_sentences(self.text, self.hidden)
+
+    @cached_property
+    def levels(self) -> list[str | None]:
+        """The speech level of each sentence."""
+        return levels_of(self.hidden, self.sentences)
 
     @cached_property
     def words(self) -> list[re.Match]:

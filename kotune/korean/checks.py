@@ -5,7 +5,7 @@
 `check` returns what is wrong with one answer, each finding with the span of the text that shows it; `summary` counts over
 many answers; `highlight` and `highlight_html` show the spans. The checks name what is surely wrong and leave out what is in
 doubt: a text without findings is not proved right. They are made for answers that should be Korean prose; an English report
-is rightly named as not Korean. What they find and miss is measured on `tests/korean_checks.jsonl`.
+is rightly named as not Korean. What they find and miss is measured on `tests/korean/korean_checks.jsonl`.
 """
 
 from __future__ import annotations
@@ -40,24 +40,25 @@ from kotune.korean.script_checks import (
     check_low_hangul,
     check_other_script,
 )
-from kotune.korean.speech_levels import HAE, PLAIN, POLITE
+from kotune.korean.speech_levels import HAE, PLAIN_LEVELS, POLITE_LEVELS
 from utils import CourseError, write_jsonl
 
 # --- speech level and particles --------------------------------------------------------------
 
 
 def check_mixed_speech(answer: CheckedAnswer) -> Spans:
-    polite = [sentence for sentence in answer.sentences if sentence.level in POLITE]
-    plain = [sentence for sentence in answer.sentences if sentence.level in PLAIN]
+    spoken = list(zip(answer.sentences, answer.levels, strict=True))
+    polite = [(sentence, level) for sentence, level in spoken if level in POLITE_LEVELS]
+    plain = [(sentence, level) for sentence, level in spoken if level in PLAIN_LEVELS]
     if polite and plain:
         fewer, most = (polite, plain) if len(polite) < len(plain) else (plain, polite)
-        for sentence in fewer:
-            yield sentence.start, sentence.end, f"This sentence is {sentence.level}, and others are {most[0].level}."
+        for sentence, level in fewer:
+            yield sentence.start, sentence.end, f"This sentence is {level}, and others are {most[0][1]}."
 
 
 def check_banmal(answer: CheckedAnswer) -> Spans:
-    for sentence in answer.sentences:
-        if sentence.level == HAE:
+    for sentence, level in zip(answer.sentences, answer.levels, strict=True):
+        if level == HAE:
             yield sentence.start, sentence.end, "This sentence is 반말 (해체)."
 
 

@@ -6,10 +6,7 @@ import re
 
 from kotune.korean.answer import CheckedAnswer, Spans
 from kotune.korean.particles import is_noun
-from kotune.korean.speech_levels import HIDDEN, Sentence
-
-SENTENCE_ENDS = tuple(".!?…。~！？")
-
+from kotune.korean.sentences import FINAL_MARKS, HIDDEN, Sentence
 
 _AFTER_THE_END = re.compile(r"[\s”’\"'」』)\]*_`|ㅋㅎㅠㅜ\u2190-\u21ff\u2300-\u2bff\ufe0f\U0001f000-\U0001faff]+$")
 
@@ -81,7 +78,7 @@ def check_unfinished(answer: CheckedAnswer) -> Spans:
         yield _last_word(text), len(text), "The answer does not end here."
         return
     core = _AFTER_THE_END.sub("", text)
-    if not core or core[-1] in SENTENCE_ENDS:
+    if not core or core[-1] in FINAL_MARKS:
         return
     reason = _why_unfinished(answer, core, last_line)
     if reason:
@@ -96,7 +93,7 @@ def _why_unfinished(answer: CheckedAnswer, core: str, last_line: int) -> str | N
     """Return why a text without a final mark is cut short, or None where it may be a title, an item or a sentence."""
     last = answer.sentences[-1]
     is_remark = not answer.hidden[last.start : last.end].strip(HIDDEN)
-    if is_remark or last.level or core.endswith(("|", "```")):
+    if is_remark or answer.levels[-1] or core.endswith(("|", "```")):
         return None
     fragment = core[last.start :] if last.start < len(core) else core
     if last.is_item:
@@ -125,7 +122,7 @@ def _is_clause(fragment: str, hidden: str) -> bool:
 def _follows_a_sentence(answer: CheckedAnswer, last: Sentence, last_line: int) -> bool:
     """Return whether a whole sentence stands before the last one in the same line."""
     before = answer.text[last_line : last.start].rstrip()
-    return last.start > last_line and before.endswith(SENTENCE_ENDS) and any(s.level for s in answer.sentences[:-1])
+    return last.start > last_line and before.endswith(tuple(FINAL_MARKS)) and any(answer.levels[:-1])
 
 
 def _ends_in_a_particle(tail: str) -> bool:

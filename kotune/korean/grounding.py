@@ -76,14 +76,6 @@ def quotations(text: str, source: str, minimum: int = 6) -> list[str]:
     return [quoted for quoted in QUOTATION.findall(text) if len(quoted) >= minimum and quoted in source]
 
 
-def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a Korean text: up to a final mark, or to the end of its line."""
-    for line in text.splitlines():
-        for sentence in re.split(r"(?<=[.!?])\s+", line.strip()):
-            if sentence:
-                yield sentence
-
-
 @dataclass(frozen=True)
 class Support:
     """Numbers and terms of answers, and how many of them stand in the answers' documents.

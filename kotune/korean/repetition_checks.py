@@ -8,8 +8,7 @@ from collections import Counter
 from operator import eq
 
 from kotune.korean.answer import CheckedAnswer, Spans, bare_letters
-from kotune.korean.ending_checks import SENTENCE_ENDS
-from kotune.korean.speech_levels import LIST_MARK
+from kotune.korean.sentences import FINAL_MARKS, LIST_MARK
 
 NGRAM, NGRAM_TIMES = 5, 3
 LEAST_REPEATED_LETTERS = 6  # of a sentence
@@ -48,7 +47,7 @@ def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
     for start, end, size in _loops(words):
         unit_end = answer.words[start + size - 1][0]
         if (
-            unit_end.endswith(SENTENCE_ENDS)
+            unit_end.endswith(tuple(FINAL_MARKS))
             and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS
         ):
             continue  # whole sentences: the check above has named them

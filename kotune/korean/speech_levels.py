@@ -1,69 +1,21 @@
-"""Sentences of a Korean text with their places, and the speech level that each one ends in.
+"""The speech level that a Korean sentence ends in, and so whether a text is polite.
 
 Levels: 합쇼체 (합니다, 하십시오), 해요체 (해요, 하죠), 해라체 (한다: the plain style of books) and 해체 (해, 하지: 반말).
-A sentence that ends in a noun, as headings and list items do, has none, nor has an ending that fits several levels. What
-stands in quotation marks or brackets ends no sentence and gives none its level.
+A sentence that ends in a noun, as headings and list items do, has none, nor has an ending that fits several levels.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+
+from kotune.korean.sentences import HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
 
 HAPSYO, HAEYO, HAERA, HAE = "합쇼체", "해요체", "해라체", "해체"
-POLITE, PLAIN = (HAPSYO, HAEYO), (HAERA, HAE)
-HIDDEN = "\x01"  # stands for each quoted character, so that places stay as they are
+POLITE_LEVELS, PLAIN_LEVELS = (HAPSYO, HAEYO), (HAERA, HAE)
 
-
-class Sentence(NamedTuple):
-    """A sentence: text[start:end], its level or None, and whether it is an item of a list."""
-
-    start: int
-    end: int
-    level: str | None
-    is_item: bool
-
-
-_QUOTED = re.compile(
-    r"“[^”\n]*”|‘[^’\n]*’|「[^」\n]*」|『[^』\n]*』|\"[^\"\n]*\"|(?<![A-Za-z\d])'[^'\n]*'(?![A-Za-z])|"
-    r"\([^()\n]*\)|\[[^\[\]\n]*\]|`[^`\n]*`"
-)
-_SENTENCE = re.compile(r"[^\n]+?(?:[.!?…。~]+[\x01”’\"')\]*_]*(?=\s|$)|(?=\n)|$)")
-LIST_MARK = re.compile(r"\s*(?:[-•*·▪○●◦–]|\d{1,3}[.)]|[①-⑳]|[가-하][.)]|#{1,6})\s")
-_ONLY_A_MARK = re.compile(r"\s*(?:\d{1,3}[.)]|[가-하][.)]|[A-Za-z][.)])$")
-_TRAILING = re.compile(r"[\s\x01.!?…。~^*_`”’\"'」』)\]ㅋㅎㅠㅜ\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]+$")
-
-
-def masked(text: str) -> str:
-    """Return a text, as long as before, in which quotations and brackets are hidden."""
-    return _QUOTED.sub(lambda match: HIDDEN * len(match[0]), text)
-
-
-def sentences(text: str, hidden: str | None = None) -> list[Sentence]:
-    """Return the sentences of an NFC text in order; `hidden` is `masked(text)`, where it is already known."""
-    hidden = masked(text) if hidden is None else hidden
-    found, item, carried = [], False, None
-    for match in _SENTENCE.finditer(hidden):
-        start, end = match.span()
-        if not start or hidden[start - 1] == "\n":
-            item = bool(LIST_MARK.match(hidden, start))
-        part = hidden[start:end]
-        if _ONLY_A_MARK.match(part):  # "1." opens the sentence behind it
-            carried = start if carried is None else carried
-            continue
-        stripped = part.strip()
-        if not stripped:
-            continue
-        start += len(part) - len(part.lstrip())
-        end = start + len(stripped)
-        ended = stripped[-1] in ".!?…。"
-        level = None if item and not ended else level_of(stripped)
-        found.append(Sentence(start if carried is None else carried, end, level, item))
-        carried = None
-    if carried is not None:
-        found.append(Sentence(carried, len(hidden.rstrip()), None, True))
-    return found
-
+_MARKS = rf"[\s{HIDDEN}.!?…。~！？^*_`”’\"'」』)\]ㅋㅎㅠㅜ\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
+_BEHIND_THE_ENDING = re.compile(rf"(?<!{_MARKS}){_MARKS}++\Z")  # each run of marks is tried once
 
 # --- endings ---------------------------------------------------------------------------------
 
@@ -101,7 +53,7 @@ _NOT_HAE = re.compile(r"(?:^|\s)(?:토지|동네|그네|우리네|군|장군|국
 
 def level_of(sentence: str) -> str | None:
     """Return the speech level in which a sentence ends, or None where it ends in a noun or is only a yes or no."""
-    core = _TRAILING.sub("", sentence)
+    core = _BEHIND_THE_ENDING.sub("", sentence)
     if len(core) < 2 or _ANSWER.match(core):
         return None
     tail = core[-14:]
@@ -114,3 +66,21 @@ def level_of(sentence: str) -> str | None:
         return HAERA
     informal = _HAE.search(tail) or _HAE_ADJECTIVE.search(tail) or (_HAE_IF_ENDED.search(tail) and sentence[-1] in ".!?")
     return HAE if informal and not _NOT_HAE.search(tail) else None
+
+
+def levels_of(hidden: str, sentences: Sequence[Sentence]) -> list[str | None]:
+    """Return each sentence's speech level; an item of a list has one only where it ends in a final mark.
+
+    hidden: the text as `hide_quotations` returns it, so that what others say gives no sentence its level.
+    """
+    stretches = (hidden[sentence.start : sentence.end] for sentence in sentences)
+    return [
+        None if sentence.is_item and not has_final_mark(stretch) else level_of(stretch)
+        for sentence, stretch in zip(sentences, stretches, strict=True)
+    ]
+
+
+def is_polite(text: str) -> bool:
+    """Say whether at least one sentence of a text is in 합쇼체 or 해요체, quotations aside."""
+    hidden = hide_quotations(text)
+    return any(level in POLITE_LEVELS for level in levels_of(hidden, split_sentences(text, hidden)))

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from kotune.korean.grounding import quotations, sentences, unsupported_numbers
+from kotune.korean.grounding import quotations, unsupported_numbers
+from kotune.korean.sentences import LIST_MARK, has_final_mark, sentence_texts
+from kotune.korean.speech_levels import level_of
 from kotune.korean.tasks import CHOICE_MARKS, TASKS, Task
 from prompts import ChoiceReply, KeywordReply, TextReply, YesNoReply
 from similarity import rouge_l
 from utils import CourseError
 
-SENTENCE_END = re.compile(r"(다|요|죠|까|니다|습니다)[.!?]?$")
-LIST_MARK = re.compile(r"^\s*([-•*·▪○●]|\d+[.)])\s")
 TITLE_LENGTH, PARAPHRASE_F1, SUMMARY_SHARE = 30, 0.7, 1 / 3
 
 
@@ -47,7 +47,7 @@ def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
     for line in lines:
         if not line.startswith("- "):
             yield f"the line {line[:20]!r} does not start with '- '"
-        elif line.rstrip().endswith(".") or re.search(r"(니다|어요|아요|해요|이다|한다|된다|는다)$", line.rstrip()):
+        elif has_final_mark(line) or level_of(line):
             yield f"the line {line[:20]!r} ends like a sentence"
 
 
@@ -56,8 +56,8 @@ def sentence_problems(text: str) -> Iterable[str]:
     for line in text.splitlines():
         if LIST_MARK.match(line):
             yield f"the line {line[:20]!r} is a list item"
-    for sentence in sentences(text):
-        if not re.search(r"[.!?][”’\"')]?$", sentence):
+    for sentence in sentence_texts(text):
+        if not has_final_mark(sentence):
             yield f"the sentence {sentence[-20:]!r} does not end"
 
 
@@ -110,16 +110,16 @@ def _check_yes_no(task: Task, context: str, reply: YesNoReply) -> Iterable[str]:
 
 def _check_extract(task: Task, context: str, reply) -> Iterable[str]:
     bullets = task.style == "bullet"
-    for part in [line[2:].strip() for line in reply.answer.splitlines()] if bullets else sentences(reply.answer):
+    for part in [line[2:].strip() for line in reply.answer.splitlines()] if bullets else sentence_texts(reply.answer):
         if part not in context:
             yield f"{part[:20]!r} does not stand in the passage"
 
 
 def _check_continuation(task: Task, context: str, reply: TextReply) -> Iterable[str]:
-    for sentence in sentences(reply.output):
+    for sentence in sentence_texts(reply.output):
         if sentence in context:
             yield f"{sentence[:20]!r} repeats the beginning"
-        if not SENTENCE_END.search(sentence):
+        if level_of(sentence) is None:
             yield f"{sentence[-20:]!r} does not end"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from kotune.korean.sentences import has_final_mark
+from kotune.korean.speech_levels import is_polite
 from kotune.teacher.generation import Collection
 from kotune.teacher.replies import Reply
 from prompts import SPOIL, Message
@@ -16,8 +18,6 @@ from similarity import rouge_l
 KINDS = tuple(SPOIL)
 WEAKER_MODEL = "weaker_model"
 HANGUL, LETTER = re.compile(r"[가-힣]"), re.compile(r"[^\W\d_]")
-POLITE = re.compile(r"(니다|세요|어요|아요|해요|지요|죠|까요)[.!?\s]")
-ENDED = re.compile(r"[.!?][”’\"')]?\s*$")
 PADDED_AT_LEAST = 1.8  # times the good answer's length; the prompt asks for twice
 
 
@@ -68,12 +68,12 @@ def not_spoilt(kind: str, chosen: str, rejected: str) -> str | None:
     if rejected == chosen:
         return "the rejected answer is the chosen one"
     problems = {
-        "cut_short": (ENDED.search(rejected), "it does not stop in mid-sentence"),
+        "cut_short": (has_final_mark(rejected), "it does not stop in mid-sentence"),
         "wrong_language": (_hangul_share(rejected) > 0.75, "it is in Korean"),
         "padded": (len(rejected) < PADDED_AT_LEAST * len(chosen), "it is hardly longer than the chosen one"),
-        "rude": (POLITE.search(f"{rejected} "), "it is polite"),
-        "wrong_fact": (not POLITE.search(f"{rejected} "), "it differs in tone as well"),
-        "off_topic": (not POLITE.search(f"{rejected} "), "it differs in tone as well"),
+        "rude": (is_polite(rejected), "it is polite"),
+        "wrong_fact": (not is_polite(rejected), "it differs in tone as well"),
+        "off_topic": (not is_polite(rejected), "it differs in tone as well"),
     }
     wrong, reason = problems.get(kind, (False, ""))
     return reason if wrong else None

@@ -1,0 +1,83 @@
+"""Sentences of a Korean text with their places; what stands in quotation marks or brackets ends none of them.
+
+Everything here takes time in proportion to the text, whatever its characters: each pattern starts once a run of marks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+HIDDEN = "\x01"  # stands for each quoted character, so that places stay as they are
+FINAL_MARKS = ".!?…。~！？"
+_CLOSING_MARKS = "”’\"')」』]*_"
+
+LIST_MARK = re.compile(r"\s*+(?:[-•*·▪○●◦–]|\d{1,3}[.)]|[①-⑳]|[가나다라마바사아자차카타파하][.)]|#{1,6})\s")
+_ONLY_A_MARK = re.compile(r"\s*+(?:\d{1,3}[.)]|[가나다라마바사아자차카타파하][.)]|[A-Za-z][.)])$")
+_QUOTED = re.compile(
+    r"“[^“”\n]*+”|‘[^‘’\n]*+’|「[^「」\n]*+」|『[^『』\n]*+』|\"[^\"\n]*+\"|(?<![A-Za-z\d])'[^'\n]*+'(?![A-Za-z])|"
+    r"\([^()\n]*+\)|\[[^\[\]\n]*+\]|`[^`\n]++`"
+)
+_WITHIN_A_DATE = r"(?<=\d\.)(?= \d{1,2}\.)|(?<=\d\. \d\.)(?= )|(?<=\d\. \d\d\.)(?= )"  # 2024. 1. 31. 현재
+_END = re.compile(
+    rf"(?<![{FINAL_MARKS}])[{FINAL_MARKS}]++[{HIDDEN}{re.escape(_CLOSING_MARKS)}]*+(?=\s|\Z)(?!{_WITHIN_A_DATE})|\n\s*+"
+)
+
+
+class Sentence(NamedTuple):
+    """A sentence: text[start:end] of the text, and whether it is an item of a list."""
+
+    start: int
+    end: int
+    is_item: bool
+
+
+def hide_quotations(text: str) -> str:
+    """Return a text, as long as before, with HIDDEN for each character in quotation marks or brackets."""
+    return _QUOTED.sub(lambda match: HIDDEN * len(match[0]), text)
+
+
+def split_sentences(text: str, hidden: str | None = None) -> list[Sentence]:
+    """Return the sentences of a text in order: each ends in a final mark before a space, or with its line.
+
+    hidden: `hide_quotations(text)`, where it is already known.
+    """
+    hidden = hide_quotations(text) if hidden is None else hidden
+    found, is_item, mark = [], False, None
+    for start, end, opens_a_line in _stretches(hidden):
+        if opens_a_line:
+            is_item = LIST_MARK.match(hidden, start, end + 1) is not None
+        part = hidden[start:end]
+        if _ONLY_A_MARK.match(part):  # "1." opens the sentence behind it
+            mark = start if mark is None else mark
+            continue
+        stripped = part.strip()
+        if not stripped:
+            continue
+        first = start + len(part) - len(part.lstrip())
+        found.append(Sentence(first if mark is None else mark, first + len(stripped), is_item))
+        mark = None
+    if mark is not None:
+        found.append(Sentence(mark, len(hidden.rstrip()), True))
+    return found
+
+
+def _stretches(hidden: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield where what lies between two ends starts and ends, its final mark within it, and whether it opens a line."""
+    start, opens_a_line = 0, True
+    for match in _END.finditer(hidden):
+        ends_a_line = match[0][0] == "\n"
+        yield start, match.start() if ends_a_line else match.end(), opens_a_line
+        start, opens_a_line = match.end(), ends_a_line
+    yield start, len(hidden), opens_a_line
+
+
+def sentence_texts(text: str) -> list[str]:
+    """Return the sentences of a text as strings."""
+    return [text[sentence.start : sentence.end] for sentence in split_sentences(text)]
+
+
+def has_final_mark(text: str) -> bool:
+    """Say whether a text ends in a final mark, brackets and quotation marks behind it aside."""
+    return text.rstrip().rstrip(_CLOSING_MARKS).endswith(tuple(FINAL_MARKS))
