@@ -10,7 +10,7 @@ from utils import CourseError
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenRows:
     """Tokenised rows ready for a trainer, and the ids of those left out because they are too long."""
 
     rows: list[dict]
@@ -26,7 +26,7 @@ class Encoded:
             )
 
 
-def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> TokenRows:
     """Render SFT records to {"input_ids", "labels"}; labels are -100 outside the completion.
 
     A row over `max_length` is left out and named: cutting it would take the end token away.
@@ -39,10 +39,10 @@ def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> En
             continue
         labels = [token if counted else -100 for token, counted in zip(ids, mask, strict=True)]
         rows.append({"input_ids": ids, "labels": labels})
-    return _checked(rows, too_long, max_length)
+    return _require_rows(rows, too_long, max_length)
 
 
-def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> TokenRows:
     """Render preference records to {"prompt_ids", "chosen_ids", "rejected_ids"}; over-long pairs are named."""
     rows, too_long = [], []
     for record in records:
@@ -54,10 +54,10 @@ def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> En
             continue
         start = len(prompt_ids)
         rows.append({"prompt_ids": prompt_ids, "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]})
-    return _checked(rows, too_long, max_length)
+    return _require_rows(rows, too_long, max_length)
 
 
-def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
+def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> TokenRows:
     """Tokenise pre-training documents to {"input_ids", "labels"}: every token is learnt, and the end of the document.
 
     Each document is a row of its own: no token sees another document's.
@@ -70,13 +70,13 @@ def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> Encoded:
             too_long.append(f"document {number}")
         else:
             rows.append({"input_ids": ids, "labels": [-100, *ids[1:]]})
-    return _checked(rows, too_long, max_length)
+    return _require_rows(rows, too_long, max_length)
 
 
-def _checked(rows: list[dict], too_long: list[str], max_length: int) -> Encoded:
+def _require_rows(rows: list[dict], too_long: list[str], max_length: int) -> TokenRows:
     if not rows:
         raise CourseError(f"All {len(too_long)} rows are longer than {max_length} tokens; raise max_length or shorten them.")
-    return Encoded(rows, too_long, max_length)
+    return TokenRows(rows, too_long, max_length)
 
 
 def pack(rows: Sequence[dict], max_length: int):

@@ -15,7 +15,7 @@ from kotune.models.decoding import Answer, generate
 from kotune.models.loading import precision
 from kotune.progress import bar
 from kotune.recipes import Recipe
-from kotune.training.encoding import Encoded, encode_supervised, encode_text
+from kotune.training.encoding import TokenRows, encode_supervised, encode_text
 
 # Where a figure counts as bad. A healthy run of the course's recipe stays far inside each; a learning rate ten times
 # as high leaves them.
@@ -214,7 +214,7 @@ def perplexity(model, tokenizer, records: Sequence[dict], recipe: Recipe) -> flo
     return math.exp(_mean_loss(model, tokenizer, encode_text(records, tokenizer, recipe.max_length), recipe))
 
 
-def _mean_loss(model, tokenizer, encoded: Encoded, recipe: Recipe) -> float:
+def _mean_loss(model, tokenizer, encoded: TokenRows, recipe: Recipe) -> float:
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -263,14 +263,18 @@ def _pair_logprobs(model, part: Sequence[dict], tokenizer, recipe: Recipe) -> li
 
 def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> dict[str, float]:
     """Return the DPO loss, mean margin and accuracy of the model over rows from `reference_logprobs`."""
-    now = reference_logprobs(model, rows, tokenizer, recipe)
-    margins = [
-        recipe.dpo_beta
-        * ((new["ref_chosen_logps"] - old["ref_chosen_logps"]) - (new["ref_rejected_logps"] - old["ref_rejected_logps"]))
-        for new, old in zip(now, rows, strict=True)
+    import torch
+
+    from kotune.training.losses import dpo_loss
+
+    sides = [
+        torch.tensor([row[f"ref_{side}_logps"] for row in part], dtype=torch.float64)
+        for part in (reference_logprobs(model, rows, tokenizer, recipe), rows)
+        for side in ("chosen", "rejected")
     ]
+    preference = dpo_loss(*sides, recipe.dpo_beta)
     return {
-        "loss": sum(math.log1p(math.exp(-margin)) for margin in margins) / len(margins),
-        "margin": sum(margins) / len(margins),
-        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
+        "loss": preference.loss.mean().item(),
+        "margin": preference.margins.mean().item(),
+        "accuracy": (preference.margins > 0).double().mean().item(),
     }

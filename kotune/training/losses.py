@@ -12,6 +12,7 @@ from types import MethodType
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from kotune.models.memory import HEAD_ROWS, head_float_rows
 from utils import CourseError
@@ -126,6 +127,36 @@ def _forward_with_completion_head(self, *arguments, completion_labels=None, **in
         return type(self).forward(self, *arguments, **inputs)
     given = {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
     return completion_logprobs(self, attention_mask=inputs.get("attention_mask"), labels=completion_labels, **given)
+
+
+class PreferenceLoss(NamedTuple):
+    """The DPO loss of each pair, and the rewards that it is made of: (pairs,) each, in nats."""
+
+    loss: torch.Tensor
+    chosen_rewards: torch.Tensor
+    rejected_rewards: torch.Tensor
+
+    @property
+    def margins(self) -> torch.Tensor:
+        """How much more the chosen answer is rewarded: (pairs,)."""
+        return self.chosen_rewards - self.rejected_rewards
+
+
+def dpo_loss(
+    chosen_logprobs: torch.Tensor,
+    rejected_logprobs: torch.Tensor,
+    reference_chosen_logprobs: torch.Tensor,
+    reference_rejected_logprobs: torch.Tensor,
+    beta: float,
+) -> PreferenceLoss:
+    """Return the loss of direct preference optimisation: -log sigmoid of the margin between the two rewards.
+
+    The reward of an answer is beta times what the policy's log-probability of it has gained on the reference's.
+    Shapes: each (pairs,), summed over an answer's tokens. Source: eq. 7 of Rafailov et al. 2023, arXiv 2305.18290.
+    """
+    chosen_rewards = beta * (chosen_logprobs - reference_chosen_logprobs)
+    rejected_rewards = beta * (rejected_logprobs - reference_rejected_logprobs)
+    return PreferenceLoss(-F.logsigmoid(chosen_rewards - rejected_rewards), chosen_rewards, rejected_rewards)
 
 
 def sum_by_row(values: torch.Tensor, rows: torch.Tensor, batch_size: int) -> torch.Tensor:

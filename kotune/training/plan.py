@@ -16,7 +16,7 @@ from kotune.overrides import Config, read_config, sort_settings, with_overrides
 from kotune.recipes import LOCAL_GEMMA, Recipe, by_name
 from kotune.stage_table import STAGES
 from kotune.training.estimate import estimate_run
-from kotune.training.stages import RUN, Reporting, is_main_process, stage_records
+from kotune.training.stages import Reporting, is_main_process, run_stage, stage_records
 from utils import OUTPUTS, CourseError, relative
 
 TRACKERS = ("tensorboard", "trackio", "wandb")  # only when asked for
@@ -139,7 +139,8 @@ def train(chosen: argparse.Namespace) -> None:
         print(f"{start.recipe.name}: {start.reason}\n{expected}")
     if run.estimate is not None:
         return
-    result = RUN[run.stage](
+    result = run_stage(
+        run.stage,
         start.recipe,
         records,
         output_dir=run.output_dir,

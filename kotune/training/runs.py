@@ -29,7 +29,7 @@ WITHOUT_EFFECT = (
 
 
 @dataclass(frozen=True)
-class Found:
+class ResumePoint:
     """The checkpoint to continue from, or None, and those skipped because they are half-written."""
 
     checkpoint: Path | None
@@ -52,7 +52,7 @@ def experiment(card: dict, parent_sha256: str | None) -> dict:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder for one run: two that save into it would mix. A run that is killed lets go of it.
 
     Raises:
@@ -74,7 +74,7 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def begin(folder: Path, wanted: dict) -> Found:
+def resume_point(folder: Path, wanted: dict) -> ResumePoint:
     """Return the last whole checkpoint in a folder, and mark the folder as this experiment's.
 
     Raises:
@@ -84,7 +84,7 @@ def begin(folder: Path, wanted: dict) -> Found:
     saved = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     if not saved:
         write_json(marked, wanted)
-        return Found(None, [])
+        return ResumePoint(None, [])
     held = read_json(marked) if marked.exists() else {}
     if held != wanted:
         raise CourseError(
@@ -92,7 +92,7 @@ def begin(folder: Path, wanted: dict) -> Found:
             "delete that folder, or pass another output_dir."
         )
     whole = [path for path in saved if is_whole(path)]
-    return Found(whole[-1] if whole else None, [path for path in saved if path not in whole])
+    return ResumePoint(whole[-1] if whole else None, [path for path in saved if path not in whole])
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -113,9 +113,9 @@ def mark_whole(checkpoint: Path) -> None:
     write_json(checkpoint / COMPLETE, sizes)
 
 
-def discard(found: Found) -> None:
+def delete_incomplete(resume_point: ResumePoint) -> None:
     """Delete half-written checkpoints, so that the trainer's own rotation does not count them."""
-    for path in found.skipped:
+    for path in resume_point.skipped:
         shutil.rmtree(path)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from kotune.models import adapters, loading
 from kotune.recipes import Recipe
 from kotune.stage_table import STAGES
 from kotune.training import runs
-from kotune.training.encoding import Encoded, encode_preference, encode_supervised, encode_text, pack
+from kotune.training.encoding import TokenRows, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
 from kotune.training.runs import peak_memory_gib, run_card
 from utils import OUTPUTS, CourseError, seed_everything
@@ -104,7 +104,9 @@ def load_start(recipe: Recipe, parent: str | Path | None):
         return loading.load_model(recipe, folder), tokenizer
 
 
-def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, reporting: Reporting) -> dict[str, Any]:
+def training_arguments(
+    recipe: Recipe, stage: str, output_dir: Path, validated: bool, reporting: Reporting
+) -> dict[str, Any]:
     """Return the training arguments of a stage; the recipe's batch is shared out among the processes."""
     settings = STAGES[stage]
     batch_size = getattr(recipe, settings.batch_size)
@@ -156,31 +158,47 @@ def _arguments(recipe: Recipe, stage: str, output_dir: Path, validated: bool, re
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What a stage hands to `_train`, besides its trainer."""
+class _Request:
+    """What a stage is asked to do, as the caller says it."""
 
     stage: str
     recipe: Recipe
-    records: list[dict]
-    validation: list[dict]
-    encoded: Encoded
-    held_out: Encoded | None
+    data: Any  # a data set's name or path, a Dataset, or records
+    model: Any  # None: loaded, with `parent` merged in
+    tokenizer: Any
     output_dir: Path
     parent: Path | None
-    found: runs.Found
+    validation: Any
     reporting: Reporting
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A stage ready to train: what was asked, with its records, its tokens and its model."""
+
+    request: _Request
+    records: list[dict]
+    validation: list[dict]
+    rows: TokenRows
+    validation_rows: TokenRows | None
+    resume_point: runs.ResumePoint
     model: Any
     tokenizer: Any
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.request.recipe
+
     def left_out(self) -> list[str]:
         """Return the ids of the rows that are too long, those of the validation last."""
-        return [*self.encoded.too_long, *(self.held_out.too_long if self.held_out else [])]
+        return [*self.rows.too_long, *(self.validation_rows.too_long if self.validation_rows else [])]
 
     def card(self, figures: dict) -> dict:
-        return run_card(self.stage, self.recipe, self.records, self.validation, figures, left_out=self.left_out())
+        return run_card(self.request.stage, self.recipe, self.records, self.validation, figures, left_out=self.left_out())
 
     def arguments(self) -> dict[str, Any]:
-        return _arguments(self.recipe, self.stage, self.output_dir, bool(self.validation), self.reporting)
+        request = self.request
+        return training_arguments(self.recipe, request.stage, request.output_dir, bool(self.validation), request.reporting)
 
     def callbacks(self) -> list:
         from transformers import EarlyStoppingCallback
@@ -188,7 +206,7 @@ class _Run:
         from kotune.plots import live_plot
         from kotune.training.trainers import EvaluateLast, ProgressBar
 
-        called = [ProgressBar(), *live_plot(self.stage)]
+        called = [ProgressBar(), *live_plot(self.request.stage)]
         if self.validation:
             called.append(EvaluateLast())
             if self.recipe.early_stopping is not None:
@@ -197,39 +215,36 @@ class _Run:
 
 
 @contextmanager
-def _begun(  # noqa: PLR0917
-    stage: str, recipe: Recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting: Reporting | None
-) -> Iterator[_Run]:
+def _open_run(request: _Request) -> Iterator[_Run]:
     """Make all that a stage needs, and hold its output folder until it ends.
 
     What can be wrong is found out in the order of its price: folder, data, checkpoints, and then the model.
     """
-    output_dir, parent = Path(output_dir), Path(parent) if parent is not None else None
-    adapters.require_replaceable(output_dir, parent)
+    stage, recipe, parent = request.stage, request.recipe, request.parent
+    adapters.require_replaceable(request.output_dir, parent)
     if parent is not None:
         adapters.require_base(parent, recipe.model)
-    records = stage_records(data, stage)
-    held_out = stage_records(validation, stage) if validation is not None else []
-    card = run_card(stage, recipe, records, held_out, {})
+    records = stage_records(request.data, stage)
+    validation = stage_records(request.validation, stage) if request.validation is not None else []
+    card = run_card(stage, recipe, records, validation, {})
     parent_sha256 = adapters.adapter_hash(parent) if parent else None
-    folder = output_dir / "checkpoints"
-    with runs.held(folder) if is_main_process() else nullcontext(), _memory_errors(stage):
-        found = runs.begin(folder, runs.experiment(card, parent_sha256))
+    checkpoints = request.output_dir / "checkpoints"
+    with runs.lock_folder(checkpoints) if is_main_process() else nullcontext(), _memory_errors(stage):
+        resume_point = runs.resume_point(checkpoints, runs.experiment(card, parent_sha256))
         if is_main_process():
-            found.report()
-            runs.discard(found)
+            resume_point.report()
+            runs.delete_incomplete(resume_point)
+        model, tokenizer = request.model, request.tokenizer
         if model is None:
             model, tokenizer = load_start(recipe, parent)
-        encoded = encode(records, tokenizer, recipe.max_length)
-        unseen = encode(held_out, tokenizer, recipe.max_length) if held_out else None
+        encode = _STEPS[stage].encode
+        rows = encode(records, tokenizer, recipe.max_length)
+        validation_rows = encode(validation, tokenizer, recipe.max_length) if validation else None
         if is_main_process():
-            encoded.report()
-            if unseen is not None:
-                unseen.report("validation rows")
-        yield _Run(
-            stage, recipe, records, held_out, encoded, unseen, output_dir, parent, found, reporting or Reporting(),
-            model, tokenizer,
-        )  # fmt: skip
+            rows.report()
+            if validation_rows is not None:
+                validation_rows.report("validation rows")
+        yield _Run(request, records, validation, rows, validation_rows, resume_point, model, tokenizer)
 
 
 @contextmanager
@@ -247,7 +262,7 @@ def _memory_errors(stage: str) -> Iterator[None]:
 
 
 @contextmanager
-def _on_top(adapted) -> Iterator[Any]:
+def _removing_adapter(adapted) -> Iterator[Any]:
     """Take an adapter and the loss off again, however the run ends: the model is as it was, and can be trained again."""
     from kotune.training.losses import remove_completion_head
 
@@ -262,46 +277,209 @@ def _train(trainer, run: _Run) -> tuple[list[dict], list[dict], dict]:
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    found = run.found
+    output_dir, checkpoint = run.request.output_dir, run.resume_point.checkpoint
     # its default is inside the folder of the checkpoints, which goes when the run ends
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.output_dir.parent / "tensorboard" / run.output_dir.name))
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(output_dir.parent / "tensorboard" / output_dir.name))
     seed_everything(run.recipe.seed)
     start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(found.checkpoint) if found.checkpoint else None)
-    minutes = (time.perf_counter() - start) / 60
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.perf_counter() - start
     log = [row for row in trainer.state.log_history if "loss" in row]
     validation = [row for row in trainer.state.log_history if "eval_loss" in row]
     figures = {
         "steps": len(log),
         "first_loss": log[0]["loss"],
-        "last_loss": sum(row["loss"] for row in log[-5:]) / len(log[-5:]),
-        "too_long": len(run.encoded.too_long),
-        "minutes": round(minutes, 2),
+        "last_loss": _mean_of_last(log, "loss"),
+        "too_long": len(run.rows.too_long),
+        "minutes": round(seconds / 60, 2),
         "peak_memory_gib": round(peak_memory_gib(run.recipe), 2),
     }
-    if found.checkpoint is not None:
-        figures["continued_from_step"] = int(found.checkpoint.name.rpartition("-")[2])
+    if hasattr(trainer, "completion_tokens"):
+        figures["completion_tokens_per_s"] = round(trainer.completion_tokens / seconds, 1)
+    if checkpoint is not None:
+        figures["continued_from_step"] = int(checkpoint.name.rpartition("-")[2])
     if validation:
         figures["best_validation_loss"] = min(row["eval_loss"] for row in validation)
         figures["best_step"] = trainer.state.best_global_step
     return log, validation, figures
 
 
+def _mean_of_last(log: Sequence[dict], name: str, steps: int = 5) -> float:
+    """Return the mean of a logged figure over the last steps."""
+    last = [row[name] for row in log[-steps:]]
+    return sum(last) / len(last)
+
+
 def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures: dict) -> TrainingResult:
     """Save the adapter with its card, the losses and their plot; the checkpoints go."""
     from kotune.plots import save_losses
 
-    state = None
+    request, state = run.request, None
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # every process holds a part of the weights
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if is_main_process():
-        adapters.save_adapter(trainer.model, run.output_dir, run.card(figures), parent=run.parent, state=state)
-        save_losses(log, validation, run.output_dir, run.stage, run.reporting.plot_loss)
+        adapters.save_adapter(trainer.model, request.output_dir, run.card(figures), parent=request.parent, state=state)
+        save_losses(log, validation, request.output_dir, request.stage, request.reporting.plot_loss)
     trainer.accelerator.wait_for_everyone()
-    return TrainingResult(run.output_dir, log, figures, validation)
+    return TrainingResult(request.output_dir, log, figures, validation)
 
 
-# --- pre-training and supervised fine-tuning -------------------------------------------------
+# --- what each stage does in its own way -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _StageSteps:
+    """The steps in which a stage differs from the others; `stage_table` has its settings."""
+
+    encode: Callable[[Sequence[dict], Any, int], TokenRows]
+    add_adapter: Callable[[_Run], Any]
+    build_trainer: Callable[[_Run, Any], Any]
+    # figures of its own, from (trainer, run, log)
+    measure: Callable[[Any, _Run, list[dict]], dict]
+
+
+def _with_adapter(run: _Run):
+    return adapters.add_adapter(run.model, run.recipe)
+
+
+def _with_reward_adapter(run: _Run):
+    from kotune.models.reward_model import add_reward_adapter, with_reward_head
+
+    return add_reward_adapter(with_reward_head(run.model, run.tokenizer), run.recipe)
+
+
+def _language_modelling_trainer(run: _Run, adapted):
+    from datasets import Dataset
+    from trl import SFTConfig
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from kotune.training.trainers import CompletionSFTTrainer, PackedCollator
+
+    recipe, rows = run.recipe, run.rows.rows
+    collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
+    return CompletionSFTTrainer(
+        model=adapted,
+        args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
+        data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
+        train_dataset=pack(rows, recipe.max_length) if recipe.packing else Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(run.validation_rows.rows) if run.validation_rows else None,
+        processing_class=run.tokenizer,
+        callbacks=run.callbacks(),
+    )
+
+
+def _reward_trainer(run: _Run, adapted):
+    from datasets import Dataset
+    from trl import RewardConfig
+
+    from kotune.training.trainers import CourseRewardTrainer
+
+    held_out = run.validation_rows
+    return CourseRewardTrainer(
+        model=adapted,
+        # scores may drift together without any effect on the loss: the coefficient keeps them near zero
+        args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
+        train_dataset=Dataset.from_list(_whole_conversations(run.rows.rows)),
+        eval_dataset=Dataset.from_list(_whole_conversations(held_out.rows)) if held_out else None,
+        processing_class=run.tokenizer,
+        callbacks=run.callbacks(),
+    )
+
+
+def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
+    return [{side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")} for row in rows]
+
+
+def _dpo_trainer(run: _Run, adapted):
+    from datasets import Dataset
+    from trl import DPOConfig
+
+    from kotune.training.trainers import CompletionDPOTrainer
+
+    return CompletionDPOTrainer(
+        model=adapted,
+        args=DPOConfig(**run.arguments(), beta=run.recipe.dpo_beta),
+        train_dataset=Dataset.from_list(run.rows.rows),
+        eval_dataset=Dataset.from_list(run.validation_rows.rows) if run.validation_rows else None,
+        processing_class=run.tokenizer,
+        callbacks=run.callbacks(),
+    )
+
+
+def _no_figures(trainer, run: _Run, log: list[dict]) -> dict:
+    return {}
+
+
+def _reward_figures(trainer, run: _Run, log: list[dict]) -> dict:
+    from kotune.models.reward_model import pair_accuracy
+
+    if not run.validation:
+        return {}
+    return asdict(pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, run.recipe))
+
+
+def _dpo_figures(trainer, run: _Run, log: list[dict]) -> dict:
+    figures = {
+        "start_loss": log[0]["loss"],
+        "start_margin": log[0]["rewards/margins"],
+        "last_margin": _mean_of_last(log, "rewards/margins"),
+    }
+    if run.validation_rows:
+        prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
+        health = measure(trainer.model, run.tokenizer, run.validation_rows.rows, prompts, run.recipe)
+        figures["health"] = health.row()
+    return figures
+
+
+_STEPS = {
+    "pretrain": _StageSteps(encode_text, _with_adapter, _language_modelling_trainer, _no_figures),
+    "sft": _StageSteps(encode_supervised, _with_adapter, _language_modelling_trainer, _no_figures),
+    "reward": _StageSteps(encode_preference, _with_reward_adapter, _reward_trainer, _reward_figures),
+    "dpo": _StageSteps(encode_preference, _with_adapter, _dpo_trainer, _dpo_figures),
+}
+
+
+# --- the stages ------------------------------------------------------------------------------
+
+
+def run_stage(
+    stage: str,
+    recipe: Recipe,
+    data,
+    model=None,
+    tokenizer=None,
+    *,
+    output_dir: str | Path | None = None,
+    parent: str | Path | None = None,
+    validation=None,
+    reporting: Reporting | None = None,
+) -> TrainingResult:
+    """Run the stage of that name ("pretrain", "sft", "reward" or "dpo"): train a LoRA adapter and save it with its run card.
+
+    `data` and `validation` are data sets by name or path, Datasets, or records. `model` and `tokenizer` are loaded if
+    they are not given; `model` has the adapter `parent` merged in where there is one (an earlier stage), and its
+    weights stay as they are. `output_dir` is `outputs/STAGE` if it is not given. With `validation`, its loss is taken
+    every `save_steps`, the best checkpoint is what is saved, and `early_stopping` applies.
+
+    Raises:
+        CourseError: the data are not fit for the stage, no row fits `max_length`, memory runs out, the loss is no
+            number, or the output folder holds something else.
+    """
+    request = _Request(
+        stage, recipe, data, model, tokenizer,
+        output_dir=Path(output_dir) if output_dir is not None else OUTPUTS / stage,
+        parent=Path(parent) if parent is not None else None,
+        validation=validation,
+        reporting=reporting or Reporting(),
+    )  # fmt: skip
+    steps = _STEPS[stage]
+    with _open_run(request) as run:
+        seed_everything(recipe.seed)  # LoRA's A is drawn at random
+        with _removing_adapter(steps.add_adapter(run)) as adapted:
+            trainer = steps.build_trainer(run, adapted)
+            log, validations, figures = _train(trainer, run)
+            figures |= steps.measure(trainer, run, log)
+            return _finish(trainer, run, log, validations, figures)
 
 
 def sft(
@@ -309,25 +487,23 @@ def sft(
     data,
     model=None,
     tokenizer=None,
-    output_dir: str | Path = OUTPUTS / "sft",
+    output_dir: str | Path | None = None,
     *,
     parent: str | Path | None = None,
     validation=None,
     reporting: Reporting | None = None,
 ) -> TrainingResult:
-    """Train a LoRA adapter on the completions of supervised records and save it with its run card.
-
-    `data` and `validation` are data sets by name or path, Datasets, or records. `model` and `tokenizer` are loaded if
-    they are not given; `model` has the adapter `parent` merged in where there is one (a pre-trained stage), and its
-    weights stay as they are. With `validation`, its loss is taken every `save_steps`, the best checkpoint is what is
-    saved, and `early_stopping` applies.
-
-    Raises:
-        CourseError: the data are not fit for the stage, no row fits `max_length`, memory runs out, the loss is no
-            number, or the output folder holds something else.
-    """
-    return _language_modelling(
-        "sft", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_supervised
+    """Train a LoRA adapter on the completions of supervised records; arguments and errors are those of `run_stage`."""
+    return run_stage(
+        "sft",
+        recipe,
+        data,
+        model,
+        tokenizer,
+        output_dir=output_dir,
+        parent=parent,
+        validation=validation,
+        reporting=reporting,
     )
 
 
@@ -336,51 +512,27 @@ def pretrain(
     data,
     model=None,
     tokenizer=None,
-    output_dir: str | Path = OUTPUTS / "pretrain",
+    output_dir: str | Path | None = None,
     *,
     parent: str | Path | None = None,
     validation=None,
     reporting: Reporting | None = None,
 ) -> TrainingResult:
-    """Train a LoRA adapter on plain documents (continued pre-training) and save it with its run card.
+    """Train a LoRA adapter on plain documents (continued pre-training); arguments and errors are those of `run_stage`.
 
-    Every token of a document is learnt, its end token included. Arguments and errors are those of `sft`.
+    Every token of a document is learnt, its end token included.
     """
-    return _language_modelling(
-        "pretrain", recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode_text
+    return run_stage(
+        "pretrain",
+        recipe,
+        data,
+        model,
+        tokenizer,
+        output_dir=output_dir,
+        parent=parent,
+        validation=validation,
+        reporting=reporting,
     )
-
-
-def _language_modelling(  # noqa: PLR0917
-    stage: str, recipe: Recipe, data, model, tokenizer, output_dir, parent, validation, reporting, encode
-) -> TrainingResult:
-    from datasets import Dataset
-    from trl import SFTConfig
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-    from kotune.training.trainers import CompletionSFTTrainer, PackedCollator
-
-    collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
-    with _begun(stage, recipe, data, validation, encode, model, tokenizer, output_dir, parent, reporting) as run:
-        rows = run.encoded.rows
-        seed_everything(recipe.seed)  # LoRA's A is drawn at random
-        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
-            trainer = CompletionSFTTrainer(
-                model=adapted,
-                args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
-                data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
-                train_dataset=pack(rows, recipe.max_length) if recipe.packing else Dataset.from_list(rows),
-                eval_dataset=Dataset.from_list(run.held_out.rows) if run.held_out else None,
-                processing_class=run.tokenizer,
-                callbacks=run.callbacks(),
-            )
-            start = time.perf_counter()
-            log, validations, figures = _train(trainer, run)
-            figures["completion_tokens_per_s"] = round(trainer.completion_tokens / (time.perf_counter() - start), 1)
-            return _finish(trainer, run, log, validations, figures)
-
-
-# --- reward model ----------------------------------------------------------------------------
 
 
 def reward(
@@ -388,7 +540,7 @@ def reward(
     data,
     model=None,
     tokenizer=None,
-    output_dir: str | Path = OUTPUTS / "reward",
+    output_dir: str | Path | None = None,
     *,
     parent: str | Path | None = None,
     validation=None,
@@ -397,39 +549,20 @@ def reward(
     """Train a reward model on preference pairs: the chosen answer is to have the higher score (Bradley-Terry).
 
     It starts from the SFT adapter `parent`, merged in. The new head is saved with the adapter. With `validation` pairs,
-    the figures have the accuracy on them, by kind, beside that of "the longer answer wins". The rest is as for `sft`.
+    the figures have the accuracy on them, by kind, beside that of "the longer answer wins". The rest is as for
+    `run_stage`.
     """
-    from datasets import Dataset
-    from trl import RewardConfig
-
-    from kotune.models.reward_model import add_reward_adapter, pair_accuracy, with_reward_head
-    from kotune.training.trainers import CourseRewardTrainer
-
-    with _begun(
-        "reward", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting
-    ) as run:
-        seed_everything(recipe.seed)
-        with _on_top(add_reward_adapter(with_reward_head(run.model, run.tokenizer), recipe)) as adapted:
-            trainer = CourseRewardTrainer(
-                model=adapted,
-                # scores may drift together without any effect on the loss: the coefficient keeps them near zero
-                args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
-                train_dataset=Dataset.from_list(_whole_conversations(run.encoded.rows)),
-                eval_dataset=Dataset.from_list(_whole_conversations(run.held_out.rows)) if run.held_out else None,
-                processing_class=run.tokenizer,
-                callbacks=run.callbacks(),
-            )
-            log, validations, figures = _train(trainer, run)
-            if run.validation:
-                figures |= asdict(pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, recipe))
-            return _finish(trainer, run, log, validations, figures)
-
-
-def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
-    return [{side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")} for row in rows]
-
-
-# --- direct preference optimisation ----------------------------------------------------------
+    return run_stage(
+        "reward",
+        recipe,
+        data,
+        model,
+        tokenizer,
+        output_dir=output_dir,
+        parent=parent,
+        validation=validation,
+        reporting=reporting,
+    )
 
 
 def dpo(
@@ -437,7 +570,7 @@ def dpo(
     data,
     model=None,
     tokenizer=None,
-    output_dir: str | Path = OUTPUTS / "dpo",
+    output_dir: str | Path | None = None,
     *,
     parent: str | Path | None = None,
     validation=None,
@@ -446,35 +579,19 @@ def dpo(
     """Train a LoRA adapter on preference pairs with DPO, starting from the SFT adapter `parent`, merged in.
 
     The reference is that same model with the adapter off, so step 0 has loss ln 2 and margin 0, which is checked.
-    With `validation` pairs, the figures have the health report (`preference_health`). The rest is as for `sft`.
+    With `validation` pairs, the figures have the health report (`PreferenceHealth`). The rest is as for `run_stage`.
 
     Raises:
-        CourseError: the loss at step 0 is not ln 2, or as for `sft`.
+        CourseError: the loss at step 0 is not ln 2, or as for `run_stage`.
     """
-    from datasets import Dataset
-    from trl import DPOConfig
-
-    from kotune.training.trainers import CompletionDPOTrainer
-
-    with _begun("dpo", recipe, data, validation, encode_preference, model, tokenizer, output_dir, parent, reporting) as run:
-        held_out = run.held_out.rows if run.held_out else []
-        seed_everything(recipe.seed)
-        with _on_top(adapters.add_adapter(run.model, recipe)) as adapted:
-            trainer = CompletionDPOTrainer(
-                model=adapted,
-                args=DPOConfig(**run.arguments(), beta=recipe.dpo_beta),
-                train_dataset=Dataset.from_list(run.encoded.rows),
-                eval_dataset=Dataset.from_list(held_out) if held_out else None,
-                processing_class=run.tokenizer,
-                callbacks=run.callbacks(),
-            )
-            log, validations, figures = _train(trainer, run)
-            figures |= {"start_loss": log[0]["loss"], "start_margin": log[0]["rewards/margins"]}
-            figures["last_margin"] = sum(row["rewards/margins"] for row in log[-5:]) / len(log[-5:])
-            if held_out:
-                prompts = [record["prompt"] for record in run.validation[:HEALTH_ANSWERS]]
-                figures["health"] = measure(trainer.model, run.tokenizer, held_out, prompts, recipe).row()
-            return _finish(trainer, run, log, validations, figures)
-
-
-RUN = {"pretrain": pretrain, "sft": sft, "reward": reward, "dpo": dpo}
+    return run_stage(
+        "dpo",
+        recipe,
+        data,
+        model,
+        tokenizer,
+        output_dir=output_dir,
+        parent=parent,
+        validation=validation,
+        reporting=reporting,
+    )

@@ -6,13 +6,12 @@ import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from transformers import TrainerCallback
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from kotune.progress import bar
-from kotune.training.losses import CompletionLogprobs, add_completion_head, completion_logprobs, sum_by_row
+from kotune.training.losses import CompletionLogprobs, add_completion_head, completion_logprobs, dpo_loss, sum_by_row
 from kotune.training.runs import mark_whole
 from utils import CourseError
 
@@ -81,20 +80,18 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
         with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
             reference_chosen, reference_rejected = self._pair_logprobs(model, inputs, labels)
         chosen, rejected = self._pair_logprobs(model, inputs, labels)
-        chosen_reward = self.beta * (chosen - reference_chosen)
-        rejected_reward = self.beta * (rejected - reference_rejected)
-        margin = chosen_reward - rejected_reward
+        preference = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, self.beta)
         figures = {
-            "rewards/chosen": chosen_reward,
-            "rewards/rejected": rejected_reward,
-            "rewards/margins": margin,
-            "rewards/accuracies": (margin > 0).float(),
+            "rewards/chosen": preference.chosen_rewards,
+            "rewards/rejected": preference.rejected_rewards,
+            "rewards/margins": preference.margins,
+            "rewards/accuracies": (preference.margins > 0).float(),
             "logps/chosen": chosen,
             "logps/rejected": rejected,
         }
         for name, values in figures.items():
             self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
-        loss = -F.logsigmoid(margin).mean()  # eq. 7 of Rafailov et al. 2023, arXiv 2305.18290
+        loss = preference.loss.mean()
         if mode == "train" and self.state.global_step == 0:
             _require_ln_2(loss.item())
         return loss

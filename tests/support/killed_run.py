@@ -61,7 +61,7 @@ def main() -> None:
     if when:
         arrange(when[0], Path(output))
     records = registry.load(data)
-    stages.RUN[stage](recipe, records, output_dir=output, validation=records[:2] if stage == "sft" else None)
+    stages.run_stage(stage, recipe, records, output_dir=output, validation=records[:2] if stage == "sft" else None)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_stages_on_pairs_continue_to_the_same_losses(stage, saved_model, pairs, 
 def test_a_folder_that_a_run_saves_into_is_refused_to_another(tiny_model, tiny_recipe, tokenizer, records, tmp_path):
     output = tmp_path / "sft"
     in_use = pytest.raises(CourseError, match="sft is in use by a run that is going on")
-    with runs.held(output / "checkpoints"), in_use:
+    with runs.lock_folder(output / "checkpoints"), in_use:
         stages.sft(tiny_recipe, records, tiny_model, tokenizer, output)
     stages.sft(tiny_recipe, records, tiny_model, tokenizer, output)
     stages.sft(tiny_recipe, records, tiny_model, tokenizer, output)  # a finished run may be replaced
@@ -133,6 +133,6 @@ def test_the_last_whole_checkpoint_is_the_one_by_number(tmp_path):
         (tmp_path / f"checkpoint-{step}" / "state").write_text("x")
     for step in (9, 10):
         runs.mark_whole(tmp_path / f"checkpoint-{step}")
-    found = runs.begin(tmp_path, wanted)
+    found = runs.resume_point(tmp_path, wanted)
     assert found.checkpoint.name == "checkpoint-10"
     assert [path.name for path in found.skipped] == ["checkpoint-100"]

@@ -42,7 +42,7 @@ def test_the_loss_is_trls(tiny_model, tiny_recipe, tokenizer, records, tmp_path)
     from trl import SFTConfig, SFTTrainer
 
     rows = Dataset.from_list(encoding.encode_supervised(records, tokenizer, 128).rows)
-    arguments = stages._arguments(tiny_recipe, "sft", tmp_path, False, stages.Reporting())
+    arguments = stages.training_arguments(tiny_recipe, "sft", tmp_path, False, stages.Reporting())
     arguments.update(lr_scheduler_type="constant", learning_rate=1e-3, max_steps=4, save_strategy="no")
     setting = {"tiny_model": tiny_model, "tiny_recipe": tiny_recipe, "tokenizer": tokenizer}
     kinds = {"ours": trainers.CompletionSFTTrainer, "trl": SFTTrainer}
@@ -94,7 +94,7 @@ def test_memory_that_runs_out_is_one_sentence(
     with pytest.raises(
         CourseError, match=rf"Memory ran out \(.*allocate.*\); use a smaller {field} or max_length"
     ) as caught:
-        stages.RUN[stage](tiny_recipe, rows, tiny_model, tokenizer, tmp_path / stage)
+        stages.run_stage(stage, tiny_recipe, rows, tiny_model, tokenizer, output_dir=tmp_path / stage)
     assert "\n" not in str(caught.value)
 
 
@@ -172,8 +172,8 @@ def test_dpo_and_reward_start_from_a_merged_model_as_from_its_adapter(
     loading.save_merged(merged, tokenizer, tmp_path / "merged")
     whole = replace(recipe, model=str(tmp_path / "merged"))
     for stage in ("dpo", "reward"):
-        on_adapter = stages.RUN[stage](recipe, pairs, output_dir=tmp_path / f"{stage}-1", parent=sft)
-        on_merged = stages.RUN[stage](whole, pairs, output_dir=tmp_path / f"{stage}-2")
+        on_adapter = stages.run_stage(stage, recipe, pairs, output_dir=tmp_path / f"{stage}-1", parent=sft)
+        on_merged = stages.run_stage(stage, whole, pairs, output_dir=tmp_path / f"{stage}-2")
         expected = [row["loss"] for row in on_adapter.log]
         assert [row["loss"] for row in on_merged.log] == pytest.approx(expected, abs=1e-4)
         assert len(expected) == 3
@@ -204,7 +204,7 @@ def test_dpo_starts_at_ln_2_and_raises_the_margin(tiny_model, tiny_recipe, token
 def test_the_dpo_loss_is_trls(tiny_model, tiny_recipe, tokenizer, pairs, tmp_path, monkeypatch):
     from trl import DPOConfig, DPOTrainer
 
-    arguments = stages._arguments(tiny_recipe, "dpo", tmp_path, False, stages.Reporting())
+    arguments = stages.training_arguments(tiny_recipe, "dpo", tmp_path, False, stages.Reporting())
     arguments.update(lr_scheduler_type="constant", learning_rate=1e-2, max_steps=4, save_strategy="no")
     rows = encoding.encode_preference(pairs, tokenizer, 128).rows
     rows = Dataset.from_list(rows)
@@ -374,7 +374,7 @@ def test_an_adapter_of_another_model_is_refused_before_anything_is_loaded(
 def test_a_batch_that_cannot_be_shared_out_is_refused(tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(CourseError, match="batch_size is 4 and cannot be shared out among 3 processes"):
-        stages._arguments(tiny_recipe, "sft", tmp_path, False, stages.Reporting())
+        stages.training_arguments(tiny_recipe, "sft", tmp_path, False, stages.Reporting())
 
 
 def test_a_tracker_that_is_not_installed_is_named():
