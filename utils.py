@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
@@ -162,6 +163,22 @@ def setting(name: str) -> str | None:
         except Exception:  # its errors (not found, no access, time-out) share no base class
             return None
     return None
+
+
+def http_address(text: str, name: str) -> str:
+    """Return an http address without a slash at its end; `name` is what a message calls it.
+
+    Raises:
+        CourseError: it is no http address.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        raise CourseError(f"{name} is no http address; write it as in http://127.0.0.1:11434/v1.")
+    return text.strip().rstrip("/")
 
 
 def seed_everything(seed: int) -> None:

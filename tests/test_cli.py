@@ -92,7 +92,7 @@ def test_every_name_of_a_settings_file_is_a_flag(name):
 
 def test_the_medical_trainers_command_means_what_it_says(capsys):
     settings = read(*MEDICAL.format(model="meta-llama/Llama-2-7b-chat-hf", data="mm", output="out").split())
-    recipe = plan.recipe_of(settings, machine.Choice(RECIPES["llama-2-7b-qlora"], ""))
+    recipe = plan.recipe_of(settings, machine.RecipeChoice(RECIPES["llama-2-7b-qlora"], ""))
     assert (settings.run.train_dataset, settings.run.plot_loss, str(settings.run.output_dir)) == ("mm", True, "out")
     assert (recipe.model, recipe.quantization, recipe.dtype) == ("meta-llama/Llama-2-7b-chat-hf", "nf4", "float16")
     assert (recipe.batch_size, recipe.accumulation, recipe.scheduler, recipe.save_steps) == (8, 4, "cosine", 1000)
@@ -109,7 +109,9 @@ def test_what_no_setting_is_called_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(CourseError, match="--stage is for sft and the command for dpo"):
         plan.read_settings(cli.parse(["dpo", "--stage", "sft"])[1])
     with pytest.raises(CourseError, match="and the course has it one way only: LoRA adapters are trained"):
-        plan.recipe_of(read("--stage", "sft", "--finetuning_type", "full"), machine.Choice(RECIPES["gemma-3-270m-cpu"], ""))
+        plan.recipe_of(
+            read("--stage", "sft", "--finetuning_type", "full"), machine.RecipeChoice(RECIPES["gemma-3-270m-cpu"], "")
+        )
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from kotune.data import readers, records
 from utils import DATA, OUTPUTS, CourseError, read_json, relative
 
 if TYPE_CHECKING:
-    from kotune.data.validation import Report
+    from kotune.data.validation import ValidationReport
 
 TokenLimit = tuple[Callable[[dict], int], int]  # counts the tokens of a record; the most that a recipe takes
 REGISTRY = DATA / "dataset_info.json"
@@ -232,7 +232,7 @@ def held_out_questions(names: Iterable[str]) -> list[str]:
     return [record["prompt"][-1]["content"] for name in names for record in iterate(name)]
 
 
-def check(name_or_path: str, limit: TokenLimit | None, against: list[str]) -> Report:
+def check(name_or_path: str, limit: TokenLimit | None, against: list[str]) -> ValidationReport:
     """Return the findings on a data set; a registered one is compared with the evaluation set that it names too.
 
     limit: how the tokens of a record are counted, and how many a recipe takes; None leaves lengths unchecked.

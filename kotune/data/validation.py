@@ -32,7 +32,7 @@ MOJIBAKE = re.compile(
 
 
 @dataclass(frozen=True)
-class Finding:
+class RowFinding:
     """One finding: error or warning, its kind, and one sentence that names the place and what to do."""
 
     severity: str
@@ -41,18 +41,18 @@ class Finding:
 
 
 @dataclass
-class Report:
+class ValidationReport:
     """What a check found: rows read, the first findings of each kind, and the count of all."""
 
     rows: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[RowFinding] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
 
     def add(self, severity: str, kind: str, message: str) -> None:
         """Count a finding, and keep it if it is among the first of its kind."""
         self.counts[severity, kind] += 1
         if self.counts[severity, kind] <= KEPT_OF_EACH:
-            self.findings.append(Finding(severity, kind, message))
+            self.findings.append(RowFinding(severity, kind, message))
 
     @property
     def errors(self) -> int:
@@ -78,7 +78,7 @@ def check(
     token_count: Callable[[dict], int] | None = None,
     longest: int = 0,
     held_out: Sequence[str] = (),
-) -> Report:
+) -> ValidationReport:
     """Return the findings on a data set.
 
     `read` starts a reading of its rows, with what is wrong in the place of a line that is broken; it is called again
@@ -86,7 +86,7 @@ def check(
     With `token_count`, records of more than `longest` tokens are found. With `held_out`, questions near one of these
     texts are (ROUGE-L above 0.7 on eojeol).
     """
-    report = Report()
+    report = ValidationReport()
     ids = array("q")  # hashes alone: a file of a gigabyte has millions of ids
     unknown: dict[str, str] = {}
     questions: list[tuple[str, str]] = []
@@ -114,7 +114,9 @@ def check(
     return report
 
 
-def _records(read: Callable[[], Iterable[Row | CourseError]], name: str, report: Report) -> Iterator[tuple[Row, list[dict]]]:
+def _records(
+    read: Callable[[], Iterable[Row | CourseError]], name: str, report: ValidationReport
+) -> Iterator[tuple[Row, list[dict]]]:
     """Yield each good row with its records, and put the bad ones into the report."""
     try:
         for row in read():
@@ -131,7 +133,7 @@ def _records(read: Callable[[], Iterable[Row | CourseError]], name: str, report:
         report.add("error", "unreadable", f"{error}{rest}")
 
 
-def _check_ids(ids: array, read: Callable, name: str, report: Report) -> None:
+def _check_ids(ids: array, read: Callable, name: str, report: ValidationReport) -> None:
     """Find ids that come twice by their hashes, and in a second reading the places."""
     import numpy as np
 
@@ -140,7 +142,7 @@ def _check_ids(ids: array, read: Callable, name: str, report: Report) -> None:
     if not repeated:
         return
     first: dict[str, str] = {}
-    for row, records in _records(read, name, Report()):
+    for row, records in _records(read, name, ValidationReport()):
         for record in records:
             if hash(record.get("id")) not in repeated:
                 continue
@@ -152,7 +154,7 @@ def _check_ids(ids: array, read: Callable, name: str, report: Report) -> None:
             first.setdefault(identity, row.place)
 
 
-def _check_stage(record: dict, row: Row, stage: str | None, report: Report) -> None:
+def _check_stage(record: dict, row: Row, stage: str | None, report: ValidationReport) -> None:
     holds = {"sft": ("sft",), "pt": ("pt",), "dpo": ("dpo",), "rw": ("dpo",), "evaluation": ("sft",)}.get(stage or "")
     if holds and stage_of(record) not in holds:
         said = f"{row.place}: registered for {stage}, and this record is for {stage_of(record)}; register it as what it is."
@@ -182,7 +184,7 @@ def _texts(record: dict) -> Iterator[tuple[str, str]]:
             yield name, turn["content"]
 
 
-def _check_texts(record: dict, row: Row, report: Report) -> None:
+def _check_texts(record: dict, row: Row, report: ValidationReport) -> None:
     for name, text in _texts(record):
         if SURROGATE.search(text):
             said = f"{row.place}, field {name}: the text holds half of a surrogate pair; fix it."
@@ -203,7 +205,7 @@ def _check_texts(record: dict, row: Row, report: Report) -> None:
             report.add("warning", "personal data", said)
 
 
-def _check_overlap(questions: Sequence[tuple[str, str]], held_out: Sequence[str], report: Report) -> None:
+def _check_overlap(questions: Sequence[tuple[str, str]], held_out: Sequence[str], report: ValidationReport) -> None:
     if not questions or not held_out:
         return
     from similarity import find_overlap

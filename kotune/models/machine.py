@@ -24,7 +24,7 @@ CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecipeChoice:
     """The recipe for this machine, and why."""
 
     recipe: Recipe
@@ -69,7 +69,7 @@ def free_gib(device: str) -> float:
     return (psutil.virtual_memory().available + psutil.Process().memory_info().rss) / GIB
 
 
-def choose(name: str | None = None) -> Choice:
+def choose(name: str | None = None) -> RecipeChoice:
     """Return the recipe of this name, or of `COURSE_RECIPE`, or the one for this machine; with the reason in words.
 
     Without a name: the reference course's recipe where a GPU has a bfloat16 of its own and the memory; the small model on
@@ -94,10 +94,10 @@ def choose(name: str | None = None) -> Choice:
         recipe, reason = RECIPES[CPU_DEFAULT], f"no CUDA GPU, {os.cpu_count()} CPU cores"
     if recipe.device == "cuda":
         recipe, attention = _with_attention(recipe)
-        return Choice(recipe, f"{reason}; {attention}")
+        return RecipeChoice(recipe, f"{reason}; {attention}")
     bf16, fp32 = bf16_speed()
     reason += f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32"
-    return Choice(replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32"), reason)
+    return RecipeChoice(replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32"), reason)
 
 
 def _for_this_gpu() -> tuple[Recipe, str]:

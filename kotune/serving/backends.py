@@ -24,7 +24,7 @@ from kotune.models.sampling import Progress, Sampling
 from kotune.models.sources import ModelSource, load, lora_rank
 from kotune.serving.guard import LOOPBACK, Busy
 from prompts import Message
-from utils import CourseError, relative
+from utils import CourseError, http_address, relative
 
 MAX_CONTEXT = 2048
 CONNECT_S = 5.0
@@ -147,7 +147,7 @@ class RemoteBackend:
     def __init__(self, url: str, api_key: str | None = None, tokenizer=None, max_context: int = MAX_CONTEXT):
         import httpx2
 
-        self.url = checked_url(url)
+        self.url = http_address(url, "--backend")
         self.tokenizer, self.max_context, self.api_key = tokenizer, max_context, api_key
         parts = urlsplit(self.url)
         self.name = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
@@ -257,22 +257,6 @@ class RemoteBackend:
         if self.api_key:
             said = said.replace(self.api_key, "[key]")
         return f"The backend at {self.name} answered with status {status} ({' '.join(said.split())[:200]})."
-
-
-def checked_url(url: str) -> str:
-    """Return a backend's address without a slash at its end.
-
-    Raises:
-        CourseError: it is no http address.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise CourseError("--backend is no http address; write it as in http://127.0.0.1:11434/v1.")
-    return url.strip().rstrip("/")
 
 
 # --- vLLM, started here ----------------------------------------------------------------------

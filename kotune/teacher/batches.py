@@ -12,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from filelock import FileLock
 from pydantic import BaseModel
 
 from kotune.line_file import KeyedLines
+from kotune.teacher.asking import PendingRequest
+from kotune.teacher.connection import Connection
 from kotune.teacher.costs import StepCost, price_table
-from kotune.teacher.endpoint import explain, request_body
+from kotune.teacher.endpoint import explain
 from kotune.teacher.event_loop import run_in_own_thread
-from kotune.teacher.journal import beside
+from kotune.teacher.journal import ReplyStore, beside
 from kotune.teacher.replies import Outcome, Reply, Request, read_completion, reply_of, schema_name, schema_text
 from utils import CourseError, json_line
 
@@ -57,11 +59,15 @@ def log_of(journal_path) -> BatchLog | None:
 
 
 def submit(
-    teacher, requests: dict[str, Request], highest_usd: dict[str, float], schema: type[BaseModel] | None, step: str
+    connection: Connection,
+    store: ReplyStore,
+    pending: Sequence[PendingRequest],
+    schema: type[BaseModel] | None,
+    step: str,
 ) -> list[str]:
-    """Submit requests by key, in files of at most 50,000, and return the batches' ids.
+    """Submit requests in files of at most 50,000, and return the batches' ids.
 
-    `highest_usd` is what each may cost; it counts against the budget until its batch is collected.
+    What each may cost counts, at the price of a batch, against the budget until its batch is collected.
 
     A request that a batch is already working on is not submitted again; that batch's id is returned too. A batch
     made by a run that was killed before it could note it is found again by its metadata.
@@ -69,23 +75,24 @@ def submit(
     Raises:
         CourseError: the teacher is the recording, or the endpoint refuses.
     """
-    if teacher.endpoint.is_recording:
+    if connection.endpoint.is_recording:
         raise CourseError("The recording has no Batch API: set OPENAI_API_KEY, or use ask, which costs nothing here.")
     # one process at a time looks and then creates, or two would submit the same requests
-    with FileLock(f"{beside(teacher.journal.path, 'batches')}.submit.lock"):
-        log = BatchLog(teacher.journal.path)
-        ids = log.at_work(requests)
+    with FileLock(f"{beside(store.journal.path, 'batches')}.submit.lock"):
+        log = BatchLog(store.journal.path)
+        ids = log.at_work({item.key for item in pending})
         known = {request["key"] for batch_id in ids for request in log.rows[batch_id]["requests"]}
-        new = {key: request for key, request in requests.items() if key not in known}
-        for keys, content in _files(teacher, new, schema):
-            batch_id = _call(teacher, lambda client, content=content: _create(client, content, log))
+        new = {item.key: item for item in pending if item.key not in known}
+        requests = {key: item.request for key, item in new.items()}
+        for keys, content in _files(connection, requests, schema):
+            batch_id = _call(connection, lambda client, content=content: _create(client, content, log))
             noted = {
                 "batch_id": batch_id,
                 "step": step,
-                "model": teacher.model,
+                "model": connection.model,
                 "schema": _schema_hash(schema),
-                "highest_usd": sum(highest_usd[key] for key in keys),
-                "requests": [{"key": key, "id": new[key].id, "messages": list(new[key].messages)} for key in keys],
+                "highest_usd": sum(new[key].highest_usd for key in keys) * price_table()["batch_factor"],
+                "requests": [{"key": key, "id": requests[key].id, "messages": list(requests[key].messages)} for key in keys],
             }
             log.append([noted])
             print(f"batch {batch_id}: {len(keys)} requests submitted; collect it within a day or so")
@@ -97,11 +104,11 @@ def _schema_hash(schema: type[BaseModel] | None) -> str:
     return f"{schema_name(schema)} {hashlib.sha256(schema_text(schema).encode()).hexdigest()[:12]}"
 
 
-def _files(teacher, requests: dict[str, Request], schema) -> Iterator[tuple[list[str], bytes]]:
+def _files(connection, requests: dict[str, Request], schema) -> Iterator[tuple[list[str], bytes]]:
     """Yield the keys and the content of each file to upload."""
     keys, lines, size = [], [], 0
     for key, request in requests.items():
-        body = request_body(request, teacher.model, schema, teacher.dialect, teacher.max_completion_tokens)
+        body = connection.body_of(request, schema)
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
         encoded = json_line(line).encode()
         if keys and (len(keys) == MAX_REQUESTS or size + len(encoded) > MAX_BYTES):
@@ -130,50 +137,54 @@ async def _create(client, content: bytes, log: BatchLog) -> str:
     return batch.id
 
 
-def collect(teacher, batch_id: str, schema: type[BaseModel] | None) -> list[Reply]:
+def collect(
+    connection: Connection, store: ReplyStore, batch_id: str, schema: type[BaseModel] | None
+) -> tuple[list[Reply], StepCost | None]:
     """Return a finished batch's replies in the order of its requests, and write them into the journal.
+
+    What the batch cost is returned beside them, the first time that it is collected.
 
     A request that failed, expired or is in neither file is a Reply with an error, kept in `failures.jsonl`.
 
     Raises:
         CourseError: the batch is still at work, or was not submitted with this journal or this schema.
     """
-    log = BatchLog(teacher.journal.path)
+    log = BatchLog(store.journal.path)
     if batch_id not in log.rows:
         raise CourseError(
             f"Batch {batch_id} is not in {log.path.name}; collect it with the journal that it was submitted with."
         )
     noted = log.rows[batch_id]
-    if noted["model"] != teacher.model or noted["schema"] != _schema_hash(schema):
+    if noted["model"] != connection.model or noted["schema"] != _schema_hash(schema):
         raise CourseError(
             f"Batch {batch_id} was submitted to {noted['model']} with the schema {noted['schema'].split()[0]}; collect it "
             "with the same."
         )
     requests = {row["key"]: Request(row["messages"], row["id"]) for row in noted["requests"]}
     started = time.monotonic()
-    status, lines = _call(teacher, lambda client: _download(client, batch_id, teacher.endpoint.scrub))
+    status, lines = _call(connection, lambda client: _download(client, batch_id, connection.endpoint.scrub))
     rows = []
     for key, request in requests.items():
         outcome = _outcome(lines.get(key), status, schema)
-        row = teacher.row_of(key, request, schema, noted["step"], outcome)
+        row = connection.row_of(key, request, schema, noted["step"], outcome)
         row["usd"] = None if row["usd"] is None else row["usd"] * price_table()["batch_factor"]
         rows.append(row | {"batch_id": batch_id})
+    cost = None
     if not noted.get("collected"):
-        teacher.keep(rows)
+        store.keep(rows)
         log.append([{"batch_id": batch_id, "collected": True}])
         usages = [row["usage"] for row in rows if row["usage"]]
-        step = StepCost(
+        cost = StepCost(
             step=noted["step"],
             sent=len(rows),
             failed=sum("failure" in row for row in rows),
             prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
             completion_tokens=sum(usage["completion_tokens"] for usage in usages),
-            usd_estimated=noted["highest_usd"] if teacher.price else None,
-            usd=sum(row["usd"] or 0.0 for row in rows) if teacher.price else None,
+            usd_estimated=noted["highest_usd"] if connection.price else None,
+            usd=sum(row["usd"] or 0.0 for row in rows) if connection.price else None,
             seconds=round(time.monotonic() - started, 1),
         )
-        teacher.steps.append(step)
-    return [reply_of(row, schema) for row in rows]
+    return [reply_of(row, schema) for row in rows], cost
 
 
 async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple[str, dict[str, dict]]:
@@ -205,12 +216,12 @@ def _outcome(line: dict | None, status: str, schema) -> Outcome:
     return read_completion(response.get("body"), schema)
 
 
-def _call(teacher, action):
+def _call(connection, action):
     """Run an action on a client of its own; an error of the SDK becomes a CourseError that says what to do."""
     import openai
 
     async def run():
-        async with teacher.endpoint.open_client() as client:
+        async with connection.endpoint.open_client() as client:
             return await action(client)
 
     try:
@@ -220,4 +231,6 @@ def _call(teacher, action):
             raise CourseError(
                 "The endpoint has no such batch, or no Batch API at all (404): OpenAI has one; local servers have not."
             ) from None
-        raise CourseError(f"The Batch API failed: {explain(error, teacher.model, teacher.endpoint.scrub)[1]}.") from None
+        raise CourseError(
+            f"The Batch API failed: {explain(error, connection.model, connection.endpoint.scrub)[1]}."
+        ) from None

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from kotune.teacher.recording import NOT_RECORDED, read_recording, transport
 from kotune.teacher.replies import Request, schema_text
 from prompts import JSON_INSTRUCTION
-from utils import CourseError, setting
+from utils import CourseError, http_address, setting
 
 OPENAI_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 120.0
@@ -59,14 +59,8 @@ def endpoint_of_settings(model: str, recording: Path) -> Endpoint:
     if key and not (key.isascii() and key.isprintable()):
         raise CourseError("OPENAI_API_KEY holds characters that no key has; copy it again.")
     if base_url:
-        base_url = base_url.strip()
-        try:
-            parts = urlsplit(base_url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise CourseError("OPENAI_BASE_URL is no http address; write it as in http://127.0.0.1:11434/v1.")
+        base_url = http_address(base_url, "OPENAI_BASE_URL")
+        parts = urlsplit(base_url)
         place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return Endpoint(f"{model} at {place}", _opener(base_url, key or "none"), False, False, key)
     if key:

@@ -51,6 +51,50 @@ class FailureLog(LineFile):
             self._of_batches.add((row["batch_id"], row["key"]))
 
 
+class ReplyStore:
+    """The journal and, beside it, the log of failures: where every reply and every failure is kept, and what they cost."""
+
+    def __init__(self, journal: str | Path):
+        """Open or create both files."""
+        self.journal = Journal(journal)
+        self.failures = FailureLog(beside(self.journal.path, "failures"))
+
+    @property
+    def spent_usd(self) -> float:
+        """What the replies and failures have cost."""
+        return self.journal.spent_usd + self.failures.spent_usd
+
+    @property
+    def spent_by_others_usd(self) -> float:
+        """The part that other processes and earlier runs have spent."""
+        return self.journal.spent_by_others_usd + self.failures.spent_by_others_usd
+
+    def keep(self, rows: Sequence[dict]) -> None:
+        """Write finished replies into the journal and failed ones into the log of failures.
+
+        Raises:
+            CourseError: the disk is full, or the file cannot be written any more.
+        """
+        good = [row for row in rows if "failure" not in row]
+        bad = [row for row in rows if "failure" in row]
+        try:
+            if good:
+                self.journal.append(good)
+            # another process was faster with the same request: its reply counts, and this one's cost is not forgotten
+            bad += [
+                row | {"failure": "answered_twice", "error": "another process answered this request meanwhile"}
+                for row in good
+                if self.journal.rows[row["key"]] is not row
+            ]
+            if bad:
+                self.failures.append(bad)
+        except OSError as error:
+            raise CourseError(
+                f"{self.journal.path.name} cannot be written ({error.strerror}): fix that and run again in a new session; "
+                "replies written before are kept."
+            ) from None
+
+
 def beside(journal: Path, what: str) -> Path:
     """Return the file that belongs to a journal: failures.jsonl for journal.jsonl, else <journal>.failures.jsonl."""
     return journal.with_name(f"{what}.jsonl" if journal.stem == "journal" else f"{journal.stem}.{what}.jsonl")

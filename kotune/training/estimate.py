@@ -17,7 +17,7 @@ from kotune.models.memory import Memory, ModelShape, memory
 from kotune.overrides import require_sound
 from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe
 from kotune.stage_table import STAGES
-from kotune.training.speed import Speed, training_speed
+from kotune.training.speed import TrainingSpeed, training_speed
 from utils import CourseError
 
 
@@ -195,7 +195,7 @@ def smaller(recipe: Recipe, stage: str) -> list[tuple[str, Recipe]]:
     return variants
 
 
-def training_minutes(shape: ModelShape, plan: Batches, speed: Speed, stage: str) -> float:
+def training_minutes(shape: ModelShape, plan: Batches, speed: TrainingSpeed, stage: str) -> float:
     """Return the minutes of a stage. DPO also scores each batch with the reference: a forward pass, a third of a step."""
     layers = plan.rows * plan.width * shape.layers * speed.layer_token
     head = 0.0 if stage == "reward" else plan.trained * speed.head_token

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kotune.models import adapters
-from kotune.models.machine import Choice, choose
+from kotune.models.machine import RecipeChoice, choose
 from kotune.overrides import Config, read_config, sort_settings, with_overrides
 from kotune.recipes import LOCAL_GEMMA, Recipe, by_name
 from kotune.stage_table import STAGES
@@ -54,7 +54,7 @@ def read_settings(chosen: argparse.Namespace) -> Settings:
     return Settings(argparse.Namespace(**run), file.values, flags.values)
 
 
-def recipe_of(settings: Settings, choice: Choice) -> Recipe:
+def recipe_of(settings: Settings, choice: RecipeChoice) -> Recipe:
     """Return the recipe of a run: the machine's choice, the file's values over it, and the flags' over both.
 
     Raises:
@@ -103,7 +103,7 @@ def find_start(settings: Settings) -> Start:
             )
     parent = Path(model_path) if model_path and (Path(model_path) / "adapter_config.json").exists() else None
     elsewhere = bool(run.estimate) and run.recipe is not None
-    choice = Choice(by_name(run.recipe), "for another machine") if elsewhere else choose(run.recipe)
+    choice = RecipeChoice(by_name(run.recipe), "for another machine") if elsewhere else choose(run.recipe)
     recipe = recipe_of(settings, choice)
     if model_path and parent is None:  # a whole model in the place of the recipe's own
         recipe = with_overrides(recipe, {"model": str(model_path)})

@@ -14,9 +14,9 @@ WORK = {"cpu": 3e10, "cuda": 3e12}
 REPETITIONS = 3
 
 
-def training_speed(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> Speed:
+def training_speed(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> TrainingSpeed:
     """Measure one decoder layer under LoRA at this batch shape, and the head, on the recipe's device; about 3 s on a CPU."""
-    return Speed(_layer_seconds(shape, recipe, rows, width), _head_seconds(shape, recipe))
+    return TrainingSpeed(_layer_seconds(shape, recipe, rows, width), _head_seconds(shape, recipe))
 
 
 def _best(action: Callable[[], None], device: str) -> float:
@@ -112,7 +112,7 @@ def _head_seconds(shape: ModelShape, recipe: Recipe) -> float:
 
 
 @dataclass(frozen=True)
-class Speed:
+class TrainingSpeed:
     """Seconds measured on this machine, forward and backward: a token in one decoder layer, and one in the head."""
 
     layer_token: float

@@ -18,7 +18,7 @@ from kotune.teacher import client
 from kotune.teacher import endpoint as endpoint_module
 from kotune.teacher.client import answered
 from kotune.teacher.recording import recording_key, write_recording
-from kotune.teacher.replies import Request
+from kotune.teacher.replies import Reply, Request
 from prompts import SEED_WORDS
 from tests.support.endpoint import Endpoint, chat_completion
 from utils import ROOT, CourseError, read_jsonl
@@ -187,8 +187,8 @@ def test_a_schema_that_gained_a_validator_is_no_traceback(endpoint, connect):
     endpoint(lambda body: (200, chat_completion('{"text": "예"}')))
     who = connect()
     (reply,) = who.ask([MESSAGES], schema=Answer)
-    key = who.key_of(Request(MESSAGES), Answer)
-    who.journal.rows[who.key_of(Request(MESSAGES), Stricter)] = who.journal.rows[key]
+    key = who.connection.key_of(Request(MESSAGES), Answer)
+    who.journal.rows[who.connection.key_of(Request(MESSAGES), Stricter)] = who.journal.rows[key]
     (again,) = who.ask([MESSAGES], schema=Stricter)
     assert reply.parsed.text == "예"
     assert "no longer fits" in again.error
@@ -425,7 +425,8 @@ def test_an_odd_reply_does_not_take_the_others_with_it(endpoint, connect, odd):
     replies = connect(concurrency=4).ask(["가", "이상한 것", "나", "다"])
     assert [reply.text for reply in (replies[0], *replies[2:])] == ["가", "나", "다"]
     assert (
-        len(read_jsonl(connect().journal.path)) + len(read_jsonl(connect().failures.path) if replies[1].error else []) == 4
+        len(read_jsonl(connect().journal.path)) + len(read_jsonl(connect().store.failures.path) if replies[1].error else [])
+        == 4
     )
 
 
@@ -726,6 +727,6 @@ def test_an_older_endpoint_is_asked_in_its_own_way(endpoint, connect, first, cap
 
 
 def test_some_failures_are_counted_and_the_rest_is_used(capsys):
-    good = answered([client.Reply("예", None, None), client.Reply(None, None, "the reply was empty")])
+    good = answered([Reply("예", None, None), Reply(None, None, "the reply was empty")])
     assert [reply.text for reply in good] == ["예"]
     assert "1 of 2 requests failed: the reply was empty" in capsys.readouterr().out

@@ -167,7 +167,7 @@ def test_a_pair_is_two_rows_of_one_width():
 
 
 def test_dpo_scores_its_reference_first():
-    shape, measured = SHAPES["gemma-3-270m"], speed.Speed(1e-5, 1e-4)
+    shape, measured = SHAPES["gemma-3-270m"], speed.TrainingSpeed(1e-5, 1e-4)
     plan = estimate.batches(make_tokens([10, 50, 20, 30], sequences=2), CPU, "dpo")
     once = estimate.training_minutes(shape, plan, measured, "sft")
     assert estimate.training_minutes(shape, plan, measured, "dpo") == pytest.approx(once * 4 / 3)

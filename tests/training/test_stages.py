@@ -278,7 +278,7 @@ def test_flags_override_the_recipe_of_their_stage_alone():
     from kotune.models.machine import RECIPES
 
     def flagged(recipe, arguments):
-        return plan.recipe_of(plan.read_settings(cli.parse(arguments)[1]), machine.Choice(recipe, ""))
+        return plan.recipe_of(plan.read_settings(cli.parse(arguments)[1]), machine.RecipeChoice(recipe, ""))
 
     given = ["--train_data", "x", "--r", "4", "--lora_alpha", "32", "--learning_rate", "1e-5", "--num_train_epocs", "2"]
     recipe = RECIPES["gemma-3-270m-cpu"]
@@ -390,7 +390,7 @@ def test_a_file_of_settings_is_read_in_any_stage_and_flags_win(tmp_path):
     assert (chosen.train_dataset, chosen.plot_loss, chosen.report_to) == ("pairs.jsonl", True, "wandb")
     from kotune.models.machine import RECIPES
 
-    recipe = plan.recipe_of(settings, machine.Choice(RECIPES["gemma-3-270m-cpu"], ""))
+    recipe = plan.recipe_of(settings, machine.RecipeChoice(RECIPES["gemma-3-270m-cpu"], ""))
     assert (recipe.lora_r, recipe.dpo_learning_rate) == (16, 2e-5)
     config.write_text("report_to: neptune\ntrain_data: x\n")
     with pytest.raises(CourseError, match="no tracker 'neptune'"):
