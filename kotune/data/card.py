@@ -50,7 +50,7 @@ def card(name: str, parts: Mapping[str, Sequence[dict]], fields: Sequence[str], 
         _table(("filter", "rows removed"), list(provenance.filters.items())),
         "## Personal data, by form",
         _table(("kind", "found"), list(findings.items())),
-        "A scan by form is no proof: names and addresses are not looked for. Facts rest on the documents named.",
+        "A scan by form is no proof: names are not looked for. Facts rest on the documents named.",
     ]
     return "\n\n".join(sections) + "\n"
 
