@@ -9,6 +9,8 @@ import pytest
 from kotune.data import pii, registry
 from kotune.korean import zero_shot
 from kotune.korean.grounding import unsupported_numbers
+from kotune.korean.sentences import sentence_texts
+from kotune.korean.speech_levels import HAEYO, HAPSYO, level_of
 from similarity import deduplicate, find_overlap, rouge_l
 from utils import DATA, CourseError, read_jsonl
 
@@ -50,9 +52,50 @@ def test_every_answer_rests_on_a_document_that_has_its_numbers():
             assert not unsupported_numbers(row[field], text_of[row["document_id"]]), row
 
 
+COUNSEL = ("counsel_train", "counsel_validation", "counsel_evaluation")
+COUNSEL_KINDS = {
+    "plain": 0.25, "wrong_premise": 0.1, "banmal": 0.1, "typo": 0.08, "two_in_one": 0.08, "multi_turn": 0.06, "steps": 0.06,
+    "calculation": 0.05, "ask_professional": 0.03,
+}  # fmt: skip
+
+
+def test_counsel_rows_rest_on_their_documents_and_on_what_was_asked():
+    text_of = {d["id"]: d["text"] for d in read_jsonl(DATA / "counsel_documents.jsonl")}
+    assert len(text_of) >= 40
+    rows = [row for name in COUNSEL for row in registry.load_rows(name)]
+    assert len(rows) >= 1000
+    assert {row["document_id"] for row in rows} == set(text_of)
+    for row in rows:
+        assert 20 <= len(row["output"]) <= 400, row["id"]
+        assert ("history" in row) == (row["kind"] == "multi_turn"), row["id"]
+        if row["kind"] != "calculation" and " = " not in row["output"]:  # what is worked out stands nowhere
+            said = [
+                text_of[row["document_id"]],
+                row["instruction"],
+                *(text for turn in row.get("history", []) for text in turn),
+            ]
+            assert not unsupported_numbers(row["output"], "\n".join(said)), row["id"]
+
+
+def test_counsel_questions_are_put_in_every_way():
+    rows = [row for name in COUNSEL for row in registry.load_rows(name)]
+    counts = Counter(row["kind"] for row in rows)
+    assert counts.keys() == COUNSEL_KINDS.keys()
+    assert all(counts[kind] >= share * len(rows) for kind, share in COUNSEL_KINDS.items())
+    lengths = sorted(len(row["output"]) for row in rows)
+    assert lengths[len(rows) // 4] < 70
+    assert lengths[3 * len(rows) // 4] > 160
+
+
+def test_counsel_answers_are_polite_throughout():
+    for row in (row for name in COUNSEL for row in registry.load_rows(name)):
+        levels = {level_of(sentence) for sentence in sentence_texts(row["output"])} - {None}
+        assert levels in ({HAPSYO}, {HAEYO}), (row["id"], levels)
+
+
 VARIED = [
     ("real_estate_train", "question"), ("real_estate_train", "answer"), ("real_estate_evaluation", "question"),
-    ("korean_tasks", "output"), ("radiology_train", "output"), ("medical_dialogues", "instruction"),
+    ("counsel_train", "instruction"), ("counsel_train", "output"), ("korean_tasks", "output"), ("radiology_train", "output"), ("medical_dialogues", "instruction"),
     ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
 ]  # fmt: skip
 
@@ -68,6 +111,11 @@ def test_no_evaluation_question_was_trained_on():
     held_out = [row["question"] for row in registry.load_rows("real_estate_evaluation")]
     assert not find_overlap([row["question"] for row in rows], held_out, 0.7)
     assert not find_overlap([row["question"] for row in rows], held_out, 0.7, unit="morpheme")
+    counsel = [row["instruction"] for name in COUNSEL[:2] for row in registry.load_rows(name)]
+    counsel_held_out = [row["instruction"] for row in registry.load_rows("counsel_evaluation")]
+    for unit in ("eojeol", "morpheme"):
+        assert not find_overlap(counsel, held_out + counsel_held_out, 0.7, unit=unit)
+        assert not find_overlap([row["question"] for row in rows], counsel_held_out, 0.7, unit=unit)
     references = [row["reference"] for row in registry.load_rows("real_estate_evaluation")]
     assert not find_overlap([row["text"] for row in registry.load_rows("pretraining")], held_out + references, 0.7)
     trained = {row["input"] for row in registry.load_rows("radiology_train")}
