@@ -40,7 +40,7 @@ from kotune.korean.script_checks import (
     check_low_hangul,
     check_other_script,
 )
-from kotune.korean.speech_levels import HAE, PLAIN_LEVELS, POLITE_LEVELS
+from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
 from utils import CourseError, write_jsonl
 
 # --- speech level and particles --------------------------------------------------------------
@@ -56,10 +56,26 @@ def check_mixed_speech(answer: CheckedAnswer) -> Spans:
             yield sentence.start, sentence.end, f"This sentence is {level}, and others are {most[0][1]}."
 
 
-def check_banmal(answer: CheckedAnswer) -> Spans:
+def check_mixed_polite(answer: CheckedAnswer) -> Spans:
+    formal, informal = [], []
     for sentence, level in zip(answer.sentences, answer.levels, strict=True):
-        if level == HAE:
-            yield sentence.start, sentence.end, "This sentence is 반말 (해체)."
+        if level in POLITE_LEVELS and not is_of_either_polite_level(answer.hidden[sentence.start : sentence.end]):
+            (formal if level == HAPSYO else informal).append(sentence)
+    if formal and informal:
+        fewer, level, most = (formal, HAPSYO, HAEYO) if len(formal) < len(informal) else (informal, HAEYO, HAPSYO)
+        for sentence in fewer:
+            yield sentence.start, sentence.end, f"This sentence is {level}, and others are {most}."
+
+
+def check_banmal(answer: CheckedAnswer) -> Spans:
+    spoken = [
+        (sentence, level) for sentence, level in zip(answer.sentences, answer.levels, strict=True) if level in PLAIN_LEVELS
+    ]
+    informal = [(sentence, level) for sentence, level in spoken if is_banmal(answer.hidden[sentence.start : sentence.end])]
+    is_a_book = len(informal) < len(spoken)  # 한다 beside 살펴보자 is the style of books
+    for sentence, level in informal:
+        if level == HAE or not is_a_book:
+            yield sentence.start, sentence.end, f"This sentence is 반말 ({level})."
 
 
 def check_particle(answer: CheckedAnswer) -> Spans:
@@ -89,7 +105,8 @@ _CHECKS: dict[str, tuple[Callable[[CheckedAnswer], Spans], str]] = {
     "latin_run": (check_latin_run, "three or more words of English prose"),
     "loose_jamo": (check_loose_jamo, "consonants or vowels that form no syllable: ㅋㅋ, 하ㄴ다"),
     "mixed_speech": (check_mixed_speech, "존댓말 and 해라체 or 반말 in one answer: the sentences of the rarer kind"),
-    "banmal": (check_banmal, "a sentence in 반말 (해체)"),
+    "mixed_polite": (check_mixed_polite, "해요체 among 합니다체, or the other way round; requests and questions fit both"),
+    "banmal": (check_banmal, "a sentence in 반말: 해체, or an order, a proposal or a question in 해라체"),
     "particle": (check_particle, "은/는, 이/가, 을/를, 과/와 or (으)로 that does not fit the sound before it"),
     "repeated_sentence": (check_repeated_sentence, "a sentence that stands in the answer before"),
     "repeated_ngram": (

@@ -9,63 +9,69 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kotune.korean.sentences import HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
+from kotune.korean.banmal import WITH_L, is_hae, speaks_to_someone, syllables_with_final
+from kotune.korean.sentences import FINAL_MARKS, HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
 
 HAPSYO, HAEYO, HAERA, HAE = "합쇼체", "해요체", "해라체", "해체"
 POLITE_LEVELS, PLAIN_LEVELS = (HAPSYO, HAEYO), (HAERA, HAE)
 
 _MARKS = rf"[\s{HIDDEN}.!?…。~！？^*_`”’\"'」』)\]ㅋㅎㅠㅜ\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
 _BEHIND_THE_ENDING = re.compile(rf"(?<!{_MARKS}){_MARKS}++\Z")  # each run of marks is tried once
+_TAIL = 14  # characters: no ending is longer
 
-# --- endings ---------------------------------------------------------------------------------
-
-_WITH_B = "[" + "".join(chr(code) for code in range(0xAC00, 0xD7A4) if (code - 0xAC00) % 28 == 17) + "]"
+_WITH_B = syllables_with_final(17)
+_ANSWER = re.compile(r"^(?:네|예|응|아니요|아니오|아뇨|글쎄요|맞아요|그래요)$")
 _HAPSYO = re.compile(rf"(?:{_WITH_B}(?:니다|니까|시다)|{_WITH_B}니다만|십시오|십시요|소서)$")
 _HAEYO = re.compile(r"[가-힣](?:요|죠)$|^죠$")
 _NOUNS_IN_YO = re.compile(r"(?:^|\s)(?:불?필요|중요|수요|개요|소요|강요|주요|동요|담요|가요|민요|긴요|요요|총수요|해요체)$")
-_ANSWER = re.compile(r"^(?:네|예|응|아니요|아니오|아뇨|글쎄요|맞아요|그래요)$")
-_WITH_SS = "[" + "".join(chr(code) for code in range(0xAC00, 0xD7A4) if (code - 0xAC00) % 28 == 20) + "]"
-_HAERA = re.compile(r"[가-힣](?:다|냐)$|(?:하라|해라|마라|거라|어라|보아라)$")
+_HAERA = re.compile(r"[가-힣]다$|[하으거]라$")  # 하라 is how exams and laws order, and speaks to nobody
 _NOUNS_IN_DA = re.compile(
-    r"(?:^|\s)(?:\S*바다|판다|캐나다|소다|사이다|람다|다|모두\s?다|둘\s?다|\S*마다|\S*보다|\S*에다|부다페스트)$"
+    r"(?:^|\s)(?:\S*(?:바다|베란다|마다|보다|에다|우간다|르완다|네바다|어젠다|아젠다|버뮤다|프로파간다|프라다)|판다|캐나다|"
+    r"소다|사이다|람다|수다|혼다|레다|부다|다|모두\s?다|둘\s?다)$"
 )
-_HAE = re.compile(
-    r"(?:잖아|거든|거야|이야|뭐야|아니야|아냐|니야|[가-힣]더군|거지|하지|없지|싶지|야지|좋지|같지|않지|많지|되지|"
-    r"이지|맞지|알지|"
-    rf"{_WITH_SS}(?:어|지|네|니)|없어|싶어|같아|많아|좋아|않아|알아|몰라|맞아|괜찮아|"
-    r"(?:^|\s|[아어여해])(?:봐|줘|둬|와|놔)|(?:^|\s|안)돼|(?:면|도|게) 돼|(?:야|지|게|좀|못|왜|꼭|다|빨리|그냥|"
-    r"직접) 해|야 돼|말해|못해|안 해|"
-    r"마세|지 마|[아어해] 보자|하네|없네|구나|(?:하|있|없|는|은|한|겠|었|았|했)군|하니|없니|할래|할게|을게|갈게|"
-    r"줄게|볼게|ㄹ게|을걸|할걸|대도|하든가|하든지|말든지)$"
-)
-_HAE_ADJECTIVE = re.compile(
-    r"(?:확인|신고|신청|필요|중요|가능|불가능|조심|주의|생각|준비|연락|문의|기억|시작|결정|선택|사용|이용|추천|"
-    r"비교|계산|정리|등록|설치|삭제|저장|"
-    r"상담|계약|검색|질문|대답|얘기|이야기|노력|운동|공부|청소|요리|시도|포기|부탁|미안|죄송|편|간단|복잡|위험|"
-    r"안전|당연|충분|부족|유리|불리|다양|비슷|정확|확실|궁금|피곤|못|잘)해$"
-)
-_HAE_IF_ENDED = re.compile(
-    r"(?:[가-힣]더라|받아|물어|따져|찾아|읽어|먹어|믿어|가져|그래|들어가|나가|당겨|생겨|맡겨|챙겨|지켜|시켜|고쳐|"
-    r"바꿔|골라|잊어|써|적어|넣어|아파)$"
-)
-_NOT_HAE = re.compile(r"(?:^|\s)(?:토지|동네|그네|우리네|군|장군|국군|토요일|대학교 와|이군|역군|원군|박하지|기와|영하지)$")
 
 
 def level_of(sentence: str) -> str | None:
     """Return the speech level in which a sentence ends, or None where it ends in a noun or is only a yes or no."""
-    core = _BEHIND_THE_ENDING.sub("", sentence)
-    if len(core) < 2 or _ANSWER.match(core):
+    tail, marks = _tail_of(sentence)
+    if len(tail) < 2 or _ANSWER.match(tail):
         return None
-    tail = core[-14:]
     last = tail[-1]
     if last in "다까만오요서" and _HAPSYO.search(tail):
         return HAPSYO
     if last in "요죠":
         return None if _NOUNS_IN_YO.search(tail) else HAEYO if _HAEYO.search(tail) else None
-    if _HAERA.search(tail) and not (last == "다" and _NOUNS_IN_DA.search(tail)):
+    if last == "다":
+        return HAERA if _HAERA.search(tail) and not _NOUNS_IN_DA.search(tail) else None
+    if (last == "라" and _HAERA.search(tail)) or speaks_to_someone(tail, marks):
         return HAERA
-    informal = _HAE.search(tail) or _HAE_ADJECTIVE.search(tail) or (_HAE_IF_ENDED.search(tail) and sentence[-1] in ".!?")
-    return HAE if informal and not _NOT_HAE.search(tail) else None
+    return HAE if is_hae(tail, ended=any(mark in FINAL_MARKS for mark in marks)) else None
+
+
+def is_banmal(sentence: str) -> bool:
+    """Say whether a sentence is 반말: 해체, or 해라체 that orders, proposes or asks (가라, 쉬자, 모르니?)."""
+    level = level_of(sentence)
+    return level == HAE or (level == HAERA and speaks_to_someone(*_tail_of(sentence)))
+
+
+def _tail_of(sentence: str) -> tuple[str, str]:
+    """Return the end of a sentence without the marks behind it, and the marks."""
+    core = _BEHIND_THE_ENDING.sub("", sentence)
+    return core[-_TAIL:], sentence[len(core) :]
+
+
+# 하세요, 할까요, 하시군요 and 할게요 have no counterpart among 합니다
+_WITHOUT_A_FORMAL_TWIN = re.compile(rf"(?:[셔세까군]|{WITH_L}게)요$")
+_FORMULA = re.compile(
+    r"(?:^|\s)(?:감사|고맙|반갑|죄송|미안|안녕하|수고하|축하|환영|부탁|알겠)[가-힣 ]{0,6}(?:니다|니까|요)$|"
+    r"(?:그렇습니다|맞습니다|맞아요|그래요)$"
+)
+
+
+def is_of_either_polite_level(sentence: str) -> bool:
+    """Say whether a polite sentence is at home among 합니다 and among 해요: 하세요, 할까요?, 감사합니다."""
+    tail, marks = _tail_of(sentence)
+    return "?" in marks or bool(_WITHOUT_A_FORMAL_TWIN.search(tail) or _FORMULA.search(tail))
 
 
 def levels_of(hidden: str, sentences: Sequence[Sentence]) -> list[str | None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from kotune.korean.grounding import quotations, unsupported_numbers
-from kotune.korean.sentences import LIST_MARK, has_final_mark, sentence_texts
+from kotune.korean.sentences import LIST_MARK, has_final_mark, hide_quotations, sentence_texts
 from kotune.korean.speech_levels import level_of
 from kotune.korean.tasks import CHOICE_MARKS, TASKS, Task
 from prompts import ChoiceReply, KeywordReply, TextReply, YesNoReply
@@ -39,26 +39,49 @@ def written(reply: BaseModel) -> str:
 # --- style -----------------------------------------------------------------------------------
 
 
+_BULLET = re.compile(r"([ \t\u3000]*)([-•*·▪○●◦–+])\s+(?=\S)")
+
+
+def bullet_depth(line: str) -> int | None:
+    """Return 1 for a line that starts "- ", 2 for a bullet under it (indented, or with another mark), None for others."""
+    match = _BULLET.match(line)
+    if not match:
+        return None
+    return 1 if match[0] == "- " else 2
+
+
 def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
-    """Yield what keeps a text from being a list in 개조식: lines that start "- " and end in no sentence."""
+    """Yield what keeps a text from being a list in 개조식: bullets of one or two levels that end in no verb.
+
+    fewest: how many bullets of the first level there are to be.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < fewest:
-        yield f"{len(lines)} bullets where at least {fewest} are due"
-    for line in lines:
-        if not line.startswith("- "):
+    depths = [bullet_depth(line) for line in lines]
+    if depths.count(1) < fewest:
+        yield f"{depths.count(1)} bullets where at least {fewest} are due"
+    first = depths.index(1) if 1 in depths else len(depths)
+    for number, (line, depth) in enumerate(zip(lines, depths, strict=True)):
+        if depth is None:
             yield f"the line {line[:20]!r} does not start with '- '"
-        elif has_final_mark(line) or level_of(line):
+        elif depth == 2 and number < first:
+            yield f"the line {line[:20]!r} is under no bullet of the first level"
+        if has_final_mark(line) or level_of(hide_quotations(line)):
             yield f"the line {line[:20]!r} ends like a sentence"
 
 
+_YES_OR_NO = re.compile(r"(?:예|네|아니요|아뇨)[.!]")
+
+
 def sentence_problems(text: str) -> Iterable[str]:
-    """Yield what keeps a text from being prose: list marks, and sentences that do not end."""
+    """Yield what keeps a text from being prose: list marks, and sentences that do not end or have no verb."""
     for line in text.splitlines():
         if LIST_MARK.match(line):
             yield f"the line {line[:20]!r} is a list item"
     for sentence in sentence_texts(text):
         if not has_final_mark(sentence):
             yield f"the sentence {sentence[-20:]!r} does not end"
+        elif not (level_of(hide_quotations(sentence)) or _YES_OR_NO.match(sentence)):
+            yield f"the sentence {sentence[-20:]!r} ends in no verb"
 
 
 def _check_style(task: Task, reply: BaseModel) -> Iterable[str]:
@@ -109,8 +132,8 @@ def _check_yes_no(task: Task, context: str, reply: YesNoReply) -> Iterable[str]:
 
 
 def _check_extract(task: Task, context: str, reply) -> Iterable[str]:
-    bullets = task.style == "bullet"
-    for part in [line[2:].strip() for line in reply.answer.splitlines()] if bullets else sentence_texts(reply.answer):
+    bullets = [_BULLET.sub("", line, count=1).strip() for line in reply.answer.splitlines()]
+    for part in bullets if task.style == "bullet" else sentence_texts(reply.answer):
         if part not in context:
             yield f"{part[:20]!r} does not stand in the passage"
 

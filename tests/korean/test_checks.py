@@ -18,7 +18,7 @@ from kotune.korean.checks import CHECKS, NEEDS, check, highlight, highlight_html
 from kotune.korean.particles import PARTNER, is_noun, particle_errors, sound_after
 from kotune.korean.script_checks import scripts
 from kotune.korean.sentences import hide_quotations, split_sentences
-from kotune.korean.speech_levels import HAE, HAERA, HAEYO, HAPSYO, level_of, levels_of
+from kotune.korean.speech_levels import HAE, HAERA, HAEYO, HAPSYO, is_banmal, level_of, levels_of
 from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
 
 LABELLED = read_jsonl(ROOT / "tests" / "korean" / "korean_checks.jsonl")
@@ -202,6 +202,37 @@ def test_every_particle_has_its_partner():
 )  # fmt: skip
 def test_the_level_of_a_sentence(sentence, level):
     assert level_of(sentence.replace("(2024년 기준)", "\x01" * 10)) == level
+
+
+def test_no_noun_of_the_list_has_a_level():
+    nouns = (DATA / "nouns.txt").read_text(encoding="utf-8").split()
+    assert [noun for noun in nouns if level_of(f"{noun}.") or level_of(noun)] == []
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        "기다려 알려 돌려받아 찾아 먹어 읽어 더워 어려워 나아 내려와 확인해 건조해 말해 바꿔 이뤄 줄여 눌러 몰라 안돼",
+        "가라 먹어라 기다려라 챙겨라 불러라 올라라 둬라 봐라 신청해라 만들어라",
+        "가자 쉬자 먹자 확인하자 살펴보자 기다리자 맡기자 채우자 미루자 잊자",
+        "친구야 손해야 확정일자야 의무야 돈이야 것이야 아니야 이력서야 시기야",
+        "하렴 기다리렴 먹으렴 했니 있니 갔네 없네 하네 좋네 했지 알지 그러지 하거든 하잖아 먹을래 갈게",
+    ],
+)
+def test_forms_of_banmal(forms):
+    assert [form for form in forms.split() if not is_banmal(f"그걸 {form}.")] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "베란다 바다 캐나다 사이다 르완다", "배우자 환자 사용자 하자 이자 투자 감자 의자", "임야 분야 시야 받아야 해야 이제야",
+        "배려 고려 샤워 타워 참여 급여 목적어 국어 언어", "손해 피해 올해 지중해 산업재해 이해", "동네 토지 편지 가지 이미지 홈페이지",
+        "저렴 폐렴 수렴 청렴 나라 카메라 우리나라 고릴라 빌라 길게 힘들게 빨래 가운데",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_banmal(words):
+    assert [word for word in words.split() if level_of(f"새 {word}.")] == []
 
 
 def spoken(text):

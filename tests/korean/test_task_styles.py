@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from kotune.korean.task_styles import TaskOutput, check_reply, read_output, style_table
+from kotune.korean.task_styles import (
+    TaskOutput,
+    bullet_depth,
+    bullet_problems,
+    check_reply,
+    read_output,
+    sentence_problems,
+    style_table,
+)
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from prompts import ChoiceReply, KeywordReply, SubjectiveReply, TextReply, YesNoReply
 from utils import DATA, CourseError, read_jsonl
@@ -126,3 +134,51 @@ def test_a_blank_choice_is_no_choice(blank):
     shown = ChoiceReply(question="어디?", choices=["서울", "부산", "대구", "광주"], answer="부산", rationale="까닭")
     assert read_output("task03_01", f"- 정답: {blank} \n- 까닭", shown) is None
     assert read_output("task03_02", f"정답은 ‘{blank} ’입니다. 까닭이 있습니다.", shown) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 신고 기한은 30일\n- 늦으면 과태료 부과", []),
+        ("- 대항력\n  - 점유와 전입신고가 요건\n  - 다음 날 0시부터 생김\n- 우선변제권", []),
+        ("- 서류\n  · 신분증\n  · 계약서", []),
+        ("- 서류\n• 신분증\n• 계약서", []),
+        ("- 가장 먼 곳은 캐나다\n- 화분은 베란다", []),
+        ("- 우선변제권이 있다", ["ends like a sentence"]),
+        ("- 확정일자를 받았다\n- 서류 보관", ["ends like a sentence"]),
+        ("- 주민센터에 가세요", ["ends like a sentence"]),
+        ("- 대항력\n  - 다음 날 효력이 생긴다", ["ends like a sentence"]),
+        ("- 서류를 먼저 챙기자", ["ends like a sentence"]),
+        ("- 기한은 30일.", ["ends like a sentence"]),
+        ("  - 신분증\n- 서류", ["under no bullet"]),
+        ("- 서류\n신분증", ["does not start"]),
+        ("  - 신분증", ["at least 1", "under no bullet"]),
+    ],
+)
+def test_bullets_may_have_two_levels_and_end_in_no_verb(text, words):
+    problems = list(bullet_problems(text))
+    assert len(problems) == len(words), problems
+    assert all(word in problem for word, problem in zip(words, problems, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "depth"), [("- 가", 1), ("  - 가", 2), ("\t- 가", 2), ("· 가", 2), ("가", None), ("-가", None)]
+)
+def test_the_depth_of_a_bullet(line, depth):
+    assert bullet_depth(line) == depth
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("신고는 14일 안에 합니다. 늦으면 과태료.", "no verb"), ("신고 기한은 30일임.", "no verb"), ("신고합니다. 그다음 접수", "not end"),
+        ("- 신고합니다.", "list item"), ("① 신고합니다.", "list item"),
+    ],
+)  # fmt: skip
+def test_prose_is_made_of_whole_sentences(text, word):
+    assert any(word in problem for problem in sentence_problems(text))
+
+
+def test_prose_may_open_with_yes_or_no_and_hold_dates_decimals_and_quotations():
+    text = "아니요. 기준일은 2024. 1. 1.이고 이율은 0.5%입니다. 지문은 “늦으면 낸다. 꼭 낸다.”라고 적습니다. 왜 그럴까요?"
+    assert list(sentence_problems(text)) == []
