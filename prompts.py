@@ -9,7 +9,7 @@ from hashlib import sha256
 from string import Template
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, field_validator
 
 from utils import CourseError
 
@@ -82,6 +82,48 @@ class SpoiltAnswer(ReplySchema):
     """Reply to a prompt that spoils an answer in a stated way."""
 
     rejected: str = Field(min_length=1)
+
+
+# --- the record of a listing -----------------------------------------------------------------
+
+_DAY = r"(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
+
+
+class ListingRecord(ReplySchema):
+    """What an advertisement of a house or a room says, in the order of the reply; None where it says nothing.
+
+    The rules of each field, with examples, are in docs/listings.md.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    deal: Literal["매매", "전세", "월세", "단기"] | None
+    kind: Literal["아파트", "오피스텔", "빌라", "단독주택", "다가구", "원룸", "투룸", "쓰리룸", "상가", "사무실"] | None = (
+        Field(description="the building where it is named, else the layout")
+    )
+    place: str | None = Field(pattern=r"^\S+( \S+)*$", description="시, 구, 동 as said, one space between")
+    deposit: StrictInt | None = Field(ge=0, description="만원; of a 전세 the 전세금")
+    rent: StrictInt | None = Field(ge=0, description="만원 a month")
+    price: StrictInt | None = Field(ge=0, description="만원, of a 매매")
+    area: str | None = Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,2})?(평|㎡)$", description="전용면적, in the text's own unit")
+    floor: str | None = Field(
+        pattern=r"^(반지하|옥탑|지하[1-9]|([0-9]{1,3}|저층|중층|고층|탑층)(/[0-9]{1,3})?)$", description="3, or 3/5 of five"
+    )
+    rooms: StrictInt | None = Field(ge=0)
+    bathrooms: StrictInt | None = Field(ge=0)
+    maintenance: StrictInt | StrictFloat | None = Field(
+        ge=0, allow_inf_nan=False, description="만원 a month beside the rent; 0 for none"
+    )
+    pets: StrictBool | None
+    available: str | None = Field(pattern=rf"^(즉시|협의|(20[0-9]{{2}}-)?{_DAY})$", description="when one can move in")
+
+    @field_validator("maintenance")
+    @classmethod
+    def _has_one_form(cls, amount: int | float | None) -> int | float | None:
+        """Refuse 5.0, which is written 5, and more than one decimal."""
+        if isinstance(amount, float) and (amount.is_integer() or round(amount, 1) != amount):
+            raise ValueError("an amount is written whole, or with one decimal that is not 0")
+        return amount
 
 
 # --- schemas of the 23 tasks -----------------------------------------------------------------
@@ -315,6 +357,18 @@ SCORE_JUDGE_UNGUIDED = Prompt(
     system=f"당신은 한국어 답변을 채점하는 심사자입니다. 질문과 답변이 주어집니다.\n{_SCALE}",
     user=_QUESTION + _ONE_ANSWER,
     schema=Score,
+)
+
+
+# --- the prompt of a model that fills in records ---------------------------------------------
+
+# Training and inference use it as it is: a small model learns the schema from its examples, so that it stays short.
+LISTING = Prompt(
+    name="listing",
+    purpose="An advertisement in; what it says as one line of JSON out, null where it says nothing.",
+    system="매물 광고를 JSON 한 줄로 정리해 주세요. 광고에 없는 항목은 null로 둡니다.",
+    user="$listing",
+    schema=ListingRecord,
 )
 
 
