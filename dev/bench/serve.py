@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import os
 import signal
 import socket
 import statistics
@@ -111,7 +112,10 @@ def serving(*arguments: str):
     try:
         yield port, psutil.Process(process.pid)
     finally:
-        process.send_signal(signal.SIGINT)
+        if os.name == "nt":  # there Ctrl-C goes to a whole console, this one included
+            process.terminate()
+        else:
+            process.send_signal(signal.SIGINT)
         process.wait(30)
 
 
