@@ -165,6 +165,9 @@ class YesNoReply(ReplySchema):
     rationale: str = Field(min_length=1)
 
 
+TaskReply = TextReply | KeywordReply | SubjectiveReply | ChoiceReply | YesNoReply
+
+
 # --- schemas of judges -----------------------------------------------------------------------
 
 

@@ -260,7 +260,8 @@ def _data(chosen: Namespace) -> int | None:
         report = registry.check(chosen.data, limit, chosen.against)
         print(str(report).encode("utf-8", "backslashreplace").decode())
         return 1 if report.errors else 0
-    return registry.convert(chosen.source, chosen.target, chosen.to)
+    registry.convert(chosen.source, chosen.target, chosen.to)
+    return None
 
 
 def _token_limit(recipe_name: str):

@@ -211,7 +211,8 @@ def _meant(name: str, value: Any) -> list[tuple[str, Any]]:
         key = _plain(value)
         if key not in cases:
             raise CourseError(f"{name} is {value!r}; choose {' or '.join(str(case) for case in cases)}.")
-        return [cases[key]] if cases[key] else []
+        meant = cases[key]
+        return [] if meant is None else [meant]
     if name in FIXED:
         accepted, what = FIXED[name]
         if _plain(value) not in accepted:

@@ -30,7 +30,7 @@ def use_korean_font() -> None:
 
     # found without importing: the package's own code needs distutils, which Python 3.12 no longer has
     package = find_spec("koreanize_matplotlib")
-    if package is None:
+    if package is None or package.origin is None:
         return
     for file in ("NanumGothic.ttf", "NanumGothicBold.ttf"):
         font_manager.fontManager.addfont(Path(package.origin).parent / "fonts" / file)
@@ -42,7 +42,7 @@ def new_axes(width: float = 7, height: float = 3.2):
     import matplotlib.pyplot as plt
 
     use_korean_font()
-    plt.rcParams.update(STYLE)
+    plt.style.use(STYLE)
     return plt.subplots(figsize=(width, height))[1]
 
 

@@ -211,16 +211,17 @@ def agree(
     Intervals are 95% percentile bootstraps over items; draws in which kappa is undefined are left out of its own. Swapping
     the judges, or the two ends of `categories` (A and B), leaves every figure as it is.
     """
-    items = [key for key in first if first[key] is not None and second.get(key) is not None]
-    if not items:
+    said = [(one, second.get(key)) for key, one in first.items()]
+    both = [(one, other) for one, other in said if one is not None and other is not None]
+    if not both:
         return None
     place = {category: number for number, category in enumerate(categories)}
     table = np.zeros((len(categories), len(categories)), dtype=int)
-    for key in items:
-        table[place[first[key]], place[second[key]]] += 1
-    n = len(items)
+    for one, other in both:
+        table[place[one], place[other]] += 1
+    n = len(both)
     # one form of the table and its mirror images, so that all of them are given the same draws
-    drawn_from = np.array(min(form.tolist() for one in (table, table.T) for form in (one, one[::-1, ::-1])))
+    drawn_from = np.array(min(form.tolist() for side in (table, table.T) for form in (side, side[::-1, ::-1])))
     drawn = np.random.default_rng(seed).multinomial(n, drawn_from.ravel() / n, size=BOOTSTRAP_DRAWS)
     drawn = drawn.reshape(-1, *table.shape)
     kappa = float(cohen_kappa(table))

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from kotune.data import readers
 from kotune.line_file import KeyedLines
@@ -18,11 +19,13 @@ from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
 from kotune.progress import bar
 from kotune.teacher.client import Teacher
+from kotune.teacher.replies import Reply
 from prompts import Message
 from utils import CourseError, read_json, relative, write_json
 
 CHUNK = 20  # questions answered before their lines are written
 Source = str | Path | Sequence["AnswerRow | dict"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class TeacherModel:
 
     def __call__(self, prompts: Sequence[Sequence[Message]]) -> list[str | None]:
         """Return an answer a prompt."""
-        return [reply.text if reply.error is None else None for reply in self.teacher.ask(prompts, step="answers")]
+        replies: list[Reply] = self.teacher.ask(prompts, step="answers")
+        return [reply.text if reply.error is None else None for reply in replies]
 
 
 class AnswerFile(KeyedLines[AnswerRow]):
@@ -188,15 +192,12 @@ def answer(
 
 
 def _questions(source: Source | Sequence[Question]) -> list[Question]:
-    if not isinstance(source, str | Path):
-        questions = [item for item in source if isinstance(item, Question)]
-        if len(questions) == len(source):
-            return questions
-    rows = ((place, row.row() if isinstance(row, AnswerRow) else row) for place, row in _rows(source))
-    return [
-        Question(_identity(row, place), _text(row, "question", place), _optional(row, "reference", str, place))
-        for place, row in rows
-    ]
+    return [row if isinstance(row, Question) else _question(row, place) for place, row in _rows(source)]
+
+
+def _question(row: AnswerRow | dict, place: str) -> Question:
+    row = row.row() if isinstance(row, AnswerRow) else row
+    return Question(_identity(row, place), _text(row, "question", place), _optional(row, "reference", str, place))
 
 
 def _in_chunks(answerer: Callable, prompts: Sequence[Sequence[Message]], chunk: int) -> Iterator[list[tuple]]:
@@ -235,7 +236,7 @@ def read_answers(source: Source) -> list[AnswerRow]:
     return list(answers.values())
 
 
-def _rows(source: Source | Sequence[Question]) -> Iterable[tuple[str, dict | AnswerRow]]:
+def _rows(source: str | Path | Sequence[Item]) -> Iterable[tuple[str, Item | dict]]:
     if isinstance(source, str | Path):
         return readers.read(source)
     return ((f"answer {number}", row) for number, row in enumerate(source, start=1))
@@ -330,14 +331,17 @@ def side_by_side(source_a: Source, source_b: Source) -> SideBySide:
     answers_a = {answered.id: answered for answered in read_answers(source_a)}
     answers_b = {answered.id: answered for answered in read_answers(source_b)}
     pairs, left_out = [], []
-    for identity in [*answers_a, *(identity for identity in answers_b if identity not in answers_a)]:
-        a, b = answers_a.get(identity), answers_b.get(identity)
-        reason = _why_not(a, b)
-        if reason:
-            left_out.append(UnpairedQuestion(identity, (a or b).question, reason))
+    for identity, a in answers_a.items():
+        b = answers_b.get(identity)
+        if b is None:
+            left_out.append(UnpairedQuestion(identity, a.question, "only_in_a"))
+        elif reason := _why_not(a, b):
+            left_out.append(UnpairedQuestion(identity, a.question, reason))
         else:
             reference = a.reference if a.reference is not None else b.reference
             pairs.append(Pair(Question(identity, a.question, reference), a.answer, b.answer))
+    only_in_b = [b for identity, b in answers_b.items() if identity not in answers_a]
+    left_out += [UnpairedQuestion(b.id, b.question, "only_in_b") for b in only_in_b]
     if not pairs:
         name_a, name_b = (_name(source, side) for source, side in ((source_a, "A"), (source_b, "B")))
         raise CourseError(
@@ -347,9 +351,7 @@ def side_by_side(source_a: Source, source_b: Source) -> SideBySide:
     return SideBySide(pairs, left_out)
 
 
-def _why_not(a: AnswerRow | None, b: AnswerRow | None) -> str:
-    if a is None or b is None:
-        return "only_in_b" if a is None else "only_in_a"
+def _why_not(a: AnswerRow, b: AnswerRow) -> str:
     if not same_text(a.question, b.question):
         return "different_question"
     if a.reference is not None and b.reference is not None and not same_text(a.reference, b.reference):

@@ -153,7 +153,7 @@ def write_sheet(
             f"Excel cell holds {LONGEST_CELL:,} ({len(too_long)} such cells); shorten it, or write JSONL."
         )
     book = Workbook()
-    sheet = book.active
+    sheet = book.worksheets[0]
     cleaned = []
     for number, row in enumerate([dict(zip(columns, columns, strict=True)), *rows], start=1):
         for place, column in enumerate(columns, start=1):

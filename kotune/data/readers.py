@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -91,8 +92,7 @@ def _read_folder(folder: Path) -> Iterator[Row | CourseError]:
 def _object_without_twins(pairs: list[tuple[str, object]]) -> dict:
     made = dict(pairs)
     if len(made) < len(pairs):
-        seen: set[str] = set()
-        twin = next(key for key, _ in pairs if key in seen or seen.add(key))
+        twin, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twin!r} stands twice in one object")
     return made
 

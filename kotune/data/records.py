@@ -92,7 +92,9 @@ def unknown_fields(row: dict) -> list[str]:
         return []
     unknown = [name for name in row if name not in shape.fields and name not in EXTRA_FIELDS]
     for field, used in (("messages", {"role", "content"}), ("conversations", {"from", "value"})):
-        turns = row.get(field) if shape.fields[0] == field and isinstance(row.get(field), list) else []
+        turns = row.get(field)
+        if shape.fields[0] != field or not isinstance(turns, list):
+            continue
         beyond = {name for turn in turns if isinstance(turn, dict) for name in turn if name not in used}
         unknown += [f"{field}[].{name}" for name in sorted(beyond, key=str)]
     return unknown
@@ -178,7 +180,7 @@ def _open_prompt(row: dict, place: str) -> list[dict] | None:
     last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
     if last.get("role") == "user" and "messages" in row:
         return _with_system(row, _prompt(row["messages"], place, "messages"), place)
-    if SHAREGPT_ROLES.get(last.get("from")) == "user":
+    if SHAREGPT_ROLES.get(last.get("from", "")) == "user":
         return _with_system(row, _prompt(_sharegpt_messages(row, place), place, "conversations"), place)
     if shape_of(row) not in (None, SHAPES["text"]):
         return None

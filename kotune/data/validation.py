@@ -30,6 +30,12 @@ MOJIBAKE = re.compile(
     + "".join("|" + re.escape(word.encode().decode("cp949", "replace").replace("\ufffd", "?")) for word in _ENDINGS)
 )
 
+# what a text of printable ASCII cannot be: the kind of finding, its pattern, and what it says of the text
+SUSPECTS = (
+    ("mojibake", MOJIBAKE, "was read in a wrong encoding"),
+    ("control characters", CONTROL, "holds invisible characters"),
+)
+
 
 @dataclass(frozen=True)
 class RowFinding:
@@ -189,13 +195,7 @@ def _check_texts(record: dict, row: Row, report: ValidationReport) -> None:
         if SURROGATE.search(text):
             said = f"{row.place}, field {name}: the text holds half of a surrogate pair; fix it."
             report.add("error", "half a character", said)
-        if text.isascii() and text.isprintable():
-            suspects = ()
-        else:
-            suspects = (
-                ("mojibake", MOJIBAKE, "was read in a wrong encoding"),
-                ("control characters", CONTROL, "holds invisible characters"),
-            )
+        suspects = () if text.isascii() and text.isprintable() else SUSPECTS
         for kind, pattern, what in suspects:
             if found := pattern.search(text):
                 shown = found[0][:12].encode("unicode_escape").decode()

@@ -8,7 +8,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
-from kotune.judging.judgments import FAILED, JUDGED, LEFT_OUT, UNPARSED, Judgment, ScoreLine, read_judgments
+from kotune.judging.judgments import (
+    FAILED,
+    JUDGED,
+    LEFT_OUT,
+    UNPARSED,
+    Judgment,
+    ScoreLine,
+    Winner,
+    read_judgments,
+    read_scores,
+)
 from kotune.stats import (
     Interval,
     LengthControlled,
@@ -22,7 +32,7 @@ from kotune.stats import (
 from utils import CourseError
 
 NOT_CALIBRATED = "was not calibrated: how often it is right is not known (calibrate it first)."
-POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
+POINTS: dict[Winner | None, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
 @dataclass(frozen=True)
@@ -232,7 +242,7 @@ def summarise(side: str, scored: str | Path | Sequence[ScoreLine]) -> ScoreSumma
     Raises:
         CourseError: no answer has a score.
     """
-    lines = read_judgments(scored, ScoreLine)
+    lines = read_scores(scored)
     scores = tuple(line.score for line in lines if line.score is not None)
     return _summary(side, lines[0].judge if lines else "", scores, len(lines))
 

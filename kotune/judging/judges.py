@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from kotune.answering.answer_files import Question
 from kotune.models.adapters import adapter_hash, merge_chain
@@ -25,10 +25,13 @@ from kotune.models.reward_model import load_reward_model
 from kotune.models.reward_model import score as reward_scores
 from kotune.teacher.client import Teacher
 from kotune.teacher.costs import CostEstimate
-from kotune.teacher.replies import Reply, Request
+from kotune.teacher.replies import Reply, Request, Schema
 from prompts import PAIRWISE_JUDGE, REFERENCE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED, Prompt, Score, Verdict
 from similarity import rouge_l
 from utils import CourseError, read_json, relative
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Side = Literal["first", "second", "tie"]
 
@@ -109,11 +112,11 @@ def verdicts_of_scores(judge: Judge, pairs: Sequence[ShownPair], tie_below: floa
 
 def _higher(first: AnswerScore, second: AnswerScore, tie_below: float) -> PairVerdict:
     scores = {"first": first.score, "second": second.score}  # of a side that cannot be scored, None
-    for mark in (first, second):
-        if mark.score is None:
-            return PairVerdict(None, JudgeReply(scores, mark.reply.problem))
+    if first.score is None or second.score is None:
+        problem = first.reply.problem if first.score is None else second.reply.problem
+        return PairVerdict(None, JudgeReply(scores, problem))
     gap = first.score - second.score
-    verdict = "tie" if gap == 0 or abs(gap) < tie_below else "first" if gap > 0 else "second"
+    verdict: Side = "tie" if gap == 0 or abs(gap) < tie_below else "first" if gap > 0 else "second"
     return PairVerdict(verdict, JudgeReply(scores))
 
 
@@ -156,7 +159,7 @@ class RewardJudge:
     context with its question is a problem, `too_long`, and is not cut.
     """
 
-    classifier: object
+    classifier: PreTrainedModel
     tokenizer: object
     recipe: Recipe
     fingerprint: str
@@ -294,7 +297,7 @@ class LLMJudge:
         messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
         return prompt, Request(messages, id=question.id, temperature=0)
 
-    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema) -> list[tuple[Verdict | Score | None, JudgeReply]]:
+    def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema: type[Schema]) -> list[tuple[Schema | None, JudgeReply]]:
         replies = self.teacher.ask([request for _, request in asked], schema)
         read = [_judge_reply(prompt, reply) for (prompt, _), reply in zip(asked, replies, strict=True)]
         failed = Counter(reply.error for reply, one in zip(replies, read, strict=True) if one.failed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, same_text, side_by_side
 from kotune.data import readers
@@ -125,8 +125,17 @@ def _that_counts(held: Line, new: Line) -> Line:
     return held if held.is_final else new
 
 
-def read_judgments(source: str | Path | Sequence[Line], kind: type[Line] = Judgment) -> list[Line]:
-    """Return judgments (or, with `kind`, scores) out of a file, or as they are; of an id's lines the one that counts."""
+def read_judgments(source: str | Path | Sequence[Judgment]) -> list[Judgment]:
+    """Return judgments out of a file, or as they are; of an id's lines the one that counts."""
+    return _read_lines(source, Judgment)
+
+
+def read_scores(source: str | Path | Sequence[ScoreLine]) -> list[ScoreLine]:
+    """Return scores out of a file, or as they are; of an id's lines the one that counts."""
+    return _read_lines(source, ScoreLine)
+
+
+def _read_lines(source: str | Path | Sequence[Line], kind: type[Line]) -> list[Line]:
     if not isinstance(source, str | Path):
         return list(source)
     held: dict[str, Line] = {}
@@ -168,7 +177,7 @@ def _judge_all(
     return lines
 
 
-class _VerdictFile:
+class _VerdictFile(Generic[Line]):
     """The lines of one judge on disk."""
 
     def __init__(self, path: str | Path, kind: type[Line], judge: Judge):

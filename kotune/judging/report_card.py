@@ -11,7 +11,7 @@ import numpy as np
 
 from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
 from kotune.judging.comparison import Report, ScoreSummary
-from kotune.judging.judgments import JUDGED, Judgment
+from kotune.judging.judgments import JUDGED, Judgment, Winner
 from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
 from kotune.stats import Agreement, Interval, LengthControlled, agree
 from utils import CourseError, write_atomic
@@ -33,7 +33,7 @@ class Disagreement:
     answer_a: str
     answer_b: str
     # who says which side is better (a, b or tie), and why where a reason was given
-    said: tuple[tuple[str, str, str], ...]
+    said: tuple[tuple[str, Winner | None, str], ...]
 
 
 @dataclass(frozen=True)
@@ -355,9 +355,10 @@ def _draw_verdicts(axes, card: ReportCard) -> None:
 def _draw_rates(axes, card: ReportCard) -> None:
     r = card.report
     rates = [("승률 (무승부 = 0.5)", r.win_rate, r.interval)]
-    if r.length_controlled.win_rate is not None:
-        guess = " (추정)" if r.length_controlled.note else ""
-        rates.append((f"길이를 맞춘 승률{guess}", r.length_controlled.win_rate, r.length_controlled.interval))
+    fitted = r.length_controlled
+    if fitted.win_rate is not None and fitted.interval is not None:
+        guess = " (추정)" if fitted.note else ""
+        rates.append((f"길이를 맞춘 승률{guess}", fitted.win_rate, fitted.interval))
     rates += [(second.report.judge, second.report.win_rate, second.report.interval) for second in card.seconds]
     rates.append(("순서에 따라 바뀐 비율", r.flip_rate, r.flip_interval))
     _draw_intervals(axes, rates, BLUE)
@@ -389,7 +390,7 @@ def _draw_calibration(axes, card: ReportCard) -> None:
 
 def _draw_scores(axes, card: ReportCard) -> None:
     axes.set_title("점수 분포")
-    if card.histogram is None:
+    if card.histogram is None or card.scores is None:
         _draw_absence(axes, "점수 없음 (no scores)")
         return
     edges = np.array(card.histogram.edges)

@@ -86,7 +86,7 @@ def _winner(shown: Side, shown_first: Literal["a", "b"]) -> Winner:
 
 def pair(question: str, models: tuple[str, str]) -> Vote:
     """Return an undecided vote on two models' answers to come, the one to be shown first drawn by lot."""
-    first = random.SystemRandom().choice(("a", "b"))
+    first: Literal["a", "b"] = random.SystemRandom().choice(("a", "b"))
     return Vote(str(uuid4()), question, "", "", None, {"a": models[0], "b": models[1]}, first)
 
 
@@ -107,7 +107,7 @@ def draw(judgments: str | Path | Sequence[Judgment], count: int = BALLOTS, seed:
         raise CourseError("There is no pair of two different answers to vote on.")
     generator = random.Random(seed)
     return [
-        Vote(line.id, line.question, line.answer_a, line.answer_b, None, {}, generator.choice("ab"))
+        Vote(line.id, line.question, line.answer_a, line.answer_b, None, {}, generator.choice(("a", "b")))
         for line in generator.sample(worth, min(count, len(worth)))
     ]
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel
-
-from prompts import ChoiceReply, KeywordReply, Prompt, SubjectiveReply, TextReply, YesNoReply
+from prompts import ChoiceReply, KeywordReply, Prompt, SubjectiveReply, TaskReply, TextReply, YesNoReply
 from utils import DATA, read_json
 
 STYLES = {
@@ -33,10 +31,10 @@ class Task:
     style: Literal["bullet", "sentence", "plain"]
     given: Literal["passage", "opening", "title", "table"]
     directions: str
-    schema: type[BaseModel]
+    schema: type[TaskReply]
     instructions: tuple[str, ...]
 
-    def row(self, context: str, reply: BaseModel, variant: int = 0) -> dict:
+    def row(self, context: str, reply: TaskReply, variant: int = 0) -> dict:
         """Return a training row as the suite has it: {"Task_name", "input", "output"}."""
         instruction = self.instructions[variant % len(self.instructions)]
         asked = [instruction, "", context]
@@ -46,7 +44,7 @@ class Task:
             asked += [f"{mark} {choice}" for mark, choice in zip(CHOICE_MARKS, reply.choices, strict=True)]
         return {"Task_name": self.id, "input": "\n".join(asked), "output": self.output(reply)}
 
-    def output(self, reply: BaseModel) -> str:
+    def output(self, reply: TaskReply) -> str:
         """Return the text that a model is to write for this reply."""
         if isinstance(reply, KeywordReply):
             return ", ".join(reply.keywords)

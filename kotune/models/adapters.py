@@ -182,7 +182,7 @@ def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None,
     config["base_model_name_or_path"] = card["base"]
     config["target_modules"] = sorted(config["target_modules"])  # peft writes a set, in any order
     write_json(work / "adapter_config.json", config)
-    line = {"parent": None, "parent_sha256": None}
+    line: dict[str, str | None] = {"parent": None, "parent_sha256": None}
     if parent is not None:
         line = {"parent": Path(os.path.relpath(parent, folder)).as_posix(), "parent_sha256": adapter_hash(parent)}
     write_json(work / "run.json", {**card, **line, "adapter_sha256": adapter_hash(work)})

@@ -167,11 +167,10 @@ _ENDS: WeakKeyDictionary[object, tuple[str, int]] = WeakKeyDictionary()
 
 def end_of_turn_id(tokenizer) -> int:
     """Return the id of the token that ends an assistant's turn, read off the chat template itself."""
-    template, end = _ENDS.get(tokenizer, (None, None))
-    if template is None or template != tokenizer.chat_template:
-        end = _read_end_of_turn_id(tokenizer)
-        _ENDS[tokenizer] = tokenizer.chat_template, end
-    return end
+    known = _ENDS.get(tokenizer)
+    if known is None or known[0] != tokenizer.chat_template:
+        known = _ENDS[tokenizer] = (tokenizer.chat_template, _read_end_of_turn_id(tokenizer))
+    return known[1]
 
 
 def _read_end_of_turn_id(tokenizer) -> int:

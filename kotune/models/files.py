@@ -11,10 +11,10 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
+from unittest import mock
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -115,7 +115,7 @@ def convert_gemma(work: Path, target: Path) -> None:
     config.dtype = torch.bfloat16
     config.name_or_path = LOCAL_GEMMA
     # a model that came out of GGUF refuses save_pretrained, so its weights move into a plain one
-    model = Gemma3ForCausalLM(config).to(torch.bfloat16)
+    model = Gemma3ForCausalLM(config).bfloat16()
     model.load_state_dict(packed.state_dict())
     model.tie_weights()
     prepare_tokenizer(tokenizer)
@@ -126,17 +126,11 @@ def convert_gemma(work: Path, target: Path) -> None:
     write_json(target / "complete.json", {"gguf_sha256": GGUF_SHA256, "version": CACHE_VERSION})
 
 
-@contextmanager
-def _gguf_files_read_once() -> Iterator[None]:
+def _gguf_files_read_once() -> AbstractContextManager:
     """Let transformers, which opens a GGUF file four times, read its fields once: 262,144 tokens take ten seconds."""
     import gguf
 
-    reader = gguf.GGUFReader
-    gguf.GGUFReader = lru_cache(maxsize=1)(reader)
-    try:
-        yield
-    finally:
-        gguf.GGUFReader = reader
+    return mock.patch.object(gguf, "GGUFReader", lru_cache(maxsize=1)(gguf.GGUFReader))
 
 
 def model_path(name: str) -> str:

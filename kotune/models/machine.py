@@ -197,6 +197,6 @@ def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, st
         flash_attn_func(query, key, value, causal=True).sum().backward()
     except (ImportError, OSError, RuntimeError) as error:
         return False, f"flash-attn fails at head size {head_dim} ({str(error).strip().splitlines()[0]})"
-    if not query.grad.isfinite().all():
+    if query.grad is None or not query.grad.isfinite().all():
         return False, f"flash-attn gives no finite gradient at head size {head_dim}"
     return True, f"flash-attn passes a backward step at head size {head_dim}"

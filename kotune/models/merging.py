@@ -196,13 +196,12 @@ def _end_at_the_turn(target: Path, end: int) -> None:
     from gguf import GGUFReader
 
     reader = GGUFReader(target, "r+")
-    fields = {name: reader.get_field(name) for name in (GGUF_END, GGUF_TEMPLATE)}
-    missing = [name for name, field in fields.items() if field is None]
-    if missing:
+    end_of_turn, template = reader.get_field(GGUF_END), reader.get_field(GGUF_TEMPLATE)
+    if end_of_turn is None or template is None:
+        missing = GGUF_END if end_of_turn is None else GGUF_TEMPLATE
         raise CourseError(
-            f"{relative(target)} has no {missing[0]}, so that it would not be asked, or not stop, as it was trained; use a "
+            f"{relative(target)} has no {missing}, so that it would not be asked, or not stop, as it was trained; use a "
             "newer converter."
         )
-    ended = fields[GGUF_END]
-    ended.parts[ended.data[0]][0] = end
+    end_of_turn.parts[end_of_turn.data[0]][0] = end
     reader.data.flush()

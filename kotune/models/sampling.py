@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import Literal
 
 from utils import CourseError
 
@@ -19,6 +20,8 @@ SERVED_RANGES = {
     "repetition_penalty": (0.5, 2),
     "top_k": (0, 262_144),  # the largest vocabulary
 }
+
+Finish = Literal["stop", "length"]  # why a reply is over: the end of its turn or a stop text, or its limit
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Progress:
 
     text: str
     tokens: int  # of the reply, so far
-    finish: str | None = None  # None while it goes on; "stop" at the end of the turn or a stop text; "length" at the limit
+    finish: Finish | None = None  # None while it goes on
     prompt_tokens: int = 0  # known at the end
 
 

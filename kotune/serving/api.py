@@ -6,12 +6,12 @@ A field that this server does not know is refused by name, because one that is i
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kotune.models.sampling import SERVED_RANGES, Progress, Sampling
+from kotune.models.sampling import SERVED_RANGES, Finish, Progress, Sampling
 from kotune.serving.backends import ChatRequest
 from kotune.serving.guard import Limits
 
@@ -92,7 +92,7 @@ class GenerateReply(Body):
 
     text: str
     model: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Finish
     usage: Usage
     sources: list[NamedSource]
 
@@ -167,7 +167,7 @@ class Choice(Body):
 
     index: int = 0
     message: CompletionMessage
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Finish
     logprobs: None = None
 
 
@@ -223,6 +223,14 @@ class ProblemReply(Body):
     error: Problem
 
 
+class WholeReply(NamedTuple):
+    """A reply that has ended."""
+
+    text: str
+    finish: Finish
+    usage: Usage
+
+
 def usage(last: Progress) -> Usage:
     """Return a reply's tokens."""
     return Usage(
@@ -237,10 +245,10 @@ def completion_id() -> str:
     return f"chatcmpl-{uuid4().hex}"
 
 
-def whole_completion(model: str, text: str, last: Progress) -> ChatCompletion:
+def whole_completion(model: str, reply: WholeReply) -> ChatCompletion:
     """Return a whole reply in OpenAI's form."""
-    choice = Choice(message=CompletionMessage(content=text), finish_reason=last.finish)
-    return ChatCompletion(id=completion_id(), created=int(time.time()), model=model, choices=[choice], usage=usage(last))
+    choice = Choice(message=CompletionMessage(content=reply.text), finish_reason=reply.finish)
+    return ChatCompletion(id=completion_id(), created=int(time.time()), model=model, choices=[choice], usage=reply.usage)
 
 
 class Chunks:

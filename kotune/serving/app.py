@@ -45,6 +45,7 @@ from kotune.serving.api import (
     ModelList,
     NamedSource,
     ProblemReply,
+    WholeReply,
     usage,
     whole_completion,
 )
@@ -156,15 +157,15 @@ async def unless_gone(request: Request, work):
             await working
 
 
-async def collect_reply(stream: AsyncGenerator[Progress]) -> tuple[str, Progress]:
-    """Return a reply's text and its last piece."""
+async def collect_reply(stream: AsyncGenerator[Progress]) -> WholeReply:
+    """Return a streamed reply as a whole."""
     text, last = [], None
     async with contextlib.aclosing(stream) as pieces:
         async for last in pieces:
             text.append(last.text)
     if last is None or last.finish is None:
         raise BackendError("The reply ended without a reason; ask again.")
-    return "".join(text), last
+    return WholeReply("".join(text), last.finish, usage(last))
 
 
 def create_app(desk: Desk, lifespan=None) -> FastAPI:
@@ -195,9 +196,9 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         messages = [*system, {"role": "user", "content": asked.content}]
         model = body.model or desk.default_model
         stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)))
-        text, last = await unless_gone(request, collect_reply(stream))
+        text, finish, used = await unless_gone(request, collect_reply(stream))
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
-        return GenerateReply(text=text.strip(), model=model, finish_reason=last.finish, usage=usage(last), sources=sources)
+        return GenerateReply(text=text.strip(), model=model, finish_reason=finish, usage=used, sources=sources)
 
     @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504) | STREAMED,
               response_model=ChatCompletion)  # fmt: skip
@@ -205,8 +206,8 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         """Go on with a conversation, whole or as a stream of server-sent events."""
         stream = desk.stream(body.request())
         if not body.stream:
-            text, last = await unless_gone(request, collect_reply(stream))
-            return JSONResponse(whole_completion(body.model, text, last).model_dump())
+            reply = await unless_gone(request, collect_reply(stream))
+            return JSONResponse(whole_completion(body.model, reply).model_dump())
         # the first piece decides the status: nothing has been sent when a backend turns out to be down
         first = await unless_gone(request, anext(stream))
         chunks = Chunks(body.model, bool(body.stream_options and body.stream_options.include_usage))

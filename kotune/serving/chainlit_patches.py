@@ -9,8 +9,12 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils import read_json, write_json
+
+if TYPE_CHECKING:
+    from chainlit.session import WebsocketSession
 
 RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
 QUIET = {
@@ -76,11 +80,20 @@ async def _stop(sid: str) -> None:
             session.current_task.cancel()
 
 
-def stop_answer_of_a_closed_page() -> None:
-    """End the answer of the page that has just gone, unless it is back in time; Chainlit lets it run on, with its slot."""
+def page_session() -> WebsocketSession:
+    """Return the session of the page that the running handler serves."""
     from chainlit.context import context
+    from chainlit.session import WebsocketSession
 
     session = context.session
+    if not isinstance(session, WebsocketSession):  # Chainlit's other sessions are of chats without a page
+        raise TypeError(f"A {type(session).__name__} has no page.")
+    return session
+
+
+def stop_answer_of_a_closed_page() -> None:
+    """End the answer of the page that has just gone, unless it is back in time; Chainlit lets it run on, with its slot."""
+    session = page_session()
     wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
     asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
 

@@ -21,7 +21,7 @@ from tokenizers.decoders import DecodeStream
 from transformers import Cache
 
 from kotune.models.chat_template import stop_ids
-from kotune.models.sampling import Progress, Sampling, StopTexts, draw, penalise
+from kotune.models.sampling import Finish, Progress, Sampling, StopTexts, draw, penalise
 from utils import CourseError
 
 PREFILL_TOKENS = 512  # prompt tokens read in a round at most, so that running replies go on
@@ -136,7 +136,7 @@ def extent(tickets: Sequence[Ticket]) -> tuple[int, int]:
 class Runner:
     """One model with its running replies: its first `speaking` rows write, those after them read their prompts."""
 
-    def __init__(self, model):
+    def __init__(self, model) -> None:
         self.model = model.eval()
         self.decoder = model.get_decoder()
         self.config = model.config.get_text_config()
@@ -342,7 +342,7 @@ class LocalEngine:
 
     def _advance(self, ticket: Ticket, token: int) -> bool:
         """Add a token to a reply and deliver what it says; return whether the reply is over."""
-        finish = None
+        finish: Finish | None = None
         if token in self.ends:
             text, finish = ticket.stops.rest(), "stop"
         else:

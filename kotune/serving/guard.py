@@ -118,6 +118,18 @@ def _sign(key: str, ends: str) -> str:
     return hmac.new(key.encode(), f"page session until {ends}".encode(), hashlib.sha256).hexdigest()
 
 
+def has_key(headers: dict[str, str], key: str) -> bool:
+    """Return whether a request brings the key, in its Authorization header or as a session's cookie."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and same_key(given.strip(), key):
+        return True
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return False
+    return cookie is not None and valid_cookie(cookie.value, key)
+
+
 def split_host(value: str) -> str:
     """Return the name in a Host header, without port and brackets, in lower case; "" where it is malformed."""
     try:
@@ -229,22 +241,13 @@ class Guard:
         method = self.door.methods.get(scope["path"])
         if method and scope.get("method") != method:
             return 405, f"This address takes {method} alone.", "method_not_allowed"
-        if self.door.api_key and scope["path"] not in self.door.open_paths and not self._has_key(headers):
+        key = self.door.api_key
+        if key and scope["path"] not in self.door.open_paths and not has_key(headers, key):
             return 401, "The key is missing or wrong; send it as `Authorization: Bearer KEY`.", "invalid_api_key"
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self.limits.body_bytes):
             return 413, f"The body is larger than {self.limits.body_bytes} bytes; shorten it.", "too_large"
         return None
-
-    def _has_key(self, headers: dict[str, str]) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and same_key(given.strip(), self.door.api_key):
-            return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and valid_cookie(cookie.value, self.door.api_key)
 
     async def _socket(self, scope, receive, send, refusal) -> None:
         if refusal is None and self.sockets >= self.limits.sockets:
@@ -272,7 +275,7 @@ class Guard:
             if refusal is not None:
                 await self._say(answer, scope, *refusal)
             elif self.door.api_key and scope["path"] == "/sign-in":
-                await self._sign_in(scope, self._limited(receive), answer)
+                await self._sign_in(scope, self._limited(receive), answer, self.door.api_key)
             else:
                 await self.app(scope, self._limited(receive), answer)
         except (TooLarge, TooSlow) as error:
@@ -318,7 +321,7 @@ class Guard:
         body = json.dumps(problem(status, sentence, code)).encode()
         await respond(send, status, body, "application/json", extra)
 
-    async def _sign_in(self, scope, receive, send) -> None:
+    async def _sign_in(self, scope, receive, send, key: str) -> None:
         if scope["method"] != "POST":
             await respond(send, 303, b"", "text/plain", [(b"location", b"/")])
             return
@@ -333,12 +336,12 @@ class Guard:
             await self._say(send, scope, 429, "Too many wrong keys; wait a minute.", "too_many_tries")
             return
         given = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
-        if not same_key(given, self.door.api_key):
+        if not same_key(given, key):
             self._wrong_keys.append(now)
             said = html.escape("키가 맞지 않습니다. / That is not the key.")
             await respond(send, 401, SIGN_IN.replace("$problem", said).encode(), "text/html; charset=utf-8")
             return
-        cookie = f"{COOKIE}={new_cookie(self.door.api_key)}; HttpOnly; SameSite=Strict; Path=/; Max-Age={COOKIE_S}"
+        cookie = f"{COOKIE}={new_cookie(key)}; HttpOnly; SameSite=Strict; Path=/; Max-Age={COOKIE_S}"
         await respond(send, 303, b"", "text/plain", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
 
 

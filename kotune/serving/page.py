@@ -17,7 +17,7 @@ from typing import Any
 
 from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
-from kotune.models.sampling import SERVED_RANGES, Sampling
+from kotune.models.sampling import SERVED_RANGES, Finish, Sampling
 from kotune.serving import chainlit_patches
 from kotune.serving.backends import ChatRequest, PromptTooLong
 from kotune.serving.desk import Desk
@@ -53,7 +53,7 @@ class StreamedReply:
     text: str
     tokens: int = 0
     seconds: float = 0.0
-    finish: str | None = None
+    finish: Finish | None = None
 
 
 def mount(app, desk: Desk, votes_file: Path, folder: Path) -> None:
@@ -86,9 +86,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _language() -> Texts:
-    from chainlit.context import context
-
-    return texts(context.session.language)
+    return texts(chainlit_patches.page_session().language)
 
 
 def _register(chainlit, page: Page) -> None:

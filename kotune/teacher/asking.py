@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Generic
 
 from kotune.progress import bar
 from kotune.teacher.connection import Connection
@@ -17,7 +16,7 @@ from kotune.teacher.costs import Budget
 from kotune.teacher.endpoint import explain
 from kotune.teacher.journal import ReplyStore
 from kotune.teacher.recording import add_to_recording, recording_key
-from kotune.teacher.replies import Outcome, Reply, Request, read_completion, reply_of
+from kotune.teacher.replies import Outcome, Reply, Request, Schema, read_completion, reply_of
 from utils import CourseError
 
 CONNECTIONS_A_POOL = 8
@@ -39,7 +38,7 @@ class PendingRequest:
     highest_usd: float = 0.0
 
 
-class Asking:
+class Asking(Generic[Schema]):
     """Requests on their way to a teacher, their replies by key, and what they have used so far."""
 
     def __init__(
@@ -47,7 +46,7 @@ class Asking:
         connection: Connection,
         store: ReplyStore,
         budget: Budget,
-        schema: type[BaseModel] | None,
+        schema: type[Schema] | None,
         step: str,
         *,
         concurrency: int,
@@ -56,7 +55,7 @@ class Asking:
         """Take who is asked, where replies are kept and the budget; with `recording`, replies are recorded there as well."""
         self.connection, self.store, self.budget = connection, store, budget
         self.schema, self.step, self.concurrency, self.recording = schema, step, concurrency, recording
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, Reply[Schema]] = {}
         self.halted: str | None = None  # why the requests that wait are not sent
         self.sent = self.prompt_tokens = self.completion_tokens = 0
         self.usd = 0.0
@@ -74,7 +73,8 @@ class Asking:
             workers = [asyncio.create_task(self._work(waiting, clients[i % len(clients)])) for i in range(count)]
             try:
                 # a writer that ends early has failed, and there is no use in asking what cannot be kept
-                await asyncio.wait([writer, asyncio.gather(*workers)], return_when=asyncio.FIRST_COMPLETED)
+                ends: list[asyncio.Future] = [writer, asyncio.gather(*workers)]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for worker in workers:
                     worker.cancel()
@@ -122,7 +122,7 @@ class Asking:
                 await asyncio.sleep(0.005)
         return False
 
-    async def _send(self, item: PendingRequest, client) -> tuple[Outcome, bool]:
+    async def _send(self, item: PendingRequest, client) -> tuple[Outcome[Schema], bool]:
         """Return what came of a request, and whether every further request would meet the same error."""
         import httpx2
         import openai
@@ -149,7 +149,7 @@ class Asking:
                 kind, sentence, stop = "bad_request", f"the request cannot be sent: {error}", False
             return Outcome(failure=kind, error=sentence), stop
 
-    def _read(self, response) -> Outcome:
+    def _read(self, response) -> Outcome[Schema]:
         """Return what a reply holds, whatever the endpoint has put into it."""
         text = self.connection.endpoint.scrub(response.content.decode(errors="replace"))
         try:
@@ -162,7 +162,7 @@ class Asking:
             said = f"the reply cannot be read ({type(error).__name__}: {error})"
             return Outcome(text[:2000], failure="unreadable", error=said)
 
-    def _finish(self, item: PendingRequest, outcome: Outcome, row: dict) -> None:
+    def _finish(self, item: PendingRequest, outcome: Outcome[Schema], row: dict) -> None:
         """Keep a reply for the caller, and hand its row to the writer."""
         self.sent += 1
         self.replies[item.key] = reply_of(row, self.schema, outcome)

@@ -24,7 +24,7 @@ from kotune.teacher.costs import StepCost, price_table
 from kotune.teacher.endpoint import explain
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import ReplyStore, beside
-from kotune.teacher.replies import Outcome, Reply, Request, read_completion, reply_of, schema_name, schema_text
+from kotune.teacher.replies import Outcome, Reply, Request, Schema, read_completion, reply_of, schema_name, schema_text
 from utils import CourseError, json_line
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
@@ -106,7 +106,9 @@ def _schema_hash(schema: type[BaseModel] | None) -> str:
 
 def _files(connection, requests: dict[str, Request], schema) -> Iterator[tuple[list[str], bytes]]:
     """Yield the keys and the content of each file to upload."""
-    keys, lines, size = [], [], 0
+    keys: list[str] = []
+    lines: list[bytes] = []
+    size = 0
     for key, request in requests.items():
         body = connection.body_of(request, schema)
         line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -138,8 +140,8 @@ async def _create(client, content: bytes, log: BatchLog) -> str:
 
 
 def collect(
-    connection: Connection, store: ReplyStore, batch_id: str, schema: type[BaseModel] | None
-) -> tuple[list[Reply], StepCost | None]:
+    connection: Connection, store: ReplyStore, batch_id: str, schema: type[Schema] | None
+) -> tuple[list[Reply[Schema]], StepCost | None]:
     """Return a finished batch's replies in the order of its requests, and write them into the journal.
 
     What the batch cost is returned beside them, the first time that it is collected.
@@ -194,7 +196,7 @@ async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple
         counts = batch.request_counts
         done = f", {counts.completed + counts.failed} of {counts.total} done" if counts else ""
         raise CourseError(f"Batch {batch_id} is {batch.status.replace('_', ' ')}{done}; collect it again later.")
-    lines = {}
+    lines: dict[str, dict] = {}
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id:
             content = scrub((await client.files.content(file_id)).text)
@@ -204,10 +206,10 @@ async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple
     return batch.status, lines
 
 
-def _outcome(line: dict | None, status: str, schema) -> Outcome:
+def _outcome(line: dict | None, status: str, schema: type[Schema] | None) -> Outcome[Schema]:
     if line is None:
-        error = f"the batch ended as {status} without this reply: submit it again"
-        return Outcome(failure=f"batch_{status}", error=error)
+        missing = f"the batch ended as {status} without this reply: submit it again"
+        return Outcome(failure=f"batch_{status}", error=missing)
     response, error = line.get("response") or {}, line.get("error")
     if error or response.get("status_code") != 200:
         error = error or (response.get("body") or {}).get("error") or {}

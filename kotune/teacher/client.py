@@ -37,7 +37,7 @@ from kotune.teacher.endpoint import Endpoint, endpoint_of_settings
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import Journal, ReplyStore
 from kotune.teacher.recording import RECORDING
-from kotune.teacher.replies import Reply, Request, as_request, reply_of, schema_name, schema_text
+from kotune.teacher.replies import Reply, Request, Schema, as_request, reply_of, schema_name, schema_text
 from prompts import Message
 from utils import OUTPUTS, CourseError, setting
 
@@ -161,11 +161,11 @@ class Teacher:
     def ask(
         self,
         requests: Sequence[Askable],
-        schema: type[BaseModel] | None = None,
+        schema: type[Schema] | None = None,
         *,
         step: str | None = None,
         likely_tokens: int | None = None,
-    ) -> list[Reply]:
+    ) -> list[Reply[Schema]]:
         """Ask all requests, at most `concurrency` at a time, and return their replies in order.
 
         What the journal has is not asked again. A failed request is a Reply with an error, never an exception; after
@@ -182,12 +182,12 @@ class Teacher:
         asked = [as_request(request) for request in requests]
         step = step or schema_name(schema)
         pending, answered = self._sort_out(asked, schema)
-        replies: list[Reply | None] = [None] * len(asked)
-        for place, row in answered.items():
-            replies[place] = replace(reply_of(row, schema), id=asked[place].id or row["key"])
+        replies = {
+            place: replace(reply_of(row, schema), id=asked[place].id or row["key"]) for place, row in answered.items()
+        }
         if not pending:
             self.steps.append(StepCost(step=step, from_journal=len(answered)))
-            return replies
+            return [replies[place] for place in range(len(asked))]
         estimate = self._estimate(pending, len(answered), schema, likely_tokens)
         self._announce(estimate)
         log = batches.log_of(self.store.journal.path)
@@ -201,7 +201,7 @@ class Teacher:
             for place in item.places:
                 replies[place] = replace(asking.replies[item.key], id=asked[place].id or item.key)
         self._enter_in_ledger(asking, estimate, time.monotonic() - started)
-        return replies
+        return [replies[place] for place in range(len(asked))]
 
     def _announce(self, estimate: CostEstimate) -> None:
         if self.endpoint.is_recording:
@@ -213,7 +213,7 @@ class Teacher:
             )
         print(estimate)
 
-    def _asking(self, schema: type[BaseModel] | None, step: str) -> Asking:
+    def _asking(self, schema: type[Schema] | None, step: str) -> Asking[Schema]:
         is_recording = self.endpoint.is_recording
         others_before = self.store.spent_by_others_usd
         budget = Budget(
@@ -289,9 +289,9 @@ class Teacher:
             )
         return batches.submit(self.connection, self.store, pending, schema, step or schema_name(schema))
 
-    def collect(self, batch_ids: str | Sequence[str], schema: type[BaseModel] | None = None) -> list[Reply]:
+    def collect(self, batch_ids: str | Sequence[str], schema: type[Schema] | None = None) -> list[Reply[Schema]]:
         """Return the replies of finished batches in the order of their requests. See `batches.collect`."""
-        replies = []
+        replies: list[Reply[Schema]] = []
         for batch_id in [batch_ids] if isinstance(batch_ids, str) else batch_ids:
             collected, cost = batches.collect(self.connection, self.store, batch_id, schema)
             replies += collected
@@ -336,7 +336,7 @@ def has_real_teacher() -> bool:
     return bool(setting("OPENAI_BASE_URL") or setting("OPENAI_API_KEY"))
 
 
-def answered(replies: Sequence[Reply]) -> list[Reply]:
+def answered(replies: Sequence[Reply[Schema]]) -> list[Reply[Schema]]:
     """Return the replies without an error; say how many failed, and why.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -68,7 +69,7 @@ class Connection:
 
     def row_of(self, key: str, request: Request, schema: type[BaseModel] | None, step: str, outcome: Outcome) -> dict:
         """Return a line for the journal, or, with the failure's class, its error and messages, for the failures."""
-        row = {
+        row: dict[str, Any] = {
             "key": key,
             "id": request.id,
             "step": step,

@@ -112,8 +112,8 @@ def approximate_tokens(text: str) -> int:
 
 
 def _has_encoding_file(encoding: str) -> bool:
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
-    folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "data-gym-cache"
+    given = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
+    folder = Path(given) if given else Path(tempfile.gettempdir()) / "data-gym-cache"
     return (folder / hashlib.sha1(ENCODING_URL.format(encoding).encode()).hexdigest()).exists()
 
 

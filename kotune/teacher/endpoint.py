@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel
@@ -20,6 +21,9 @@ from kotune.teacher.recording import NOT_RECORDED, read_recording, transport
 from kotune.teacher.replies import Request, schema_text
 from prompts import JSON_INSTRUCTION
 from utils import CourseError, http_address, setting
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 120.0
@@ -33,7 +37,7 @@ class Endpoint:
     """Where requests go. `open_client` gives a new AsyncOpenAI; the key inside is shown nowhere."""
 
     name: str
-    open_client: Callable[[], object]
+    open_client: Callable[[], AsyncOpenAI]
     is_recording: bool
     is_openai: bool
     secret: str | None
@@ -72,8 +76,8 @@ def endpoint_of_settings(model: str, recording: Path) -> Endpoint:
     return Endpoint(name, _opener("http://recording.invalid/v1", "none", recorded), True, False, None)
 
 
-def _opener(base_url: str, key: str, recorded: dict[str, dict] | None = None) -> Callable[[], object]:
-    def open_client():
+def _opener(base_url: str, key: str, recorded: dict[str, dict] | None = None) -> Callable[[], AsyncOpenAI]:
+    def open_client() -> AsyncOpenAI:
         import openai
 
         options = {} if recorded is None else {"transport": transport(recorded)}

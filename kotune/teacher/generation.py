@@ -10,7 +10,19 @@ from kotune.korean.grounding import unsupported_numbers
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from kotune.teacher.client import Teacher
 from kotune.teacher.replies import Reply
-from prompts import DOCUMENT_QUESTIONS, GROUNDED_ANSWER, SEED_WORDS, SELF_INSTRUCT, Message, format_documents
+from prompts import (
+    DOCUMENT_QUESTIONS,
+    GROUNDED_ANSWER,
+    SEED_WORDS,
+    SELF_INSTRUCT,
+    DocumentQuestionsReply,
+    GroundedAnswer,
+    Message,
+    SeedWordReply,
+    SelfInstructReply,
+    TaskReply,
+    format_documents,
+)
 from similarity import deduplicate, rank
 
 
@@ -31,7 +43,7 @@ def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_pe
     ]
 
 
-def collect_questions(replies: Sequence[Reply]) -> list[dict]:
+def collect_questions(replies: Sequence[Reply[SeedWordReply]]) -> list[dict]:
     """Return {"seed_word", "question"} for every question of every reply, in order."""
     return [
         {"seed_word": item.seed_word, "question": question.strip()}
@@ -48,7 +60,7 @@ def document_requests(documents: Sequence[dict], documents_per_request: int = 3,
     return [DOCUMENT_QUESTIONS.messages(count=str(questions), documents=format_documents(group)) for group in groups]
 
 
-def collect_document_questions(replies: Sequence[Reply], documents: Sequence[dict]) -> Collection:
+def collect_document_questions(replies: Sequence[Reply[DocumentQuestionsReply]], documents: Sequence[dict]) -> Collection:
     """Return {"question", "document_id"} rows, and the documents that were set aside, each with the reason."""
     known = {document["id"] for document in documents}
     rows, rejected = [], []
@@ -76,7 +88,7 @@ def self_instruct_requests(seed_tasks: Sequence[dict], shown: int = 3, asked: in
 
 
 def collect_tasks(
-    replies: Sequence[Reply], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
+    replies: Sequence[Reply[SelfInstructReply]], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
 ) -> Collection:
     """Return the new tasks whose instruction is near none before it, and the others with the one that they repeat."""
     new = [item.model_dump() for reply in replies if reply.parsed for item in reply.parsed.items]
@@ -92,12 +104,12 @@ def collect_tasks(
     return Collection(rows, rejected)
 
 
-def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply]:
+def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply[TaskReply]]:
     """Return the teacher's reply for each of the 23 tasks that has a context: task id -> reply.
 
     Tasks that share a reply schema are asked together.
     """
-    replies = {}
+    replies: dict[str, Reply[TaskReply]] = {}
     for schema in {TASKS[task_id].schema: None for task_id in contexts}:
         ids = [task_id for task_id in contexts if TASKS[task_id].schema is schema]
         requests = [TASK_PROMPTS[task_id].messages(context=contexts[task_id]) for task_id in ids]
@@ -129,32 +141,33 @@ def answer_requests(questions: Sequence[str], documents: Sequence[dict], passage
     return requests
 
 
-def collect_answers(requests: Sequence[AnswerRequest], replies: Sequence[Reply], documents: Sequence[dict]) -> Collection:
+def collect_answers(
+    requests: Sequence[AnswerRequest], replies: Sequence[Reply[GroundedAnswer]], documents: Sequence[dict]
+) -> Collection:
     """Keep an answer if it names a passage that was shown and every number in it stands there."""
     text_of = {document["id"]: document["text"] for document in documents}
-    rows, rejected = [], []
+    rows: list[dict] = []
+    rejected: list[dict] = []
     for request, reply in zip(requests, replies, strict=True):
-        reason = _why_rejected(request, reply, text_of)
-        if reason:
+        given = reply.parsed
+        if given is None or not given.answer or not given.document_id:
+            reason = reply.error or "the teacher found no answer in the passages shown"
             rejected.append({"question": request.question, "reason": reason})
+        elif unsupported := _why_unsupported(given.answer, given.document_id, request, text_of):
+            rejected.append({"question": request.question, "reason": unsupported})
         else:
             rows.append(
                 {
                     "id": f"re-{len(rows) + 1:04d}",
                     "question": request.question,
-                    "answer": reply.parsed.answer.strip(),
-                    "document_id": reply.parsed.document_id,
+                    "answer": given.answer.strip(),
+                    "document_id": given.document_id,
                 }
             )
     return Collection(rows, rejected)
 
 
-def _why_rejected(request: AnswerRequest, reply: Reply, text_of: dict[str, str]) -> str | None:
-    if reply.error:
-        return reply.error
-    answer, document_id = reply.parsed.answer, reply.parsed.document_id
-    if not answer or not document_id:
-        return "the teacher found no answer in the passages shown"
+def _why_unsupported(answer: str, document_id: str, request: AnswerRequest, text_of: dict[str, str]) -> str | None:
     if document_id not in request.document_ids:
         return f"the answer names {document_id}, which was not shown"
     invented = unsupported_numbers(answer, text_of[document_id])
@@ -163,7 +176,8 @@ def _why_rejected(request: AnswerRequest, reply: Reply, text_of: dict[str, str])
 
 def split(rows: Sequence[dict], validation_share: float = 0.1) -> tuple[list[dict], list[dict]]:
     """Split rows into train and validation by a hash of the question: new rows never move old ones."""
-    train, validation = [], []
+    train: list[dict] = []
+    validation: list[dict] = []
     for row in rows:
         position = int(hashlib.sha256(row["question"].encode()).hexdigest()[:8], 16) / 2**32
         (validation if position < validation_share else train).append(row)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +18,7 @@ from utils import CourseError
 
 ROLES = ("system", "developer", "user", "assistant")
 FIXED_PARAMETERS = {"model", "messages", "n", "stream", "stream_options", "response_format"}
+Schema = TypeVar("Schema", bound=BaseModel)  # of a reply: the class of what is parsed out of it
 FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -40,8 +42,8 @@ class Request:
             kind = type(messages).__name__
             raise CourseError(f"Request {id or '(no id)'} is a {kind}; give a text or a list of messages.")
         for place, message in enumerate(messages):
-            known = isinstance(message, dict) and message.get("role") in ROLES
-            if not known or not isinstance(message.get("content"), str):
+            known = isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)
+            if not known:
                 raise CourseError(
                     f"Message {place} of request {id or '(no id)'} needs a role ({', '.join(ROLES)}) and a text; "
                     f"it has {message!r:.80}."
@@ -69,7 +71,7 @@ def as_request(given: str | Sequence[Message] | Request) -> Request:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Reply(Generic[Schema]):
     """What came back for one request: the text and, with a schema, its parsed value; or the error.
 
     usage and usd are those of the time when it was asked; usd is None where the model has no known price. Of a failed
@@ -78,7 +80,7 @@ class Reply:
     """
 
     text: str | None
-    parsed: BaseModel | None
+    parsed: Schema | None
     error: str | None
     id: str = ""
     usage: Usage | None = None
@@ -111,21 +113,21 @@ def journal_key(model: str, request: Request, schema: type[BaseModel] | None) ->
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[Schema]):
     """What a completion holds: a text that can be used (`failure` is None), or the class of what is wrong with it.
 
     `text` is the raw text in either case, so that a failure can be kept and looked at.
     """
 
     text: str | None = None
-    parsed: BaseModel | None = None
+    parsed: Schema | None = None
     failure: str | None = None
     error: str | None = None
     usage: Usage | None = None
     served_by: str | None = None
 
 
-def parse_reply(text: str, schema: type[BaseModel]) -> BaseModel:
+def parse_reply(text: str, schema: type[Schema]) -> Schema:
     """Return the value that a reply spells out: the whole text as JSON, or one code fence that holds all of it.
 
     Nothing is repaired: a reply that is not JSON, or does not fit, raises pydantic's ValidationError.
@@ -140,11 +142,12 @@ def _usage_of(body: dict) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached or 0)
-    return Usage(*counts) if all(isinstance(count, int) and count >= 0 for count in counts) else None
+    given = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached or 0)
+    counts = [count for count in given if isinstance(count, int) and count >= 0]
+    return Usage(*counts) if len(counts) == len(given) else None
 
 
-def read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
+def read_completion(body: object, schema: type[Schema] | None) -> Outcome[Schema]:
     """Return what a chat completion's JSON holds; `finish_reason` is looked at before the text."""
     return replace(_read_completion(body, schema), served_by=_served_by(body))
 
@@ -156,11 +159,17 @@ def _served_by(body: object) -> str | None:
     return " ".join(part for part in parts if isinstance(part, str) and part) or None
 
 
-def _read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
-    usage = _usage_of(body) if isinstance(body, dict) else None
+def _first_choice(body: object) -> dict:
+    """Return a completion's first choice; empty where it has none."""
     choices = body.get("choices") if isinstance(body, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _read_completion(body: object, schema: type[Schema] | None) -> Outcome[Schema]:
+    usage = _usage_of(body) if isinstance(body, dict) else None
+    choice = _first_choice(body)
+    message = choice.get("message")
     if not isinstance(message, dict):
         raw = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
         error = "the reply has no choices with a message: the endpoint is not quite OpenAI-compatible"
@@ -184,7 +193,7 @@ def _read_completion(body: object, schema: type[BaseModel] | None) -> Outcome:
     return Outcome(text, failure=failure, error=error, usage=usage)
 
 
-def _read_text(text: str, schema: type[BaseModel] | None, usage: Usage | None) -> Outcome:
+def _read_text(text: str, schema: type[Schema] | None, usage: Usage | None) -> Outcome[Schema]:
     if schema is None:
         return Outcome(text, usage=usage)
     try:
@@ -206,12 +215,12 @@ def schema_name(schema: type[BaseModel] | None) -> str:
     return schema.__name__ if schema else "text"
 
 
-def reply_of(row: dict, schema: type[BaseModel] | None, outcome: Outcome | None = None) -> Reply:
+def reply_of(row: dict, schema: type[Schema] | None, outcome: Outcome[Schema] | None = None) -> Reply[Schema]:
     """Return the reply that a line of the journal or of the failures holds; `outcome` is given where it is new."""
     usage, served_by = Usage(**row["usage"]) if row.get("usage") else None, row.get("served_by")
     identity = row.get("id") or row["key"]
     if "failure" in row:
-        failed = Reply(None, None, row["error"], identity, usage, row["usd"])
+        failed: Reply[Schema] = Reply(None, None, row["error"], identity, usage, row["usd"])
         return replace(failed, failure=row["failure"], raw=row["text"], served_by=served_by)
     if outcome is not None:
         return Reply(row["text"], outcome.parsed, None, identity, usage, row["usd"], served_by=served_by)

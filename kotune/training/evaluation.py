@@ -130,19 +130,26 @@ def measure(
             chosen_change=sum(chosen) / chosen_tokens,
             rejected_change=sum(rejected) / rejected_tokens,
             kl=kl,
-            **_answers("before", before),
-            **_answers("after", after),
+            length_before=_mean_length(before),
+            length_after=_mean_length(after),
+            repetition_before=_mean_repetition(before),
+            repetition_after=_mean_repetition(after),
+            ended_before=_ended_share(before),
+            ended_after=_ended_share(after),
         )
     )
 
 
-def _answers(when: str, answers: Sequence[Answer]) -> dict[str, float]:
-    count = len(answers)
-    return {
-        f"length_{when}": sum(len(answer.text) for answer in answers) / count,
-        f"repetition_{when}": sum(repetition(answer.text) for answer in answers) / count,
-        f"ended_{when}": sum(answer.ended for answer in answers) / count,
-    }
+def _mean_length(answers: Sequence[Answer]) -> float:
+    return sum(len(answer.text) for answer in answers) / len(answers)
+
+
+def _mean_repetition(answers: Sequence[Answer]) -> float:
+    return sum(repetition(answer.text) for answer in answers) / len(answers)
+
+
+def _ended_share(answers: Sequence[Answer]) -> float:
+    return sum(answer.ended for answer in answers) / len(answers)
 
 
 def repetition(text: str, n: int = 4) -> float:
@@ -222,7 +229,7 @@ def _mean_loss(model, tokenizer, encoded: TokenRows, recipe: Recipe) -> float:
 
     encoded.report()
     collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
-    total = tokens = 0
+    total, tokens = 0.0, 0
     with torch.no_grad(), bar(len(encoded.rows), "held-out loss", "row") as shown:
         for start in range(0, len(encoded.rows), recipe.batch_size):
             batch = collate(encoded.rows[start : start + recipe.batch_size])
@@ -267,12 +274,12 @@ def preference_loss(model, rows: Sequence[dict], tokenizer, recipe: Recipe) -> d
 
     from kotune.training.losses import dpo_loss
 
-    sides = [
+    chosen, rejected, reference_chosen, reference_rejected = (
         torch.tensor([row[f"ref_{side}_logps"] for row in part], dtype=torch.float64)
         for part in (reference_logprobs(model, rows, tokenizer, recipe), rows)
         for side in ("chosen", "rejected")
-    ]
-    preference = dpo_loss(*sides, recipe.dpo_beta)
+    )
+    preference = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, recipe.dpo_beta)
     return {
         "loss": preference.loss.mean().item(),
         "margin": preference.margins.mean().item(),

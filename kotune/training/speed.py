@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from kotune.models.memory import HEAD_ROWS, ModelShape
 from kotune.recipes import Recipe
@@ -88,7 +89,7 @@ def _quantise(model, recipe: Recipe) -> None:
     import torch
     from bitsandbytes.nn import Linear4bit, Params4bit
 
-    options = {"quant_type": "nf4", "compress_statistics": True}
+    options: dict[str, Any] = {"quant_type": "nf4", "compress_statistics": True}
     for name, module in list(model.named_modules()):
         if isinstance(module, torch.nn.Linear):
             small = Linear4bit(

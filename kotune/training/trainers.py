@@ -99,7 +99,8 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
     def _pair_logprobs(self, model, inputs, labels) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log p(chosen) and log p(rejected): (pairs,) each. The batch is [chosen, rejected]."""
         logprobs, rows = _call(model, {**inputs, "labels": labels})
-        return sum_by_row(logprobs, rows, len(labels)).chunk(2)
+        chosen, rejected = sum_by_row(logprobs, rows, len(labels)).chunk(2)
+        return chosen, rejected
 
 
 def _require_ln_2(loss: float) -> None:
