@@ -1,32 +1,36 @@
-"""Particles that do not fit the sound before them: 사람는 for 사람은, 학교으로 for 학교로, DSR는 for DSR은.
+"""Particles that do not fit the sound before them: 사람는 for 사람은, 학교으로 for 학교로, LTV은 for LTV는.
 
-은/는, 이/가, 을/를, 과/와 and 으로/로 are chosen by whether the word before ends in a consonant (받침). A form that does
-not fit is an error, but only where the word is a noun: 있는, 지은, 나이, 국가 and 효과 end in the same syllables. No
-analyser is asked. Some forms are particles and nothing else (를 after a consonant); for the others a syllable that no
-verb stem and no suffix has, or the list of nouns in `data/nouns.txt`, must say so. What stays in doubt is not named.
+은/는, 이/가, 을/를, 과/와, 으로/로, 이나/나, 이라고/라고, 이란/란, 이에요/예요, 이랑/랑 and the like are chosen by
+whether the word before ends in a consonant (받침). A form that does not fit is an error, but only where the word is a noun:
+있는, 지은, 나이, 국가 and 효과 end in the same syllables. No analyser is asked. Some forms are particles and nothing else
+(를 after a consonant); for the others the nouns of `data/nouns.txt` must say so, and the words of `particle_words.yaml`
+must not say no. What can be read in two ways (DSR는 and DSR은, AIR, 5kg) and what stays in doubt is not named.
+
+After a vowel 이며, 이든, 이라도 are no errors: they are forms of 이다 that need not be shortened (의사이며).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from utils import DATA, read_text
 
 VOWEL, RIEUL, CONSONANT = "vowel", "rieul", "consonant"  # how a word ends; ㄹ counts as a vowel before (으)로
-_ENDS_IN_CONSONANT, _ENDS_IN_ANY_CONSONANT = frozenset({CONSONANT}), frozenset({CONSONANT, RIEUL})
-_ENDS_IN_VOWEL, _ENDS_IN_VOWEL_OR_RIEUL = frozenset({VOWEL}), frozenset({VOWEL, RIEUL})
-WRONG_AFTER = {
-    "은": _ENDS_IN_VOWEL, "이": _ENDS_IN_VOWEL, "을": _ENDS_IN_VOWEL, "과": _ENDS_IN_VOWEL,
-    "는": _ENDS_IN_ANY_CONSONANT, "가": _ENDS_IN_ANY_CONSONANT, "를": _ENDS_IN_ANY_CONSONANT, "와": _ENDS_IN_ANY_CONSONANT,
-    "으로": _ENDS_IN_VOWEL_OR_RIEUL, "로": _ENDS_IN_CONSONANT,
-}  # fmt: skip
-PARTNER = {
-    "은": "는", "는": "은", "이": "가", "가": "이", "을": "를", "를": "을", "과": "와", "와": "과",
-    "으로": "로", "로": "으로",
-}  # fmt: skip
+_CLOSED, _OPEN = frozenset({CONSONANT, RIEUL}), frozenset({VOWEL})
+PAIRS = (  # after a consonant, after a vowel
+    ("은", "는"), ("이", "가"), ("을", "를"), ("과", "와"), ("으로", "로"), ("이나", "나"), ("이라고", "라고"),
+    ("이라는", "라는"), ("이란", "란"), ("이라도", "라도"), ("이라서", "라서"), ("이랑", "랑"), ("이며", "며"),
+    ("이든", "든"), ("이에요", "예요"),
+)  # fmt: skip
+PARTNER = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
+_FITS = {form: sounds for pair in PAIRS for form, sounds in zip(pair, (_CLOSED, _OPEN), strict=True)}
+_FITS |= {"으로": frozenset({CONSONANT}), "로": frozenset({VOWEL, RIEUL})}
+_TAILS = {"으로": ("서", "써", "부터", "는", "도", "만", "까지", "의"), "이라고": ("도", "는")}
+_TAILS |= {PARTNER[form]: tails for form, tails in _TAILS.items()}
 
 
 class ParticleError(NamedTuple):
@@ -40,108 +44,82 @@ class ParticleError(NamedTuple):
 
 # --- how a word sounds at its end ------------------------------------------------------------
 
+# how far back a word, a bracket or a number is looked for: what is longer is no word, and time must not grow with the text
+_REACH = 120
+_NOTHING: frozenset[str] = frozenset()
+_V, _R, _C = frozenset({VOWEL}), frozenset({RIEUL}), frozenset({CONSONANT})
 # 영, 일, 이, 삼, ...: numbers are read in Sino-Korean; one that ends in 0 is read 십, 백, 천, 만 or 억
-_DIGIT_ENDS = {**dict.fromkeys("036", CONSONANT), **dict.fromkeys("178", RIEUL), **dict.fromkeys("2459", VOWEL)}
-_LETTER_ENDS = {**dict.fromkeys("ABCDEFGHIJKOPQSTUVWXYZ", VOWEL), "L": RIEUL, "R": RIEUL, "M": CONSONANT, "N": CONSONANT}
+_DIGIT_SOUNDS = {**dict.fromkeys("036", _C), **dict.fromkeys("178", _R), **dict.fromkeys("2459", _V)}
+# names of the letters; R is read 아르 or 알
+_LETTER_SOUNDS = {**dict.fromkeys("ABCDEFGHIJKOPQSTUVWXYZ", _V), "L": _R, "R": _V | _R, "M": _C, "N": _C}
 _UNIT = re.compile(r"\d\s?(?:[kcm]?m[²³]?|m[lL]|[KMGT]B|[kMG]?Hz|k?Wh?)$")  # ends in 미터, 리터, 바이트, 헤르츠, 와트
-_SYMBOL_ENDS = dict.fromkeys("%℃㎡㎥㎞㎝㎜㎖㎘ℓ$°", VOWEL)
-# spelled letter by letter (디에스알) unless it can be read as a word (나토, 집 for ZIP)
-_ACRONYM = re.compile(r"(?<![A-Za-z0-9])[A-Z](?:[A-Z&/-]*[A-Z])?$")
-_SINGLE_LETTER = re.compile(r"(?<![A-Za-z0-9])[a-z]$")
-_READ_AS_A_WORD = re.compile(r"[B-DF-HJ-NP-TV-Z]+[AEIOU]+[BCDFGKPST]$")
-_NUMBER = re.compile(r"(?<![A-Za-z])(?<![A-Za-z]-)\d[\d,.]*$")
+_OTHER_UNIT = re.compile(r"\d\s?\w$|\dkg$")
+_SYMBOLS = "%℃㎡㎥㎞㎝㎜㎖㎘ℓ$°"
+_NUMBER = re.compile(r"(?<![A-Za-z%$~_])(?<![A-Za-z]-)\d[\d,.]*$")
+_FRACTION = re.compile(r"(\d+) ?/ ?(\d+)$")
+# no part of an address, a file name or code: http://a.b/fhs, http.postbuffer, --files-from
+_LATIN = re.compile(r"(?<![A-Za-z0-9\\%$_{./<>@#:=-])[A-Za-z](?:[A-Za-z&'-]*[A-Za-z])?$")
+_PLACEHOLDER = re.compile(r"(?:O+|X+)$", re.IGNORECASE)
+# how English words end in Korean: a final l, m, n, ng is one, and most others are read with a vowel of their own (버스)
+_ENGLISH = (
+    (re.compile(r"l$"), _R),
+    (re.compile(r"[aeiouy]ng$|[mn]$"), _C),
+    (re.compile(r"[aiouyfhjsvwxz]$|[aeo]r$|[^aeiouyd]d$|[^aeiouyt]t$|[lrns]k$|[lrmst]p$"), _V),
+)
 
 
-def sound_after(text: str) -> str | None:
-    """Return how a text ends when read aloud: "vowel", "rieul" or "consonant"; None where that is open."""
+def sounds_after(text: str) -> frozenset[str]:
+    """Return how a text may end when read aloud, of "vowel", "rieul" and "consonant"; empty where that is open."""
     last = text[-1:]
     if "가" <= last <= "힣":
-        final = (ord(last) - 0xAC00) % 28
-        return VOWEL if final == 0 else RIEUL if final == 8 else CONSONANT
-    if last in _SYMBOL_ENDS:
-        return _SYMBOL_ENDS[last]
-    if last in _DIGIT_ENDS:
-        number = _NUMBER.search(text[-24:])
-        return _DIGIT_ENDS[last] if number and not number[0].replace(",", "").endswith("0" * 12) else None  # 조
+        return _syllable_sound(last)
+    if (last and last in _SYMBOLS) or text.endswith("%p"):
+        return _V
+    if last in _DIGIT_SOUNDS:
+        return _digit_sounds(text[-_REACH:])
     if _UNIT.search(text[-8:]):
-        return VOWEL
+        return _V
     if last.isascii() and last.isalpha():
-        return _letter_end(text[-24:])
-    return None
+        return _latin_sounds(text[-_REACH:])
+    return _NOTHING
 
 
-def _letter_end(text: str) -> str | None:
-    acronym = _ACRONYM.search(text) or _SINGLE_LETTER.search(text)
-    if not acronym or re.search(r"\d\s?\w$", text):
-        return None
-    letters = acronym[0]
-    open_to_reading = len(letters) >= 4 and re.search("[AEIOU]", letters)
-    if open_to_reading or _READ_AS_A_WORD.search(letters):
-        return None
-    return _LETTER_ENDS[letters[-1].upper()]
+def _syllable_sound(syllable: str) -> frozenset[str]:
+    final = (ord(syllable) - 0xAC00) % 28
+    return _V if final == 0 else _R if final == 8 else _C
 
 
-# --- words that only look like a noun with a particle ----------------------------------------
+def _digit_sounds(text: str) -> frozenset[str]:
+    if fraction := _FRACTION.search(text):  # 1/2 is read 이분의 일, or from left to right
+        return _DIGIT_SOUNDS[fraction[1][-1]] | _DIGIT_SOUNDS[fraction[2][-1]]
+    number = _NUMBER.search(text)
+    if not number:
+        return _NOTHING
+    zeros = len(number[0]) - len(number[0].replace(",", "").rstrip("0")) - number[0].count(",")
+    if zeros >= 12:
+        return _V if zeros < 16 else _NOTHING  # 조
+    return _DIGIT_SOUNDS[number[0].rstrip(".,")[-1]]
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
+def _latin_sounds(text: str) -> frozenset[str]:
+    word = _LATIN.search(text)
+    if not word or _OTHER_UNIT.search(text) or _PLACEHOLDER.match(word[0]):
+        return _NOTHING
+    letters = word[0]
+    spelled = _LETTER_SOUNDS[letters[-1].upper()]
+    if letters in _words("acronyms") or len(letters) == 1 or not re.search("[AEIOUaeiou]", letters):
+        return spelled
+    read = next((sounds for pattern, sounds in _ENGLISH if pattern.search(letters.lower())), _NOTHING)
+    if not read:
+        return _NOTHING
+    return read if len(letters) > 4 and not letters.isupper() else read | spelled
 
 
-# last syllables of the stems of verbs and adjectives that end in a consonant: 먹는, 읽는, 붙잡는
-_STEMS = frozenset(
-    "있없않먹받읽앉잡찾닫믿묻걷듣싣얻뜯벗씻웃솟앗낫짓긋붓잇젓늦맞맺찢꽂짖젖쫓좇볶깎닦섞묶꺾낚겪엮갚덮엎짚놓넣낳쌓찧닿땋끊잃앓끓꿇뚫긁늙맑밝붉갉얽굶곪닮옮밟핥훑읊"
-    "얹줍굽눕돕깁접집씹입잡뽑업꼽품담감참남넘숨심뿜안신죽속녹썩막박적찍식익삭묵맡붙뱉뻗딛굳돋쏟컫붇긷솎닳곯쓿삶빗빚뺏잊갖빻뵙금듬찮같높많좋싶검춥낡삼눋멎잦잣흩얕옅엷얇넓짧굵묽젊짙덥쉽줏궂낮"
-)
-_SSANG_SIOT = 20  # 었, 겠, 았 and all others with ㅆ: only verbs
-# ㅅ that falls out: 짓다 -> 지은, 지을
-_IRREGULAR = frozenset(
-    _words(
-        "나 더나 이 뒤이 연이 줄이 부 퍼부 쏟아부 들이부 그 내리그 저 휘저 내저 가로저 지 새로지 잘못지 "
-        "갓지 손수지 직접지 함께지 못다지 결론지 관련지 특징지 구분지 규정지 마무리지 매듭지 한정지 결정지 "
-        "연관지 짝지 죄지 판가름지 이름지 농사지 집지 밥지 미소지 눈물지 한숨지 좌우지 단정지 확정지 결부지 "
-        "일단락지 무리지 줄지 웃음지 마침표지"
-    )
-)
-_NAMES = frozenset(
-    _words("하은 지은 시은 예은 다은 가은 나은 서은 주은 채은 혜은 세은 태은 소은 재은 고은 보은 유은 아은 수은 효은")
-)
-_SURNAMES = frozenset("김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구")
-_AUTUMN = frozenset(_words("가을 늦가을 초가을 올가을 한가을 지난가을 노을 저녁노을 붉은노을 고을 마을"))
-# 이, 과, 가, 로 as the last syllable of a noun of its own
-_WHOLE = frozenset(
-    _words(
-        "추이 부이 터이 그이 저이 이이 무이 소이 기이 수이 해이 에세이 법가 음가 약가 병가 뭔가 누군가 "
-        "언젠가 어딘가 무언가 왠가 인가 제멋대로 별로 홀로"
-    )
-)
-_SUFFIXES = tuple(
-    _words(
-        "나이 아이 차이 사이 오이 종이 구이 높이 길이 넓이 깊이 먹이 놀이 세대차이 국가 작가 평가 물가 증가 참가 "
-        "정가 원가 단가 상가 인가 강가 길가 창가 갓가 닷가 냇가 음악가 건축가 예술가 전문가 자본가 소설가 작곡가 "
-        "성악가 탐험가 발명가 정치가 비평가 평론가 미술가 수집가 번역가 분석가 혁명가 활동가 운동가 여행가 "
-        "사상가 문학가 법률가 사업가 기업가 은행가 감정가 낙찰가 매각가 분양가 시장가 거래가 판매가 할인가 "
-        "경매가 최저가 도매가 매입가 기준가 예정가 계약가 공급가 주택가 대학가 학원가 식당가 상점가 노력가 "
-        "정복가 저술가 교육가 역술가 애국가 대식가 미식가 만물가 적정가 감정평가 유리창가 대표작가 효과 사과 "
-        "초과 부과 투과 여과 내과 외과 치과 아과 후과 소아과 세무과 총무과 복지과 다과 제과 모과 이과 교과 고과 "
-        "무과 미과 화과 사회과 피부과 비뇨기과 도시과 주거과 기계과 전기과 전자과 간호과 요리과 관리과 경제과 "
-        "장미과 고양이과 국어과 영어과 경로 통로 진로 선로 항로 원로 근로 종로 난로 폭로 장로 공로 연로 탄로 "
-        "판로 행로 관로 책로 산책로 입로 진입로 등산로 순환로 보행로 간선로 접근로 출입로 풍로 협로 신작로 "
-        "용광로 농로 접속로 합류로 중앙로 첼로"
-    )
-)
-# last syllables after which 이 ends no noun or adverb (에세이, 새로이, 반가이 have others)
-_NO_WORD_IN_I = frozenset("자지주수터트스드크프츠즈르그료표계례회의부비시기리치미피서처허대채체초후투")
-_NO_WORD_IN_GA = frozenset("것람님쪽율률들")
-_NO_WORD_IN_RO = frozenset("것람님쪽법음액점권")
-# nouns of one syllable, by the particle that makes no other word with them
-_SHORT = {
-    "은": frozenset("너코뼈피배차키표해개뇌폐비파귀뒤때초"),
-    "이": frozenset("코뼈표뇌폐개귀"),
-    "과": frozenset("너저코배비차뼈피키"),
-    "가": frozenset("집돈책땅값옷꽃밥것빚짐벽몸"),
-    "로": frozenset("집책돈법값밥옷꽃손몸것빚벽앞옆밖안"),
-}
+# --- words -----------------------------------------------------------------------------------
+
+_LONGEST_WORD = 8  # syllables
+# answers repeat their words, and a model that loops repeats whole lines: what was judged once is not judged again
+_REMEMBERED = 4096
 
 
 @cache
@@ -149,130 +127,376 @@ def _nouns() -> frozenset[str]:
     return frozenset(read_text(DATA / "nouns.txt").split())
 
 
+@cache
+def _word_lists() -> dict:
+    import yaml
+
+    return yaml.safe_load(Path(__file__).with_name("particle_words.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    return frozenset(_word_lists()[name].split())
+
+
+@cache
+def _syllables(name: str) -> frozenset[str]:
+    return frozenset("".join(_word_lists()[name].split()))
+
+
+@cache
+def _by_form(name: str, form: str) -> frozenset[str]:
+    return frozenset(_word_lists()[name].get(form, ""))
+
+
+@lru_cache(_REMEMBERED)
 def is_noun(word: str) -> bool:
-    """Return whether a word of two syllables or more is a listed noun, or a compound that ends in one."""
-    nouns = _nouns()
-    return word in nouns or any(word[-size:] in nouns for size in range(2, len(word) - 1))
+    """Return whether a word is a listed noun, a compound that ends in one, or one with an ending such as 일: 추징일."""
+    return _listed_end(word, _nouns()) > 0 or (
+        word[-1:] in _syllables("noun_endings") and _listed_end(word[:-1], _nouns()) > 0
+    )
 
 
-def _is_error(stem: str, particle: str, after: str) -> bool:
-    """Return whether a Hangul word is surely a noun with a particle, given that the particle does not fit."""
-    word = stem + particle
-    if word in _WHOLE or word in _nouns() or word in _SUFFIXES:
+def _listed_end(word: str, listed: frozenset[str]) -> int:
+    """Return how many syllables the longest end of a word has that is in a list, of two at least; 0 where none is."""
+    return next((size for size in range(min(len(word), _LONGEST_WORD), 1, -1) if word[-size:] in listed), 0)
+
+
+@lru_cache(_REMEMBERED)
+def _is_other_word(stem: str, form: str, list_name: str) -> bool:
+    """Return whether a word ends in one that only looks like a noun with the form: 제조원가; not 동일세대원가, 식사과."""
+    word, nouns = stem + form, _nouns()
+    size = max(_listed_end(word, _words(list_name)), _listed_end(word, nouns))
+    if not size:
         return False
-    if word.endswith(_SUFFIXES) and stem not in _nouns():  # 온실효과, but 식사과
+    noun = _listed_end(stem, nouns)
+    surely_a_noun = noun >= 3 or noun == len(stem)
+    return not (surely_a_noun and noun + len(form) > size)
+
+
+# --- which words are surely nouns with a particle that does not fit --------------------------
+
+
+class _Candidate(NamedTuple):
+    """A Hangul word with a form that does not fit its stem; `before` and `after` are what stands around the word."""
+
+    stem: str
+    form: str
+    before: str
+    after: str
+
+    @property
+    def follows_a_number(self) -> bool:
+        return self.before[-1:].isdigit()
+
+    @property
+    def ends_the_sentence(self) -> bool:
+        return not re.match(r"[^\S\n]*[가-힣A-Za-z0-9“‘\"'(]", self.after)
+
+
+_SSANG_SIOT = 20  # 었, 겠, 았 and all others with ㅆ: only verbs
+
+
+def _is_counter(word: _Candidate) -> bool:
+    return word.follows_a_number and word.stem in _words("counters")
+
+
+def _by_last_syllable(word: _Candidate) -> bool:
+    if len(word.stem) == 1:
+        return word.stem in _by_form("short", word.form)
+    return word.stem[-1] in _by_form("free", word.form) or is_noun(word.stem)
+
+
+def _is_name(word: _Candidate) -> bool:
+    name = word.stem + word.form
+    alone = name in _words("given")
+    if not alone and not (len(name) == 3 and name[0] in _syllables("surnames") and name[1:] in _words("given")):
         return False
-    if particle in ("은", "을") and (stem in _IRREGULAR or word in _AUTUMN or _is_name(word)):
+    if word.stem not in _nouns():
+        return True
+    return _is_titled(word)
+
+
+def _is_titled(word: _Candidate) -> bool:
+    around = (word.before.rstrip().rsplit(" ", 1)[-1], re.match(r"\s?([가-힣]*)", word.after)[1])
+    return any(near.startswith(tuple(_words("titles"))) for near in around if near)
+
+
+def _is_way(word: _Candidate) -> bool:
+    """Return whether the stem is the 수 of 할 수 있다, as in 할 수은 없다."""
+    opens = len(word.before) > 1 and _syllable_sound(word.before[-2]) == _R if word.before.endswith(" ") else False
+    return word.stem == "수" and opens and bool(re.match(r" [있없]", word.after))
+
+
+def _wrong_eun(word: _Candidate) -> bool:
+    if len(word.stem) == 1:
+        is_stacked = word.stem in _words("stacked") and word.before[-1:] not in ("", " ", "\n")
+        # 저은 for 저는: it is also a form of 젓다, but not without an object before it
+        starts = word.stem == "저" and re.search(r"(?:^|[.!?:]\s|^\s*-\s)$", word.before) and not _is_titled(word)
+        return is_stacked or bool(starts) or _is_way(word) or word.stem in _by_form("short", word.form)
+    if word.stem in _words("irregular") or _is_name(word):
         return False
-    return _RULES[particle](stem, after)
+    return word.stem[-1] != "지" or word.stem == "까지" or is_noun(word.stem)  # X짓다 has more members than the list
 
 
-def _is_name(word: str) -> bool:
-    return word in _NAMES or (len(word) == 3 and word[0] in _SURNAMES and word[1:] in _NAMES)
+def _wrong_eul(word: _Candidate) -> bool:
+    if len(word.stem) == 1:
+        return word.stem not in _syllables("not_before_eul")
+    return _wrong_eun(word) and not _is_other_word(word.stem, "을", "eul") and not word.stem.endswith("마")  # 마을
 
 
-def _after_eun(stem: str, particle: str) -> bool:
-    if len(stem) == 1:
-        return particle == "을" or stem in _SHORT["은"]
-    return stem[-1] != "지" or stem == "까지" or is_noun(stem)  # X짓다 has more members than the list above
+# nothing that one could pick up (집다) stands before: the start of a sentence, or a word that points at a noun
+_NO_OBJECT = re.compile(r"(?:^|[\n.!?,]|(?:^|\s)(?:이|그|저|새|우리|제|내|네|한|두|그런|이런))\s*$")
+_PICKS = re.compile(r"\s(?:것|법|힘|방법|도구|데|사람|순간|동작|손|일|중|게|건)")
 
 
-def _after_neun(stem: str) -> bool:
-    last = stem[-1]
+def _wrong_neun(word: _Candidate) -> bool:
+    last = word.stem[-1]
     if (ord(last) - 0xAC00) % 28 == _SSANG_SIOT:
         return False
-    return last not in _STEMS or is_noun(stem)
+    if word.stem in ("집", "빚"):  # 젓가락으로 집는, but "집는 넓습니다" and "우리 집는"
+        return bool(_NO_OBJECT.search(word.before)) and not _PICKS.match(word.after)
+    return last not in _syllables("stems") or is_noun(word.stem)
 
 
-def _by_last_syllable(stem: str, particle: str, free: frozenset[str]) -> bool:
-    if len(stem) == 1:
-        return stem in _SHORT[particle]
-    return stem[-1] in free or is_noun(stem)
+def _wrong_wa(word: _Candidate) -> bool:
+    if word.ends_the_sentence or word.stem in _words("comes"):
+        return False
+    return len(word.stem) > 1 or word.stem in _by_form("short", "와")
 
 
-_RULES = {
-    "은": lambda stem, after: _after_eun(stem, "은"),
-    "을": lambda stem, after: _after_eun(stem, "을") and not stem.endswith("마"),  # 마을
-    "는": lambda stem, after: _after_neun(stem),
-    "를": lambda stem, after: stem != "들",  # 들르다
-    "와": lambda stem, after: True,
-    "으로": lambda stem, after: True,
-    "이": lambda stem, after: _by_last_syllable(stem, "이", _NO_WORD_IN_I),
-    "가": lambda stem, after: _by_last_syllable(stem, "가", _NO_WORD_IN_GA) and stem[-1] != "인",  # 임대인가?
-    "과": lambda stem, after: _by_last_syllable(stem, "과", frozenset()),
-    # a street has its number behind it: 시민로 12
-    "로": lambda stem, after: _by_last_syllable(stem, "로", _NO_WORD_IN_RO) and not re.match(r"\s?\d", after),
+def _wrong_i(word: _Candidate) -> bool:
+    if word.stem.endswith("자"):  # 세입자이, but 반포자이
+        return word.stem in _nouns() or _listed_end(word.stem, _nouns()) >= 3
+    if _is_way(word):
+        return True
+    if word.stem + "이" in _words("i_whole"):
+        return False
+    return not _is_other_word(word.stem, "이", "i") and _by_last_syllable(word)
+
+
+# the ending -ㄴ가 asks and doubts; 인가 is also a permission
+_ASKING = re.compile(
+    r"\s*(?:$|[?.!,”’\"'…]|하는|하고|하며|했|합|하던|싶|보[다네지]|봐|봅|요|아닌|아니|혹은|또는|의심|의문|궁금|모르|여부)"
+)
+_PERMITTED = re.compile(
+    r"\s*(?:신청|심사|절차|고시|취득|승인|획득|기준|조건|[전후](?:에|\s)|이[후전]|과정|단계|당시|시점|변경|취소)"
+)
+
+
+def _wrong_ga(word: _Candidate) -> bool:
+    if word.stem.endswith("인"):
+        if not _listed_end(word.stem, _words("persons")) or _ASKING.match(word.after) or _PERMITTED.match(word.after):
+            return False
+        sentence = re.match(r"[^.!?\n]*[.!?]?", word.after)[0]
+        return not re.search(r"[ㄴ은는인]가(?![가-힣])|\?|[까지]\s*$", sentence)
+    return not _is_other_word(word.stem, "가", "ga") and _by_last_syllable(word)
+
+
+def _wrong_gwa(word: _Candidate) -> bool:
+    if re.match(r"[-(\d)\]·:|]", word.after) or word.ends_the_sentence or _is_other_word(word.stem, "과", "gwa"):
+        return False
+    office = re.match(r"\s([가-힣]+)", word.after)
+    return not (office and office[1].startswith(tuple(_words("offices")))) and _by_last_syllable(word)
+
+
+def _wrong_ro(word: _Candidate) -> bool:
+    if re.match(r"\s?\d", word.after):  # a street has its number behind it: 시민로 12
+        return False
+    return not _is_other_word(word.stem, "로", "ro") and _by_last_syllable(word)
+
+
+def _wrong_ina(word: _Candidate) -> bool:
+    """Return whether 이나 joins two nouns, as in 전세이나 월세를: in "이 집은 아파트이나 ..." it is a form of 이다."""
+    stands_alone = re.search(r"(?:^|[.!?\n,면고서때로])\s*$", word.before)
+    joins = re.match(r" [가-힣]+(?:을|를|의|로|에|에서|에게|와|과)(?![가-힣])", word.after)
+    return bool(stands_alone) and is_noun(word.stem) and not _is_other_word(word.stem, "이", "i") and bool(joins)
+
+
+def _joins(word: _Candidate) -> bool:
+    return bool(re.match(r" [가-힣]+", word.after))
+
+
+def _wrong_na(word: _Candidate) -> bool:
+    return _names_a_noun(word) and word.stem not in _words("nada") and _joins(word)
+
+
+def _wrong_deun(word: _Candidate) -> bool:
+    return _names_a_noun(word) and word.stem not in _words("deulda") and _joins(word)
+
+
+def _names_a_noun(word: _Candidate) -> bool:
+    return (ord(word.stem[-1]) - 0xAC00) % 28 != _SSANG_SIOT and is_noun(word.stem)
+
+
+_DEFINES = re.compile(r"[^.!?\n]*(?:말한|말합|말해|말하|뜻|의미|일컫|가리키|무엇|뭐|뭔|무슨|어떤)")
+
+
+def _wrong_ran(word: _Candidate) -> bool:
+    return is_noun(word.stem) and not _is_other_word(word.stem, "란", "ran") and bool(_DEFINES.match(word.after))
+
+
+def _wrong_iran(word: _Candidate) -> bool:
+    return (
+        is_noun(word.stem)
+        and not _is_other_word(word.stem, "이", "i")
+        and not _listed_end(word.stem + "이란", _words("iran"))
+    )
+
+
+def _wrong_after_noun(list_name: str) -> Callable[[_Candidate], bool]:
+    def is_wrong(word: _Candidate) -> bool:
+        return is_noun(word.stem) and not _is_other_word(word.stem, word.form, list_name)
+
+    return is_wrong
+
+
+def _wrong_after_vowel(word: _Candidate) -> bool:
+    return is_noun(word.stem) and not _is_other_word(word.stem, "이", "i")
+
+
+_RULES: dict[str, Callable[[_Candidate], bool]] = {
+    "은": _wrong_eun,
+    "는": _wrong_neun,
+    "을": _wrong_eul,
+    "를": lambda word: word.stem != "들",  # 들르다
+    "이": _wrong_i,
+    "가": _wrong_ga,
+    "과": _wrong_gwa,
+    "와": _wrong_wa,
+    "으로": lambda word: True,
+    "로": _wrong_ro,
+    "이나": _wrong_ina,
+    "나": _wrong_na,
+    "이라고": lambda word: is_noun(word.stem),
+    "라고": _wrong_after_noun("ra"),
+    "이라는": lambda word: is_noun(word.stem),
+    "라는": _wrong_after_noun("ra"),
+    "라도": _wrong_after_noun("ra"),
+    "라서": _wrong_after_noun("ra"),
+    "이란": _wrong_iran,
+    "란": _wrong_ran,
+    "이랑": _wrong_after_vowel,
+    "랑": _wrong_after_noun("rang"),
+    "며": _names_a_noun,
+    "든": _wrong_deun,
+    "이에요": _wrong_after_vowel,
+    "예요": lambda word: len(word.stem) > 1 or word.stem in _by_form("short", "예요"),
 }
 
 
 # --- the scan --------------------------------------------------------------------------------
 
-_CANDIDATE = re.compile(r"([가-힣]*)([은는이가을를과와로])(?![가-힣A-Za-z0-9])")
-_LONGER = re.compile(r"([가-힣]*)(?<=[가-힣)\]}”’\"'0-9A-Z%])(으로|로)(?:써|서|부터|는|도|만|까지)(?![가-힣A-Za-z0-9])")
+_RUN = re.compile(r"[가-힣]+(?![가-힣A-Za-z0-9])")
 _BOTH_FORMS = re.compile(r"\((?:은|는|이|가|을|를|과|와|로|으로)\)|/(?:은|는|이|가|을|를|과|와|로|으로)(?![가-힣])")
 _CLOSING = ")]}”’\"'」』》〉】*`_"
 _HANJA = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]$")
 _OPENING = {")": "(", "]": "[", "}": "{"}
+_AFTER_MARKS = frozenset({"은", "는", "이", "가", "을", "를", "과", "와", "으로", "로", "예요", "란", "랑"})
+
+
+@cache
+def _endings() -> dict[str, list[tuple[str, str]]]:
+    """Return the endings of words, longest first, with the form in each, by their last syllable: 으로부터 with 으로."""
+    endings = [(form + tail, form) for form in PARTNER for tail in ("", *_TAILS.get(form, ()))]
+    by_last: dict[str, list[tuple[str, str]]] = {}
+    for ending, form in sorted(endings, key=lambda pair: -len(pair[0])):
+        by_last.setdefault(ending[-1], []).append((ending, form))
+    return by_last
 
 
 def particle_errors(text: str) -> Iterator[ParticleError]:
     """Yield each particle that does not fit the word, number or acronym before it, in order; the text is NFC."""
-    found = [error for match in _CANDIDATE.finditer(text) if (error := _judge(text, match, match[2]))]
-    if "으로" in text or "로" in text:
-        found += [error for match in _LONGER.finditer(text) if (error := _judge(text, match, match[2]))]
+    endings = _endings()
+    found = []
+    for match in _RUN.finditer(text):
+        start, end = match.span()
+        if (last := text[end - 1]) in endings and (error := _judge(text, start, end, endings[last])):
+            found.append(error)
     return iter(sorted(found))
 
 
-def _judge(text: str, match: re.Match, particle: str) -> ParticleError | None:
-    stem = match[1]
-    if particle == "로" and stem.endswith("으"):
-        stem, particle = stem[:-1], "으로"
-    end = match.end()
-    if stem:
-        sound = sound_after(stem)
-        if sound not in WRONG_AFTER[particle]:
+def _judge(text: str, start: int, end: int, endings: list[tuple[str, str]]) -> ParticleError | None:
+    for ending, form in endings:
+        stem_end = end - len(ending)
+        if stem_end < start or not text.startswith(ending, stem_end):
+            continue
+        if stem_end == start:
+            return _judge_lone(text, start, end, form)
+        if _syllable_sound(text[stem_end - 1]) <= _FITS[form]:
             return None
-        after = text[end : end + 3]
-        if not _is_error(stem, particle, after) or _BOTH_FORMS.match(text, end):
-            return None
-        start = match.start()
-        while start and text[start - 1] in "0123456789,.":  # 2만원를
-            start -= 1
-        before = text[start : match.start()] + stem
-        return ParticleError(start, end, text[start:end], before + PARTNER[particle] + text[match.end(2) : end])
-    start = match.start()
-    if not start or _BOTH_FORMS.match(text, end):
-        return None
-    sounds = _sounds_before(text, start)
-    if not sounds or not all(sound in WRONG_AFTER[particle] for sound in sounds):
-        return None
-    first = max(text.rfind(" ", 0, start), text.rfind("\n", 0, start)) + 1
-    return ParticleError(first, end, text[first:end], text[first:start] + PARTNER[particle] + text[match.end(2) : end])
+        if _is_wrong(text, start, stem_end, end, form):
+            first = start
+            while first and first > start - _REACH and text[first - 1] in "0123456789,.":  # 2만원를
+                first -= 1
+            return _error(text, first, stem_end, end, form)
+    return None
 
 
-def _sounds_before(text: str, end: int) -> list[str]:
+def _is_wrong(text: str, start: int, stem_end: int, end: int, form: str) -> bool:
+    if form not in _RULES or _BOTH_FORMS.match(text, end):
+        return False
+    stem = text[max(start, stem_end - 2 * _LONGEST_WORD) : stem_end]
+    if stem + form in _nouns() or text[start:end] in _nouns():
+        return False
+    return _is_surely_wrong(stem, form, text[max(0, start - _REACH) : start], text[end : end + _REACH])
+
+
+@lru_cache(_REMEMBERED)
+def _is_surely_wrong(stem: str, form: str, before: str, after: str) -> bool:
+    word = _Candidate(stem, form, before, after)
+    return _is_counter(word) or _RULES[form](word)
+
+
+def _judge_lone(text: str, start: int, end: int, form: str) -> ParticleError | None:
+    if form not in _AFTER_MARKS or not start or text[start - 1].isspace():
+        return None
+    window = text[max(0, start - _REACH) : start]
+    first = _start_of_wrong(window, form)
+    return None if first is None or _BOTH_FORMS.match(text, end) else _error(text, start - first, start, end, form)
+
+
+@lru_cache(_REMEMBERED)
+def _start_of_wrong(window: str, form: str) -> int | None:
+    """Return how far before its end the word of a window starts that the form does not fit; None where it fits or may."""
+    if form == "가" and re.search(r"[로동가문]\s?\d$", window):  # 종로 3가
+        return None
+    sounds = _sounds_before(window)
+    if not sounds or sounds & _FITS[form]:
+        return None
+    return len(window) - 1 - max(window.rfind(" "), window.rfind("\n"))
+
+
+def _error(text: str, first: int, stem_end: int, end: int, form: str) -> ParticleError:
+    tail = text[stem_end + len(form) : end]
+    return ParticleError(first, end, text[first:end], text[first:stem_end] + PARTNER[form] + tail)
+
+
+def _sounds_before(text: str) -> frozenset[str]:
     """Return how the text before a lone particle may be read: a gloss in brackets may be read, or passed over."""
-    bare = text[:end].rstrip(_CLOSING)
-    closers = text[len(bare) : end]
+    bare = text.rstrip(_CLOSING)
+    closers = text[len(bare) :]
     if not closers:
-        return _known(sound_after(bare))
+        return sounds_after(bare)
     readings = [bare.rstrip(".?!,")]
     for closer in closers:
         if closer not in _OPENING:
             continue
         opening = text.rfind(_OPENING[closer], 0, len(bare))
         if opening < 0:  # "1)이 경우": the mark of a list
-            return []
+            return _NOTHING
         inside = text[opening + 1 : len(bare)]
-        before = text[:opening].rstrip(_CLOSING)
-        if inside in ("으", "이"):  # 집(으)로, 사과(이)가
-            return []
-        if not before or before[-1].isspace():
-            return [] if len(inside) < 3 else _known(sound_after(readings[0]))
-        readings = [before] if _HANJA.search(inside) else [*readings, before]  # Hanja is read as the word before it
-    sounds = [sound_after(reading) for reading in readings]
-    return [] if None in sounds else [sound for sound in sounds if sound]
-
-
-def _known(sound: str | None) -> list[str]:
-    return [sound] if sound else []
+        if (
+            inside in ("으", "이") or re.search(r"[()%{]", inside) or inside.startswith("이하")
+        ):  # 집(으)로, (이하 “...”이라 한다)
+            return _NOTHING
+        apart = text[:opening].rstrip()
+        before = apart.rstrip(_CLOSING)
+        if not before:
+            return _NOTHING if len(inside) < 3 else sounds_after(readings[0])
+        if len(apart) < opening and len(inside) < 3:
+            return _NOTHING
+        # Hanja is read as the word before it
+        readings = [before] if _HANJA.search(inside) else [*readings, before]
+    sounds = [sounds_after(reading) for reading in readings]
+    return frozenset().union(*sounds) if all(sounds) else _NOTHING
