@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kotune.korean.sentences import Sentence, hide_quotations, split_sentences
+from kotune.korean.sentences import HIDDEN, QUOTATION, Sentence, hide_quotations, split_sentences
 from kotune.korean.speech_levels import levels_of
 
 
@@ -37,6 +37,11 @@ class CheckedAnswer:
         return hide_quotations(self.text)
 
     @cached_property
+    def prose(self) -> str:
+        """The text with code and quotations hidden, and brackets as they are."""
+        return _CODE_OR_QUOTATION.sub(lambda match: HIDDEN * len(match[0]), self.text)
+
+    @cached_property
     def sentences(self) -> list[Sentence]:
         """The sentences with their places."""
         return split_sentences(self.text, self.hidden)
@@ -55,7 +60,10 @@ class CheckedAnswer:
 Spans = Iterator[tuple[int, int, str]]  # start, end, message
 
 
-CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|(?:https?://|www\.)[!-~]+|[\w.+-]+@[\w-]+\.[\w.]+", re.DOTALL | re.ASCII)
+CODE = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]++`|(?:https?://|www\.)[!-~]+|(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.]+", re.DOTALL | re.ASCII
+)
+_CODE_OR_QUOTATION = re.compile(rf"{CODE.pattern}|{QUOTATION}", re.DOTALL | re.ASCII)
 
 
 LETTER = re.compile(r"[^\W\d_]")

@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 
 from kotune.data.readers import read
 from kotune.korean.answer import CheckedAnswer, Finding, Spans
-from kotune.korean.ending_checks import check_no_end_token, check_template_marker, check_unfinished
+from kotune.korean.ending_checks import check_no_end_token, check_unfinished
 from kotune.korean.grounding import unsupported
+from kotune.korean.leftover_checks import check_leftover, check_template_marker
 from kotune.korean.particles import particle_errors
 from kotune.korean.repetition_checks import (
     check_echo,
@@ -117,6 +118,7 @@ _CHECKS: dict[str, tuple[Callable[[CheckedAnswer], Spans], str]] = {
     "unfinished": (check_unfinished, "the last sentence, bracket, item or block of code breaks off"),
     "no_end_token": (check_no_end_token, "the model was cut at the limit of tokens (needs `ended`)"),
     "template_marker": (check_template_marker, "special tokens, template headings, broken bytes"),
+    "leftover": (check_leftover, "another turn (질문:, Human:), markup or reasoning tags, outside code and quotations"),
     "echo": (check_echo, "the question again (needs `question`)"),
     "unsupported_number": (check_unsupported_number, "a number that source and question do not have (needs `source`)"),
 }

@@ -15,10 +15,8 @@ _CLOSING_MARKS = "”’\"')」』]*_"
 
 LIST_MARK = re.compile(r"\s*+(?:[-•*·▪○●◦–]|\d{1,3}[.)]|[①-⑳]|[가나다라마바사아자차카타파하][.)]|#{1,6})\s")
 _ONLY_A_MARK = re.compile(r"\s*+(?:\d{1,3}[.)]|[가나다라마바사아자차카타파하][.)]|[A-Za-z][.)])$")
-_QUOTED = re.compile(
-    r"“[^“”\n]*+”|‘[^‘’\n]*+’|「[^「」\n]*+」|『[^『』\n]*+』|\"[^\"\n]*+\"|(?<![A-Za-z\d])'[^'\n]*+'(?![A-Za-z])|"
-    r"\([^()\n]*+\)|\[[^\[\]\n]*+\]|`[^`\n]++`"
-)
+QUOTATION = r"“[^“”\n]*+”|‘[^‘’\n]*+’|「[^「」\n]*+」|『[^『』\n]*+』|\"[^\"\n]*+\"|(?<![A-Za-z\d])'[^'\n]*+'(?![A-Za-z])"
+_QUOTED = re.compile(rf"{QUOTATION}|\([^()\n]*+\)|\[[^\[\]\n]*+\]|`[^`\n]++`")
 _WITHIN_A_DATE = r"(?<=\d\.)(?= \d{1,2}\.)|(?<=\d\. \d\.)(?= )|(?<=\d\. \d\d\.)(?= )"  # 2024. 1. 31. 현재
 _END = re.compile(
     rf"(?<![{FINAL_MARKS}])[{FINAL_MARKS}]++[{HIDDEN}{re.escape(_CLOSING_MARKS)}]*+(?=\s|\Z)(?!{_WITHIN_A_DATE})|\n\s*+"

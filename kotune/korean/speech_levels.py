@@ -17,6 +17,7 @@ POLITE_LEVELS, PLAIN_LEVELS = (HAPSYO, HAEYO), (HAERA, HAE)
 
 _MARKS = rf"[\s{HIDDEN}.!?…。~！？^*_`”’\"'」』)\]ㅋㅎㅠㅜ\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
 _BEHIND_THE_ENDING = re.compile(rf"(?<!{_MARKS}){_MARKS}++\Z")  # each run of marks is tried once
+SHORT_SENTENCE = 12  # characters; a longer one that ends in 기다려 without a final mark may go on
 _TAIL = 14  # characters: no ending is longer
 
 _WITH_B = syllables_with_final(17)
@@ -45,7 +46,8 @@ def level_of(sentence: str) -> str | None:
         return HAERA if _HAERA.search(tail) and not _NOUNS_IN_DA.search(tail) else None
     if (last == "라" and _HAERA.search(tail)) or speaks_to_someone(tail, marks):
         return HAERA
-    return HAE if is_hae(tail, ended=any(mark in FINAL_MARKS for mark in marks)) else None
+    ended = len(sentence) < SHORT_SENTENCE or any(mark in FINAL_MARKS for mark in marks)
+    return HAE if is_hae(tail, ended=ended) else None
 
 
 def is_banmal(sentence: str) -> bool:

@@ -65,7 +65,7 @@ def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
             yield f"the line {line[:20]!r} does not start with '- '"
         elif depth == 2 and number < first:
             yield f"the line {line[:20]!r} is under no bullet of the first level"
-        if has_final_mark(line) or level_of(hide_quotations(line)):
+        if has_final_mark(line) or level_of(f"{hide_quotations(line)}."):  # as if it ended
             yield f"the line {line[:20]!r} ends like a sentence"
 
 
