@@ -108,7 +108,7 @@ _CHECKS: dict[str, tuple[Callable[[CheckedAnswer], Spans], str]] = {
     "mixed_speech": (check_mixed_speech, "존댓말 and 해라체 or 반말 in one answer: the sentences of the rarer kind"),
     "mixed_polite": (check_mixed_polite, "해요체 among 합니다체, or the other way round; requests and questions fit both"),
     "banmal": (check_banmal, "a sentence in 반말: 해체, or an order, a proposal or a question in 해라체"),
-    "particle": (check_particle, "은/는, 이/가, 을/를, 과/와, (으)로, (이)나 and the like that do not fit the sound before them"),
+    "particle": (check_particle, "은/는, 이/가, (으)로, (이)나 and the like that do not fit the sound before them"),
     "repeated_sentence": (check_repeated_sentence, "a sentence that stands in the answer before"),
     "repeated_ngram": (
         check_repeated_ngram,
