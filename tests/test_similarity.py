@@ -311,11 +311,13 @@ def test_an_embedding_model_that_is_not_there_is_named(tmp_path):
         (lambda: similarity.find_overlap([], ["가"]), "train is empty"),
         (lambda: similarity.find_overlap(["가"], []), "evaluation is empty"),
         (lambda: similarity.nearest_earlier([]), "texts is empty"),
-        (lambda: similarity.deduplicate(["가", "!?", ""]), r"texts\[1\] \('!\?'\) and 1 more"),
-        (lambda: similarity.deduplicate(["가", ""]), r"texts\[1\] \(''\) cannot"),
-        (lambda: similarity.deduplicate(["전세"], unit="ascii"), "no ascii token"),
-        (lambda: similarity.deduplicate(["가"], against=[" "]), r"against\[0\]"),
-        (lambda: similarity.find_overlap(["가"], [""]), r"evaluation\[0\]"),
+        (
+            lambda: similarity.deduplicate(["전세", "월세"], unit="ascii"),
+            "None of the 2 texts has a token of the unit ascii",
+        ),
+        (lambda: similarity.deduplicate(["===="]), "None of the 1 texts"),
+        (lambda: similarity.deduplicate(["가"], against=[" "]), "None of the 1 against"),
+        (lambda: similarity.find_overlap(["가"], [""]), "None of the 1 evaluation"),
         (lambda: similarity.find_overlap(["가", None], ["나"]), r"train\[1\]"),
         (lambda: similarity.rank("가", []), "documents is empty"),
         (lambda: similarity.rank("가", "전세 계약"), "documents is str"),
@@ -332,8 +334,10 @@ def test_bad_input_names_its_place(call, words):
 def test_a_bad_row_of_a_data_set_is_named():
     from datasets import Dataset
 
-    with pytest.raises(CourseError, match=r"q\[2\]"):
-        similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가", "나", "?!"]}), "q")
+    with pytest.raises(CourseError, match=r"q\[2\] is NoneType"):
+        similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가", "나", None]}), "q")
+    with pytest.raises(CourseError, match="No text of the column 'q' has a token"):
+        similarity.deduplicate_dataset(Dataset.from_dict({"q": ["!!", "?!"]}), "q")
     with pytest.raises(CourseError, match="Unknown unit 'word'"):
         similarity.deduplicate_dataset(Dataset.from_dict({"q": ["가"]}), "q", unit="word")
     with pytest.raises(CourseError, match="no column 'r'"):
@@ -355,13 +359,91 @@ def test_a_text_of_a_megabyte_does_not_hang(unit):
     assert result.kept == [0, 1, 2]
 
 
+# --- texts without words, and pairs that must not count as repeats ---
+
+
+@pytest.mark.parametrize("unit", ["eojeol", "syllable"])
+def test_texts_of_signs_alone_are_kept_and_named_and_change_nothing_else(unit):
+    texts = random_texts(60, seed=4)
+    expected = similarity.deduplicate(texts, unit=unit)
+    with_signs = list(texts)
+    for place in (0, 7, 20, 63):
+        with_signs.insert(place, "====")
+    result = similarity.deduplicate(with_signs, unit=unit)
+    assert result.wordless == [0, 7, 20, 63]
+    assert [with_signs[i] for i in result.kept if i not in result.wordless] == [texts[i] for i in expected.kept]
+    assert [d.f1 for d in result.dropped] == [d.f1 for d in expected.dropped]
+    assert similarity.nearest_earlier(["==", "!!", "가 나"]) == [0, 0]
+    assert similarity.find_overlap(["==", "가 나"], ["!!", "가 나"]) == [Duplicate(1, 1, 1.0)]
+
+
+@pytest.mark.slow
+def test_a_data_set_with_texts_of_signs_alone_gives_the_same_result():
+    from datasets import Dataset
+
+    texts = [*random_texts(40, seed=6), "====", "----", "===="]
+    expected = similarity.deduplicate(texts)
+    result = similarity.deduplicate_dataset(Dataset.from_dict({"q": texts}), "q", shard_rows=9)
+    assert (result.kept, result.dropped, result.wordless) == (expected.kept, expected.dropped, [40, 41, 42])
+
+
+def brute_force_with(differ, texts, threshold, against=()):
+    """Return (kept, dropped, spared) by comparing every text with every kept one."""
+    tokens = [similarity.tokenize(text, "eojeol") for text in texts]
+    pool = [(-1 - i, other) for i, other in enumerate(against)]
+    kept, dropped, spared = [], [], []
+    for i, own in enumerate(texts):
+        scored = [
+            (alpaca_f1(tokens[i], similarity.tokenize(other, "eojeol")), twin, differ(own, other)) for twin, other in pool
+        ]
+        near = [match for match in scored if match[0] > threshold]
+        best = max((match for match in near if match[2] is None), key=lambda match: match[0], default=None)
+        if best:
+            dropped.append((i, best[1], best[0]))
+            continue
+        kept.append(i)
+        pool.append((i, own))
+        if near:
+            f1, twin, difference = max(near, key=lambda match: match[0])
+            spared.append((i, twin, f1, difference))
+    return kept, dropped, spared
+
+
+@given(texts=st.lists(SENTENCE, min_size=1, max_size=25), against=st.lists(SENTENCE, max_size=4), threshold=THRESHOLD)
+@settings(max_examples=150, deadline=None)
+def test_what_differs_is_no_repeat_and_all_else_is_decided_as_before(texts, against, threshold):
+    def differ(text, other):
+        return "years" if ("2024" in text) != ("2024" in other) else None
+
+    result = similarity.deduplicate(texts, threshold, against=against, differ=differ)
+    found = (
+        result.kept,
+        [(d.index, d.twin, d.f1) for d in result.dropped],
+        [(s.index, s.twin, s.f1, s.difference) for s in result.spared],
+    )
+    assert found == brute_force_with(differ, texts, threshold, against)
+    assert similarity.deduplicate(texts, threshold, against=against, differ=lambda *_: None) == similarity.deduplicate(
+        texts, threshold, against=against
+    )
+
+
+def test_texts_equal_in_their_tokens_may_still_differ():
+    def differ(text, other):
+        return "percent" if ("%" in text) != ("%" in other) else None
+
+    texts = ["5% 오르면 되나요", "5 오르면 되나요", "5 오르면 되나요?", "5% 오르면 되나요?"]
+    result = similarity.deduplicate(texts, differ=differ)
+    assert result.kept == [0, 1] and [(d.index, d.twin) for d in result.dropped] == [(2, 1), (3, 0)]
+    assert result.spared_frame().iloc[0].tolist() == [1, texts[1], 0, texts[0], 1.0, "percent"]
+
+
 def test_a_bad_text_of_a_data_set_is_named_by_its_row_whatever_it_says():
     from datasets import Dataset
 
-    texts = ["전세금은 [7] 무엇인가요?", "월세는 무엇인가요?", "batch[0] !!", "   "]
+    texts = ["전세금은 [7] 무엇인가요?", "월세는 무엇인가요?", "batch[0] !!", None]
     with pytest.raises(CourseError) as caught:
         similarity.deduplicate_dataset(Dataset.from_dict({"text": texts}), "text")
-    assert str(caught.value).startswith("text[3] ('   ') cannot be compared")
+    assert str(caught.value).startswith("text[3] is NoneType")
     assert caught.value.index == 3
 
 

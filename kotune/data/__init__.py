@@ -3,7 +3,7 @@
 `registry` finds a data set by name or path; `readers` read files row by row (`text_files` encodings, `excel` workbooks),
 `records` turns rows into canonical records, `validation` checks them and `writers` write them in other formats. `retrieval`
 finds passages for a question, `documents` fetches them, `pii` finds personal data (`addresses` among it), `dedup` takes
-repeats out, and `card` writes the data card.
+repeats out (`semantic_repeats` those in other words), and `card` writes the data card.
 """
 
 from kotune.data.registry import course_data, dataset, from_answers, from_question, load, load_rows

@@ -1,13 +1,16 @@
-"""Near duplicates taken out of a file: the rows that stay, and beside them those that went, each with its twin."""
+"""Near duplicates taken out of a file: the rows that stay, and beside them those that went and those that were spared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import similarity
 from kotune.data import records, registry
+from kotune.data.semantic_repeats import Embed, SemanticTwin, embed, find_semantic_repeats
+from similarity import Differ
 from utils import CourseError, write_jsonl
 
 
@@ -17,8 +20,22 @@ class DedupResult:
 
     kept: int
     dropped: int
+    spared: Counter[str]  # of the kept, those that differ from a twin: in what, and how many
+    wordless: list[int]  # of the kept, those of signs alone, which cannot be compared; rows from 1
     kept_file: Path
     dropped_file: Path
+    spared_file: Path
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A row and its twin, by their places."""
+
+    row: int
+    twin: int
+    score: float
+    measure: str
+    difference: str | None = None
 
 
 def text_to_compare(row: dict, place: str, field: str | None = None) -> str:
@@ -36,37 +53,76 @@ def text_to_compare(row: dict, place: str, field: str | None = None) -> str:
 
 
 def deduplicate_file(
-    source: str | Path, target: str | Path, threshold: float = 0.7, unit: str = "eojeol", field: str | None = None
+    source: str | Path,
+    target: str | Path,
+    threshold: float = 0.7,
+    unit: str = "eojeol",
+    *,
+    field: str | None = None,
+    differ: Differ | None = None,
+    semantic_threshold: float | None = None,
+    embed: Embed = embed,
 ) -> DedupResult:
     """Write the rows of a data set that repeat no earlier one to `target`, and the others beside it, with their twins.
 
-    Rows stay as they stand in the input, in its order. A line of the dropped rows has `row` (counted from 1), `text`,
-    `twin_row`, `twin`, `score` (ROUGE-L F1 in the unit) and `value`, the row itself.
+    Rows stay as they stand in the input, in its order. differ: what must not be taken for a repeat, as in
+    `similarity.deduplicate`; `kotune data dedup` passes `kotune.korean.contrasts.difference`. semantic_threshold: drop
+    repeats in other words too, by the cosine of their embeddings.
+    A line of NAME.dropped.jsonl has `row` (counted from 1), `text`, `twin_row`, `twin`, `measure` ("ROUGE-L" in the unit, or
+    "cosine"), `score` and `value`, the row itself; NAME.spared.jsonl has `difference` besides.
 
     Raises:
         CourseError: the input cannot be read or compared, or the output is the input or no JSONL.
     """
     target = Path(target)
-    beside = target.with_name(f"{target.stem}.dropped.jsonl")
     if target.suffix != ".jsonl":
         raise CourseError(f"{target.name} does not end in .jsonl; name the output so.")
-    for out in (target, beside):
+    dropped_file, spared_file = (target.with_name(f"{target.stem}.{part}.jsonl") for part in ("dropped", "spared"))
+    for out in (target, dropped_file, spared_file):
         registry.require_other_file(source, out)
     rows = list(registry.read(source))
     texts = [text_to_compare(row.value, row.place, field) for row in rows]
-    found = similarity.deduplicate(texts, threshold=threshold, unit=unit)
-    write_jsonl(target, (rows[place].value for place in found.kept))
-    write_jsonl(beside, _dropped_lines(found, rows))
-    return DedupResult(len(found.kept), len(found.dropped), target, beside)
+    found = similarity.deduplicate(texts, threshold=threshold, unit=unit, differ=differ)
+    kept = found.kept
+    dropped = [_Pair(d.index, d.twin, d.f1, "ROUGE-L") for d in found.dropped]
+    spared = {s.index: _Pair(s.index, s.twin, s.f1, "ROUGE-L", s.difference) for s in found.spared}
+    if semantic_threshold is not None:
+        wordless = set(found.wordless)
+        compared = [place for place in kept if place not in wordless]
+        repeats = find_semantic_repeats([texts[place] for place in compared], semantic_threshold, differ, embed)
+        gone = _pairs(repeats.dropped, compared)
+        dropped += gone
+        spared = {pair.row: pair for pair in _pairs(repeats.spared, compared)} | spared
+        for pair in gone:
+            spared.pop(pair.row, None)
+        kept = sorted({*kept} - {pair.row for pair in gone})
+    write_jsonl(target, (rows[place].value for place in kept))
+    write_jsonl(dropped_file, _lines(dropped, texts, rows))
+    write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
+    return DedupResult(
+        kept=len(kept),
+        dropped=len(dropped),
+        spared=Counter(pair.difference or "" for pair in spared.values()),
+        wordless=[place + 1 for place in found.wordless],
+        kept_file=target,
+        dropped_file=dropped_file,
+        spared_file=spared_file,
+    )
 
 
-def _dropped_lines(found: similarity.Deduplication, rows: list) -> Iterator[dict]:
-    for duplicate in found.dropped:
+def _pairs(twins: Sequence[SemanticTwin], places: Sequence[int]) -> list[_Pair]:
+    return [_Pair(places[one.index], places[one.twin], one.cosine, "cosine", one.difference) for one in twins]
+
+
+def _lines(pairs: Sequence[_Pair], texts: Sequence[str], rows: Sequence) -> Iterator[dict]:
+    for pair in sorted(pairs, key=lambda one: one.row):
         yield {
-            "row": duplicate.index + 1,
-            "text": found.texts[duplicate.index],
-            "twin_row": duplicate.twin + 1,
-            "twin": found.texts[duplicate.twin],
-            "score": round(duplicate.f1, 4),
-            "value": rows[duplicate.index].value,
+            "row": pair.row + 1,
+            "text": texts[pair.row],
+            "twin_row": pair.twin + 1,
+            "twin": texts[pair.twin],
+            "measure": pair.measure,
+            "score": round(pair.score, 4),
+            **({"difference": pair.difference} if pair.difference else {}),
+            "value": rows[pair.row].value,
         }

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kotune import cli
 from kotune.data.dedup import deduplicate_file
+from kotune.korean.contrasts import difference
 from utils import CourseError, read_jsonl, write_jsonl
 
 ROWS = [
@@ -23,6 +25,7 @@ def test_kept_rows_stay_as_they_are_and_dropped_ones_name_their_twins(tmp_path, 
     assert (dropped["row"], dropped["twin_row"], dropped["value"]) == (3, 1, ROWS[2])
     assert dropped["text"] == ROWS[2]["question"] and dropped["twin"] == ROWS[0]["question"] and 0.7 <= dropped["score"] < 1
     assert "2 rows; 1 near duplicates in" in capsys.readouterr().out
+    assert dropped["measure"] == "ROUGE-L" and (tmp_path / "b.spared.jsonl").read_text() == ""
 
 
 def test_another_field_may_be_compared(tmp_path):
@@ -41,3 +44,63 @@ def test_nothing_is_dropped_where_nothing_repeats_and_the_input_is_never_the_out
         with pytest.raises(CourseError, match=words):
             deduplicate_file(source, target)
     assert [json.loads(line) for line in source.read_text().splitlines()] == ROWS[:2]
+
+
+CLOSE = [
+    {"question": "보증금 2억 원인 전세의 중개보수는 얼마인가요?", "answer": "네."},
+    {"question": "보증금 5억 원인 전세의 중개보수는 얼마인가요?", "answer": "네."},
+    {"question": "보증금 2억 원인 전세의 중개보수는 얼마인가요", "answer": "네."},
+    {"question": "====", "answer": "네."},
+    {"question": "보증금 3개월 안에 못 받으면 어떻게 하나요?", "answer": "네."},
+    {"question": "보증금 3개월 안에 받으면 어떻게 하나요?", "answer": "네."},
+    {"question": "----", "answer": "네."},
+]
+
+
+def test_what_differs_in_a_number_or_a_negation_is_spared_and_shown(tmp_path, capsys):
+    source, target = write_jsonl(tmp_path / "a.jsonl", CLOSE), tmp_path / "b.jsonl"
+    assert cli.run(["data", "dedup", str(source), str(target)]) == 0
+    assert read_jsonl(target) == [CLOSE[place] for place in (0, 1, 3, 4, 5, 6)]
+    assert [row["row"] for row in read_jsonl(tmp_path / "b.dropped.jsonl")] == [3]
+    spared = read_jsonl(tmp_path / "b.spared.jsonl")
+    assert [(row["row"], row["twin_row"], row["difference"]) for row in spared] == [(2, 1, "numbers"), (6, 5, "negation")]
+    assert spared[0]["text"] == CLOSE[1]["question"] and spared[0]["value"] == CLOSE[1]
+    out = capsys.readouterr().out
+    assert "2 of them are near another and differ from it (numbers 1, negation 1)" in out
+    assert "2 hold no word of the unit eojeol to compare and were kept: rows 4, 7" in out
+
+
+def test_the_alpaca_loop_drops_them(tmp_path, capsys):
+    source, target = write_jsonl(tmp_path / "a.jsonl", CLOSE), tmp_path / "b.jsonl"
+    assert cli.run(["data", "dedup", str(source), str(target), "--alpaca"]) == 0
+    assert [row["row"] for row in read_jsonl(tmp_path / "b.dropped.jsonl")] == [2, 3, 6]
+    assert "near another" not in capsys.readouterr().out
+
+
+def test_a_score_at_the_threshold_is_no_repeat(tmp_path):
+    rows = [{"question": "가 나 다 라", "answer": "네."}, {"question": "가 나 마 바", "answer": "네."}]  # F1 of one half
+    source = write_jsonl(tmp_path / "a.jsonl", rows)
+    assert deduplicate_file(source, tmp_path / "b.jsonl", threshold=0.5).dropped == 0
+    assert deduplicate_file(source, tmp_path / "c.jsonl", threshold=0.49).dropped == 1
+
+
+def test_repeats_in_other_words_are_dropped_on_request_and_say_so(tmp_path):
+    texts = [
+        "집을 비우면 돈을 언제 받나요?",
+        "====",
+        "퇴거한 뒤 보증금 반환 시기",
+        "집을 비우면 돈을 언제 받나요!",
+        "퇴거한 뒤 보증금 2억 반환",
+    ]
+    source = write_jsonl(tmp_path / "a.jsonl", [{"question": text, "answer": "네."} for text in texts])
+
+    def embed(compared):
+        assert "====" not in compared
+        return np.ones((len(compared), 1))
+
+    done = deduplicate_file(source, tmp_path / "b.jsonl", differ=difference, semantic_threshold=0.95, embed=embed)
+    assert (done.kept, done.dropped, done.wordless, dict(done.spared)) == (3, 2, [2], {"numbers": 1})
+    one, other = read_jsonl(tmp_path / "b.dropped.jsonl")
+    assert (one["row"], one["twin_row"], one["measure"], one["score"]) == (3, 1, "cosine", 1.0)
+    assert (other["row"], other["twin_row"], other["measure"]) == (4, 1, "ROUGE-L")
+    assert [row["row"] for row in read_jsonl(tmp_path / "b.spared.jsonl")] == [5]

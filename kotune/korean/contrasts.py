@@ -1,0 +1,257 @@
+"""In what two Korean texts that look alike may still differ: numbers, negation, parties, kinds of one thing, what is asked.
+
+ROUGE-L counts shared words. "보증금 2억 원" and "보증금 5억 원", "받으면" and "안 받으면", "임대인이 임차인에게" and
+"임차인이 임대인에게" share nearly all of theirs, and each asks for another answer. `difference` says so, and is handed to
+`similarity.deduplicate`, which then keeps both. It is cautious in one direction: where it errs, a repeat stays.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What a text says of the things in which texts that look alike differ."""
+
+    numbers: tuple[str, ...]  # values with their units, in order
+    negations: int
+    parties: tuple[tuple[str, str], ...]  # who, and "to" or "from" where the particle says so, in order
+    kinds: Mapping[int, frozenset[str]]  # of each family of words, those that stand in the text
+    bounds: tuple[str, ...]  # 이상, 이하, 초과, 미만, in order
+    asked: frozenset[str]  # question words
+
+
+# --- numbers ---------------------------------------------------------------------------------
+
+_NATIVE = {
+    "한": 1, "두": 2, "세": 3, "석": 3, "네": 4, "넉": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10,
+}  # fmt: skip
+_SINO = dict(zip("일이삼사오육칠팔구", range(1, 10), strict=True))
+_SCALES = {"조": 10**12, "억": 10**8, "만": 10**4, "천": 1000, "백": 100, "십": 10}
+_UNIT = (
+    r"개월|주일|퍼센트|프로|제곱미터|시간|세대|가구|m2|%|km|월(?!세)|일(?!반)|세(?!대|금|입)|호(?!선)|"
+    r"[달년해주시분원평층동명채곳번회차급살배항호조]"
+)
+_SAME_UNIT = {"개월": "달", "퍼센트": "%", "프로": "%", "제곱미터": "m2", "원": "", "주일": "주"}
+_DIGITS = r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
+_NUMBER = re.compile(
+    r"(?P<article>제? ?[0-9]+조(?![0-9 ]*[억만])(?:의 ?[0-9]+)?)|"
+    r"['’](?P<short_year>[0-9]{2})(?:년|(?![0-9]))|"
+    rf"(?P<amount>{_DIGITS} ?[조억만천백]*(?: ?{_DIGITS} ?[조억만천백]+)*)(?: ?(?P<unit>{_UNIT}))?|"
+    rf"(?<![가-힣])(?P<native>{'|'.join(_NATIVE)}) ?(?P<counter>달|개월|번|명|채|곳|가지|살|배|주|해|시간)|"
+    r"(?<![가-힣])(?P<sino>[일이삼사오육칠팔구십백천만억조]{1,8}) ?(?P<sino_unit>개월|퍼센트|프로|원|평|년)(?![가-힣]{2})|"
+    r"(?P<half>절반)"
+)
+_LONGEST_NUMBER = 40  # characters; what is longer is compared as it stands
+_PART = re.compile(rf"({_DIGITS}) ?([조억만천백]*)")
+
+
+def _numbers(text: str) -> tuple[str, ...]:
+    return tuple(_normal_form(match) for match in _NUMBER.finditer(text))
+
+
+def _normal_form(match: re.Match) -> str:
+    """Return a number so that equal ones are equal in every notation: 두 달 as 2달, 1년 as 12달, 3억 5천만 as 350000000."""
+    if amount := match["amount"]:
+        return _amount(amount, match["unit"] or "")
+    if match["article"]:
+        return match["article"].replace(" ", "").removeprefix("제")
+    if match["native"] or match["sino"]:
+        value = _NATIVE[match["native"]] if match["native"] else _sino_value(match["sino"])
+        return _with_unit(Fraction(value), match["counter"] or match["sino_unit"])
+    return f"20{match['short_year']}년" if match["short_year"] else "50%"
+
+
+def _amount(amount: str, unit: str) -> str:
+    if len(amount) > _LONGEST_NUMBER:
+        return amount
+    if amount.isdecimal() and not unit:  # the usual number, without the detour
+        return amount.lstrip("0") or "0"
+    return _with_unit(_value(amount), unit)
+
+
+def _value(amount: str) -> Fraction:
+    """Return the value of "3억 5천만": each part times its scales."""
+    total = Fraction(0)
+    for digits, scales in _PART.findall(amount):
+        part = Fraction(digits.replace(",", ""))
+        for scale in scales:
+            part *= _SCALES[scale]
+        total += part
+    return total
+
+
+def _sino_value(word: str) -> int:
+    """Return the value of "이천오백만"."""
+    total = group = digit = 0
+    for character in word:
+        if character in _SINO:
+            digit = _SINO[character]
+        elif _SCALES[character] < 10_000:
+            group, digit = group + max(digit, 1) * _SCALES[character], 0
+        else:
+            total, group, digit = total + max(group + digit, 1) * _SCALES[character], 0, 0
+    return total + group + digit
+
+
+def _with_unit(value: Fraction, unit: str) -> str:
+    if unit in ("년", "해") and value < 100:  # a length of time; from 100 on it is the name of a year
+        value, unit = value * 12, "달"
+    return f"{value}{_SAME_UNIT.get(unit, unit)}"
+
+
+# --- negation --------------------------------------------------------------------------------
+
+_NEGATION = re.compile(
+    r"않|없|지 ?(?:말[고아라지]|마[세시라])|아니|아닌|아닐|아닙|"
+    r"(?<![가-힣])안 (?!에|의|으로|쪽)|"  # not 안에, inside
+    r"(?<![가-힣])안(?:되|돼|된|될|됩|받|하|해|했|한|할|합|줘|줬|준|줄|돌려|갚|지[키켜]|나[가와]|들어|살|맞|팔)|"
+    r"(?<![가-힣])못|(?<=지 )못|(?<=지)못|"
+    # words that deny by their first syllable
+    r"(?<![가-힣])(?:미(?:등기|납|신고|이행|분양|완성|지급|반환|동의|거주)|무(?:주택|허가|보증|담보|효|상|권리)|"
+    r"비(?:과세|조정|거주|규제)|불(?:법|가|이행|허|합격|포함|필요))"
+)
+
+
+# --- parties and kinds -----------------------------------------------------------------------
+
+_PARTIES = """
+임대인 집주인 건물주
+임차인 세입자
+매도인 파는사람
+매수인 사는사람
+양도인
+양수인
+전대인
+전차인
+채권자
+채무자
+증여자
+수증자
+피상속인
+상속인
+전세권자
+전세권설정자
+저당권자
+공인중개사 중개사 중개인
+시행사
+시공사
+원고
+피고
+위임인
+수임인
+도급인
+수급인
+사업주 사용자
+근로자
+신청인
+상대방
+낙찰자 매수신고인
+경매신청인
+남편
+아내
+부모
+자녀
+의사
+환자
+"""
+_PARTY_OF = {word: line.split()[0] for line in _PARTIES.strip().splitlines() for word in line.split()}
+_longest_first = "|".join(sorted(_PARTY_OF, key=len, reverse=True))
+# who gets and from whom it comes; the other particles leave it open who acts on whom
+_PARTY = re.compile(
+    rf"(?<![가-힣])({_longest_first})(?:들)?(?:(에게서|한테서|으?로부터)|(에게|한테|께(?!서)|에 대(?:한|해|하여)))?"
+)
+
+# words of one family, those that mean the same joined by =; two texts that name different ones ask different things
+_FAMILIES = """
+전세(?!권) 월세 반전세 매매
+취득세 재산세 양도소득세=양도세 종합부동산세=종부세 상속세 증여세 등록면허세 부가가치세 종합소득세 지방소득세
+필요비 유익비
+계약금 중도금 잔금
+아파트 오피스텔 빌라 다세대 다가구 단독주택 상가 토지 원룸
+갑구 을구 표제부
+전입신고 확정일자
+저당권 근저당권 전세권 임차권 지상권 가등기 가압류 가처분
+상속 증여
+이전등기 말소등기 보존등기 설정등기
+신규 갱신
+원금 이자
+작년 올해 내년
+오전 오후
+"""
+_FAMILY_OF = {
+    name: (number, names.split("=")[0])
+    for number, line in enumerate(_FAMILIES.strip().splitlines())
+    for names in line.split()
+    for name in names.replace("(?!권)", "").split("=")
+}
+_KIND = re.compile(r"(?<![가-힣])(?:" + "|".join(sorted(_FAMILIES.replace("=", " ").split(), key=len, reverse=True)) + ")")
+_BOUND = re.compile(r"(?<=[가-힣0-9%]) ?(이상|이하|초과|미만)")
+_ASKED = {
+    "when": re.compile(r"언제|며칠|몇 ?(?:일|월|년|시)(?![가-힣])"),
+    "where": re.compile(r"어디|어느 (?:곳|기관)"),
+    "who": re.compile("누구|누가"),
+    "how much": re.compile("얼마"),
+    "why": re.compile("왜(?![가-힣])|이유"),
+    "how": re.compile("어떻게|방법|절차"),
+    "what": re.compile("무엇|뭐|뭔|무슨"),
+}
+
+
+@lru_cache(maxsize=65_536)
+def contrast(text: str) -> Contrast:
+    """Return what a text says of the things in which texts that look alike differ."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    return Contrast(
+        numbers=_numbers(plain),
+        negations=len(_NEGATION.findall(plain)),
+        parties=tuple(
+            (_PARTY_OF[name], "from" if source else "to" if target else "") for name, source, target in _PARTY.findall(plain)
+        ),
+        kinds=_kinds(plain),
+        bounds=tuple(_BOUND.findall(plain)),
+        asked=frozenset(name for name, pattern in _ASKED.items() if pattern.search(plain)),
+    )
+
+
+def difference(text: str, other: str) -> str | None:
+    """Return in what two texts differ, so that one is no repeat of the other; None where nothing is known to differ.
+
+    "numbers" and "negation" must be equal. "parties", "kinds" (취득세, 재산세) and "what is asked" (언제, 어디) differ
+    where both texts name some and not the same.
+    """
+    one, two = contrast(text), contrast(other)
+    if one.numbers != two.numbers or one.bounds != two.bounds:
+        return "numbers"
+    if one.negations != two.negations:
+        return "negation"
+    if _parties_differ(one.parties, two.parties):
+        return "parties"
+    if any(one.kinds[family] != two.kinds[family] for family in one.kinds.keys() & two.kinds.keys()):
+        return "kinds"
+    if one.asked and two.asked and not one.asked & two.asked:
+        return "what is asked"
+    return None
+
+
+def _kinds(text: str) -> dict[int, frozenset[str]]:
+    """Return what a text names of each family of words, families without any left out."""
+    found: dict[int, set[str]] = {}
+    for word in _KIND.findall(text):
+        family, name = _FAMILY_OF[word]
+        found.setdefault(family, set()).add(name)
+    return {family: frozenset(names) for family, names in found.items()}
+
+
+def _parties_differ(one: tuple[tuple[str, str], ...], two: tuple[tuple[str, str], ...]) -> bool:
+    """Return whether both name parties, and either none in common or the common ones in other places."""
+    common = {name for name, _ in one} & {name for name, _ in two}
+    if not common:
+        return bool(one and two)
+    return [party for party in one if party[0] in common] != [party for party in two if party[0] in common]
