@@ -282,7 +282,7 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
         y, d = 1 - y, -d
     x = np.column_stack([np.ones_like(d), np.tanh(d / np.std(d))])
     penalty = np.diag([0.0, RIDGE])
-    beta = _fit(x, y, penalty)
+    beta = logistic_coefficients(x, y, penalty)
     p = _sigmoid(x @ beta)
     hessian = x.T @ (x * (p * (1 - p))[:, None]) + penalty
     bread = np.linalg.inv(hessian)
@@ -300,8 +300,11 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     )
 
 
-def _fit(x: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray:
-    """Return the coefficients by Newton's method, halving a step that does not lead downhill."""
+def logistic_coefficients(x: np.ndarray, y: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """Return the coefficients of a logistic regression by Newton's method, halving a step that does not lead downhill.
+
+    x: a row a case, a column a feature; y: what happened, from 0 to 1; penalty: a quadratic form, square, of the features.
+    """
     beta = np.zeros(x.shape[1])
     loss = _loss(x, y, beta, penalty)
     for _ in range(ITERATIONS):

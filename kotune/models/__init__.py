@@ -1,8 +1,9 @@
 """Language models: what this machine can run, loading, the renderer, adapters, sampling and merging.
 
 `machine` chooses a recipe, `memory` reckons what it takes, `files` finds a model's files, `loading` loads it, and
-`chat_template` renders messages into tokens. `adapters` and `reward_model` hold what training leaves; `sampling` and
-`decoding` write text; `sources` says which model a path stands for, and `merging` makes a whole model of an adapter.
+`chat_template` renders messages into tokens. `adapters` and `reward_model` hold what training leaves, and
+`surface_baseline` judges by form alone, for a reward model to beat. `sampling` and `decoding` write text; `sources` says
+which model a path stands for, and `merging` makes a whole model of an adapter.
 """
 
 from kotune.models.adapters import adapter_hash, add_adapter, find_adapters, load_adapter, merge_adapter, merge_chain
@@ -12,6 +13,7 @@ from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
 from kotune.models.machine import choose
 from kotune.models.reward_model import load_reward_model, pair_accuracy
+from kotune.models.surface_baseline import surface_accuracy
 
 __all__ = [
     "END_OF_TURN",
@@ -30,4 +32,5 @@ __all__ = [
     "pair_accuracy",
     "render",
     "save_merged",
+    "surface_accuracy",
 ]

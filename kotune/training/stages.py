@@ -412,10 +412,12 @@ def _no_figures(trainer, run: _Run, log: list[dict]) -> dict:
 
 def _reward_figures(trainer, run: _Run, log: list[dict]) -> dict:
     from kotune.models.reward_model import pair_accuracy
+    from kotune.models.surface_baseline import surface_accuracy
 
     if not run.validation:
         return {}
-    return asdict(pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, run.recipe))
+    accuracy = pair_accuracy(trainer.model.eval(), run.tokenizer, run.validation, run.recipe)
+    return asdict(accuracy) | {"surface_baseline": asdict(surface_accuracy(run.records, run.validation))}
 
 
 def _dpo_figures(trainer, run: _Run, log: list[dict]) -> dict:
@@ -549,8 +551,8 @@ def reward(
     """Train a reward model on preference pairs: the chosen answer is to have the higher score (Bradley-Terry).
 
     It starts from the SFT adapter `parent`, merged in. The new head is saved with the adapter. With `validation` pairs,
-    the figures have the accuracy on them, by kind, beside that of "the longer answer wins". The rest is as for
-    `run_stage`.
+    the figures have the accuracy on them, by kind, beside that of "the longer answer wins" and of a judge that sees form
+    alone (`surface_baseline`). The rest is as for `run_stage`.
     """
     return run_stage(
         "reward",
