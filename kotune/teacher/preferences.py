@@ -17,8 +17,9 @@ from similarity import rouge_l
 
 KINDS = tuple(SPOIL)
 WEAKER_MODEL = "weaker_model"
-HANGUL, LETTER = re.compile(r"[가-힣]"), re.compile(r"[^\W\d_]")
+FOREIGN_WORD = re.compile(r"[^\W\d_가-힣ㄱ-ㆎ]+")
 PADDED_AT_LEAST = 1.8  # times the good answer's length; the prompt asks for twice
+ALIKE_IN_LENGTH = 0.7  # of the longer side, where content alone is wrong
 
 
 def plan(rows: Sequence[dict], named: Mapping[str, str]) -> list[tuple[dict, str]]:
@@ -62,26 +63,31 @@ def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply])
 
 
 def not_spoilt(kind: str, chosen: str, rejected: str) -> str | None:
-    """Return why a rejected answer is not what its kind says, where code can tell; None where it is, or cannot."""
+    """Return why a rejected answer is not what its kind says, where code can tell; None where it is, or cannot.
+
+    What is wrong in content alone must not be told by tone or length: a reward model would learn those instead.
+    """
     if not rejected:
         return "the rejected answer is empty"
     if rejected == chosen:
         return "the rejected answer is the chosen one"
+    ratio = len(rejected) / len(chosen)
+    other_length = not ALIKE_IN_LENGTH <= ratio <= 1 / ALIKE_IN_LENGTH
+    if kind in ("wrong_fact", "off_topic"):
+        return "it differs in tone as well" if not is_polite(rejected) else "it differs in length" if other_length else None
     problems = {
         "cut_short": (has_final_mark(rejected), "it does not stop in mid-sentence"),
-        "wrong_language": (_hangul_share(rejected) > 0.75, "it is in Korean"),
-        "padded": (len(rejected) < PADDED_AT_LEAST * len(chosen), "it is hardly longer than the chosen one"),
+        "wrong_language": (not foreign_words(rejected) - foreign_words(chosen), "it has no foreign word of its own"),
+        "padded": (ratio < PADDED_AT_LEAST, "it is hardly longer than the chosen one"),
         "rude": (is_polite(rejected), "it is polite"),
-        "wrong_fact": (not is_polite(rejected), "it differs in tone as well"),
-        "off_topic": (not is_polite(rejected), "it differs in tone as well"),
     }
     wrong, reason = problems.get(kind, (False, ""))
     return reason if wrong else None
 
 
-def _hangul_share(text: str) -> float:
-    letters = LETTER.findall(text)
-    return len(HANGUL.findall(text)) / max(1, len(letters))
+def foreign_words(text: str) -> set[str]:
+    """Return the runs of letters of a text that are not Hangul."""
+    return set(FOREIGN_WORD.findall(text))
 
 
 def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collection:

@@ -32,7 +32,7 @@ def test_sizes_are_what_the_data_card_says():
     for name, size in sizes.items():
         assert f"| `{name}` | {size} |" in card, name
     least = {
-        "real_estate_train": 450, "real_estate_evaluation": 60, "real_estate_preference": 240, "korean_tasks": 92,
+        "real_estate_train": 450, "real_estate_evaluation": 60, "real_estate_preference": 340, "korean_tasks": 92,
         "radiology_train": 260, "radiology_test": 60, "radiology_preference": 80, "medical_dialogues": 40,
         "medical_ranked": 40, "pretraining": 400,
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_counsel_answers_are_polite_throughout():
 VARIED = [
     ("real_estate_train", "question"), ("real_estate_train", "answer"), ("real_estate_evaluation", "question"),
     ("counsel_train", "instruction"), ("counsel_train", "output"), ("korean_tasks", "output"), ("radiology_train", "output"), ("medical_dialogues", "instruction"),
-    ("listings_train", "input"), ("listings_test", "input"), ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
+    ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
 ]  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_no_evaluation_question_was_trained_on():
 @pytest.mark.parametrize(
     ("name", "kinds", "share"),
     [
-        ("real_estate_preference", "wrong_fact off_topic cut_short wrong_language padded rude", 0.6),
+        ("real_estate_preference", "wrong_fact off_topic cut_short wrong_language padded rude", 0.1),
         ("radiology_preference", "side lobe size invented_finding", 1.0),
         ("medical_ranked", "unsafe vague overconfident off_topic rude", 1.0),
     ],

@@ -16,14 +16,19 @@ DOCUMENTS = [{"id": "doc-1", "text": "전입신고는 이사한 날부터 14일 
     [
         ("wrong_fact", "이사한 날부터 30일 이내에 합니다.", None),
         ("wrong_fact", "이사한 날부터 30일 안에 해.", "tone"),
+        ("wrong_fact", "이사한 날부터 30일 이내에 하셔야 하며 늦으면 곤란해질 수 있습니다.", "length"),
         ("off_topic", "주민센터에서 할 수 있습니다.", None),
+        ("off_topic", "새 주소지의 주민센터를 찾아가거나 정부24에서 온라인으로 하실 수 있습니다.", "length"),
+        ("off_topic", "주민센터에서 할 수 있어.", "tone"),
         ("cut_short", "이사한 날부터 14일", None),
         ("cut_short", "이사한 날부터 합니다.", "mid-sentence"),
         ("wrong_language", "Within 14 days of moving in.", None),
-        ("wrong_language", "이사한 날부터 14일 이내입니다.", "in Korean"),
+        ("wrong_language", "이사한 날부터 14일 以内에 합니다.", None),
+        ("wrong_language", "이사한 날부터 within 14일 이내에 합니다.", None),
+        ("wrong_language", "이사한 날부터 14일 이내입니다.", "no foreign word"),
         ("padded", "이사한 날부터 14일 이내에 합니다. 이사를 하고 나서 14일 안에 해야 한다는 뜻입니다.", None),
         ("padded", "이사한 날부터 꼭 14일 이내에 합니다.", "hardly longer"),
-        ("rude", "이사하고 14일 안에 해. 그것도 몰라?", None),
+        ("rude", "이사하고 14일 안에 하면 돼.", None),
         ("rude", "이사한 날부터 14일 이내에 해요.", "polite"),
         ("rude", "", "empty"),
         ("wrong_fact", ROW["answer"], "the chosen one"),
@@ -37,6 +42,12 @@ def test_each_kind_is_checked(kind, spoilt, reason):
 def test_the_shipped_pairs_are_spoilt_as_they_say():
     for pair in read_jsonl(DATA / "real_estate_preference.jsonl"):
         assert preferences.not_spoilt(pair["kind"], pair["chosen"], pair["rejected"]) is None, pair["id"]
+
+
+def test_a_foreign_word_of_the_good_answer_is_no_slip():
+    good = "LTV는 담보인정비율입니다."
+    assert "no foreign word" in preferences.not_spoilt("wrong_language", good, "LTV는 담보로 보는 비율입니다.")
+    assert preferences.not_spoilt("wrong_language", good, "LTV는 担保인정비율입니다.") is None
 
 
 def test_named_questions_come_first_and_the_others_take_turns():
