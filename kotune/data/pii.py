@@ -153,6 +153,7 @@ Spans = Iterator[tuple[int, int]]
 _RESIDENT = re.compile(
     r"[0-9](?<![0-9]{2})[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]) {0,2}-? {0,2}[1-8][0-9]{6}(?![0-9])"
 )
+_COMPANY_AFTER = re.compile(" ?[(]?법인")
 _LICENCE = re.compile(
     r"[0-9](?<![0-9]{2})[0-9]-[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])|[0-9](?<![0-9]{2})[0-9]{11}(?![0-9])|"
     r"[서부대인광울경강충전제][울산구천주전기원북남주][ -]{0,2}[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])"
@@ -179,7 +180,16 @@ _PHONE = re.compile(
     r"[ .-]{0,3}[0-9]{3,4}[ .-]{0,3}[0-9]{4}(?![0-9])"
 )
 _ACCOUNT = re.compile(r"[0-9](?<![0-9]{2})(?:[0-9]{1,5}(?:[ -][0-9]{1,8}){1,4}|[0-9]{9,15})(?![0-9])")
-_PASSPORT = re.compile(r"[A-Za-z](?<![A-Za-z0-9]{2})[ -]?(?:[0-9]{8}|[0-9]{3}[A-Za-z][0-9]{4})(?![A-Za-z0-9])")
+_ACCOUNT_WORD = re.compile("계좌|통장")
+_OTHER_NUMBER = re.compile("(?<!계좌)(?<!계좌 )(?<!통장)(?<!통장 )번호(?!.*(?:은행|뱅크|계좌|통장))")  # 은행 고시번호
+_YEAR_FIRST = re.compile("(?:19|20)[0-9]{2}-")  # as files and notices are numbered
+_BANK = "(?:국민|신한|우리|하나|기업|카카오|토스|케이|외환|씨티|IBK|KB|NH|SC)"
+_BANK_BEFORE = re.compile(_BANK + "[ :]{0,2}$")
+_BANK_AFTER = re.compile(rf"[^\n0-9]{{0,6}}?(?:예금주|입금|송금|이체|{_BANK}(?![가-힣]{{3}}))")
+# of today, of 2008 to 2021, and before
+_PASSPORT = re.compile(
+    r"[A-Za-z](?<![A-Za-z0-9]{2})(?:[ -]?[0-9]{3}[A-Za-z][0-9]{4}|[ -]?[0-9]{8}|[A-Za-z]?[ -]?[0-9]{7})(?![A-Za-z0-9])"
+)
 # the letters of private, hired, delivery, rented, diplomatic and military cars
 _PLATE = re.compile(
     r"[0-9](?<![0-9]{2})[0-9]{1,2} ?"
@@ -193,8 +203,13 @@ _CAR = re.compile(r"[^\n]{0,8}?(?:차량|번호판|승용차|자동차|차주)")
 
 def _residents(text: str) -> Spans:
     for match in _RESIDENT.finditer(text):
-        if _stands_alone(text, *match.span()) and _label(text, match.start()) != "corporate":
+        if _stands_alone(text, *match.span()) and not _is_companys(text, match):
             yield match.span()
+
+
+def _is_companys(text: str, match: re.Match) -> bool:
+    label = _label(text, match.start())
+    return label == "corporate" or (label is None and bool(_COMPANY_AFTER.match(text, match.end())))
 
 
 def _licences(text: str) -> Spans:
@@ -246,9 +261,18 @@ def _accounts(text: str) -> Spans:
             continue
         if _DATE.match(number) or _YEARS.match(number) or _AMOUNT.match(text, match.end()):
             continue
-        before = _before(text, match.start())
-        if _label(text, match.start()) == "account" and (" " not in number or re.search("계좌|통장", before)):
+        if _is_account(number, text, match):
             yield match.span()
+
+
+def _is_account(number: str, text: str, match: re.Match) -> bool:
+    """Return whether what stands around a number says that it is an account."""
+    before = _before(text, match.start())
+    label = _label_in(before)
+    if label == "account" and not _OTHER_NUMBER.search(before):
+        return bool(_ACCOUNT_WORD.search(before)) or (" " not in number and not _YEAR_FIRST.match(number))
+    named = _BANK_BEFORE.search(before) or _BANK_AFTER.match(text, match.end())
+    return label in (None, "account") and bool(named) and "-" in number and not _YEAR_FIRST.match(number)
 
 
 def _passports(text: str) -> Spans:
@@ -284,7 +308,7 @@ _FINDERS: dict[str, Callable[[str], Spans]] = {
     "address": find_addresses,
 }
 KINDS = tuple(_FINDERS)
-_WORTH_A_LOOK = re.compile("[0-9@]|[공영]일|골뱅이")
+_WORTH_A_LOOK = re.compile(r"[0-9@]|[공영]일|골뱅이|[(\[]at[)\]]")
 _TOO_LONG = re.compile("[0-9][0-9-]{24,}")  # a number of more than 25 characters is of no kind
 
 
