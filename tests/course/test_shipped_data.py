@@ -96,7 +96,7 @@ def test_counsel_answers_are_polite_throughout():
 VARIED = [
     ("real_estate_train", "question"), ("real_estate_train", "answer"), ("real_estate_evaluation", "question"),
     ("counsel_train", "instruction"), ("counsel_train", "output"), ("korean_tasks", "output"), ("radiology_train", "output"), ("medical_dialogues", "instruction"),
-    ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
+    ("listings_train", "input"), ("listings_test", "input"), ("medical_dialogues", "output"), ("medical_ranked", "instruction"), ("pretraining", "text"), ("seed_tasks", "instruction"),
 ]  # fmt: skip
 
 
