@@ -49,7 +49,7 @@ check: lint
 
 test: lint
 	@$(UNIT)
-	@$(BIN)/python -m pytest --nbval preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb
+	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)

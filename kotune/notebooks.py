@@ -16,7 +16,7 @@ from pathlib import Path
 
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json, relative, write_json
 
-NOTEBOOKS = ("preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
+NOTEBOOKS = ("basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
 ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
 STORED = ROOT / "outputs" / "store" / "outputs"  # what `store` runs in, apart from the learner's own outputs
 QUIET = {  # kernels inherit these

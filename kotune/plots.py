@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,14 +82,45 @@ def answer_lengths(lengths: Sequence[int]) -> None:
     finish(axes, "답변 길이", "characters", "answers")
 
 
-def loss_curve(log: Sequence[dict], before: float, after: float) -> None:
-    """Training loss by step, with the held-out loss before and after as levels."""
+def next_tokens(tokens: Sequence[str], probabilities: Sequence[float], text: str) -> None:
+    """Bars of the likeliest next tokens of a text, the likeliest at the top."""
     axes = new_axes()
-    axes.plot(range(1, len(log) + 1), [row["loss"] for row in log], color=BLUE, label="training batch")
-    axes.axhline(before, color=GREY, linestyle="--", label=f"held-out before: {before:.2f}")
-    axes.axhline(after, color=GREEN, linestyle="--", label=f"held-out after: {after:.2f}")
+    names = [f"{place}. '{token}'" for place, token in enumerate(tokens, start=1)]  # a token may stand for two of the same look
+    axes.barh(names[::-1], probabilities[::-1], color=BLUE)
+    finish(axes, f"다음 토큰의 확률: {text} …", "probability", "token")
+
+
+def two_losses(history: Sequence[tuple[float, float]], trained: str, unseen: str) -> None:
+    """Loss by step of what is trained on, beside that of what is not."""
+    axes = new_axes()
+    steps = range(1, len(history) + 1)
+    axes.plot(steps, [row[0] for row in history], color=BLUE, marker="o", label=trained)
+    axes.plot(steps, [row[1] for row in history], color=ORANGE, marker="o", label=unseen)
     axes.legend()
-    finish(axes, "SFT 손실", "optimiser step", "nats per completion token")
+    finish(axes, "외운 문장과 처음 보는 문장의 손실", "step", "nats per token")
+
+
+def losses_by_learning_rate(runs: Mapping[float, Sequence[float]]) -> None:
+    """Loss by step, a line a learning rate."""
+    axes = new_axes()
+    for (rate, losses), colour in zip(runs.items(), (GREY, GREEN, RED, BLUE), strict=False):
+        axes.plot(range(1, len(losses) + 1), losses, color=colour, marker="o", label=f"learning rate {rate:g}")
+    axes.set_yscale("log")
+    axes.legend()
+    finish(axes, "학습률에 따른 손실", "step", "nats per token")
+
+
+def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -> None:
+    """Loss of the training batches by step, and of the held-out data, which starts at `before`; the lowest is marked."""
+    axes = new_axes()
+    axes.plot([row["step"] for row in log], [row["loss"] for row in log], color=BLUE, alpha=0.5, label="training batch")
+    steps = [0, *(row["step"] for row in validation)]
+    held_out = [before, *(row["eval_loss"] for row in validation)]
+    axes.plot(steps, held_out, color=ORANGE, marker="o", label="held-out data")
+    best = min(range(len(steps)), key=held_out.__getitem__)
+    axes.annotate(f"{held_out[best]:.2f}", (steps[best], held_out[best]), textcoords="offset points", xytext=(0, 8))
+    axes.legend()
+    finish(axes, "학습 손실과 검증 손실", "step", "nats per completion token")
 
 
 def reward_margins(log: Sequence[dict]) -> None:

@@ -48,6 +48,48 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+# what each setting does, in a sentence; a lesson shows them beside the values
+MEANINGS = {
+    "name": "what this recipe is called",
+    "model": "the model that training starts from",
+    "device": "where it runs",
+    "dtype": "how precisely numbers are kept; bfloat16 takes half the memory of float32",
+    "attention": "which code works out what each token sees of the others",
+    "quantization": "whether the frozen weights are kept in 4 bits (QLoRA), to save memory",
+    "lora_r": "rank of the adapter: how many directions it may change in each weight matrix",
+    "lora_alpha": "scale of the adapter: its product is multiplied by alpha / r",
+    "lora_dropout": "share of the adapter's inputs left out at random while training",
+    "target_modules": "which weight matrices get an adapter",
+    "optimizer": "the rule that turns gradients into steps",
+    "scheduler": "how the learning rate falls over the run",
+    "warmup": "how long it rises first: below 1 a share of the steps, else their number",
+    "weight_decay": "how strongly weights are pulled towards zero",
+    "max_grad_norm": "gradients longer than this are shortened, so that one batch cannot throw the model off",
+    "max_length": "tokens of prompt and completion; a longer row is left out and named",
+    "accumulation": "batches whose gradients are added up before a step",
+    "learning_rate": "how far a step goes: too small and nothing is learnt, too large and the model breaks",
+    "batch_size": "rows whose mean loss gives one step",
+    "epochs": "how often the whole data is gone through",
+    "packing": "whether short rows share one long one, none of which sees another",
+    "pretrain_learning_rate": "the learning rate of continued pre-training",
+    "pretrain_epochs": "its epochs",
+    "reward_learning_rate": "the learning rate of the reward model",
+    "reward_epochs": "its epochs",
+    "dpo_learning_rate": "the learning rate of DPO, far smaller than that of supervised fine-tuning",
+    "dpo_beta": "how dear it is to move away from the reference",
+    "dpo_batch_size": "pairs in a batch of DPO and of the reward model",
+    "dpo_epochs": "epochs of DPO",
+    "dpo_pairs": "how many pairs the lesson on DPO trains on",
+    "save_steps": "steps between two checkpoints, and between two looks at the validation data",
+    "keep_checkpoints": "how many checkpoints are kept",
+    "early_stopping": "validations without a better loss after which a run stops",
+    "generation_batch": "prompts that are answered at once",
+    "max_new_tokens": "the longest reply, in tokens",
+    "evaluation_questions": "how many held-out questions the lessons ask",
+    "seed": "the number that all random draws start from, so that a run can be repeated",
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that a run depends on besides its data.
@@ -105,6 +147,10 @@ class Recipe:
     def table(self) -> list[tuple[str, object]]:
         """Return (field, value) rows to print with a run."""
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+    def explained(self, *names: str) -> list[dict[str, object]]:
+        """Return a row for each of these settings: its name, its value and what it does, in a sentence."""
+        return [{"setting": name, "value": getattr(self, name), "what it does": MEANINGS[name]} for name in names]
 
     def unquantised(self) -> Recipe:
         """Return the recipe with its weights whole: what an adapter is merged into."""

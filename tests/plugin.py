@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-NOTEBOOKS = ["preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb"]
+NOTEBOOKS = ["basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb"]
 OUTPUTS = Path(__file__).parents[1] / "outputs" / "test" / "outputs"  # never the learner's own
 
 # The kernels of the notebooks inherit these. The shipped recording and the CPU recipe are what the stored

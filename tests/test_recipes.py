@@ -3,13 +3,13 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 from pydantic import ValidationError
 
 from kotune.overrides import read_config, require_sound, with_overrides
-from kotune.recipes import FILES, RECIPES, Recipe, by_name
+from kotune.recipes import FILES, MEANINGS, RECIPES, Recipe, by_name
 from utils import ASSETS, CourseError
 
 
@@ -72,3 +72,9 @@ def test_an_unknown_name_is_answered_by_the_nearest():
 def test_no_file_is_read_at_import():
     code = "import sys, kotune.recipes as r; list(r.RECIPES); assert 'yaml' not in sys.modules; r.RECIPES['gemma-2b-l4']"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_setting_is_explained_in_a_sentence():
+    assert list(MEANINGS) == [field.name for field in fields(Recipe)]
+    (row,) = RECIPES["gemma-3-270m-cpu"].explained("learning_rate")
+    assert row == {"setting": "learning_rate", "value": 1e-3, "what it does": MEANINGS["learning_rate"]}

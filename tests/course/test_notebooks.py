@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ["preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb"]
+NOTEBOOKS = ["basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb"]
 
 
 @pytest.fixture(params=NOTEBOOKS)
@@ -27,12 +27,12 @@ def source(cell):
     return "".join(cell["source"])
 
 
-def test_cells_parse_and_hold_at_most_ten_lines(notebook):
+def test_cells_parse_and_hold_at_most_fifteen_lines(notebook):
     for cell in code_cells(notebook):
         ast.parse(source(cell))
         lines = [line for line in source(cell).split("\n") if line.strip() and not line.lstrip().startswith("#")]
         imports = sum(line.startswith(("import ", "from ")) for line in lines)
-        assert len(lines) - imports <= 10, source(cell)
+        assert len(lines) - imports <= 15, source(cell)
 
 
 def test_stored_outputs_are_those_of_one_run_from_top_to_bottom(notebook):
@@ -83,7 +83,7 @@ def test_on_colab_the_first_cell_clones_installs_and_keeps_torch(notebook, tmp_p
 
 def test_what_differs_by_machine_is_followed_by_what_must_hold(notebook):
     cells = code_cells(notebook)
-    ignored = [i for i, cell in enumerate(cells) if "NBVAL_IGNORE_OUTPUT" in source(cell)]
+    ignored = [i for i, cell in enumerate(cells) if "nbval-ignore-output" in cell["metadata"].get("tags", [])]
     if not ignored:
         return
     asserted = [i for i, cell in enumerate(cells) if re.search(r"^\s*assert ", source(cell), re.M)]
