@@ -85,7 +85,7 @@ def answer_lengths(lengths: Sequence[int]) -> None:
 def next_tokens(tokens: Sequence[str], probabilities: Sequence[float], text: str) -> None:
     """Bars of the likeliest next tokens of a text, the likeliest at the top."""
     axes = new_axes()
-    names = [f"{place}. '{token}'" for place, token in enumerate(tokens, start=1)]  # a token may stand for two of the same look
+    names = [f"{place}. '{token}'" for place, token in enumerate(tokens, start=1)]  # two tokens may look the same
     axes.barh(names[::-1], probabilities[::-1], color=BLUE)
     finish(axes, f"다음 토큰의 확률: {text} …", "probability", "token")
 
