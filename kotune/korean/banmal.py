@@ -42,17 +42,17 @@ _PROPOSAL = _ends_in(
     "(?:기로|[게록좀]|함께|같이|다시|그만|빨리|먼저|[그이저]렇게) 하자", "[려해아어] ?주자",
     "(?:만나|떠나|나오|들어오|나누|바꾸|지키|시키|챙기|맡기|옮기|넘기|남기|이기|즐기|아끼|미루|서두르|부르|따르|고르|모으)자",
     "(?:기다리|알리|버리|빌리|올리|내리|돌리|늘리|팔리|줄이|마시|마치|따지|가지|갖추|낮추|맞추|멈추|견디|드리|그리|고치)자",
-    "(?:세우|채우|비우|지우|치우|배우|외우|보내|끝내|살피|자)자",
+    "(?:세우|채우|비우|지우|치우|배우|외우|보내|끝내|살피)자", rf"{_WORD_START}자자",
 )  # fmt: skip
 _NOUNS_IN_JA_OR_RA = _nouns(r"\S*(?:환자|배우자)", "의자", "피자", "나라", "우리나라", "카메라", "노자", "두자")
 _QUESTION = re.compile(r"(?<![어할주아]머)(?<!언)(?<!비키)(?<!하모)니$")  # 모르니? but no 할머니?
 
 
-def speaks_to_someone(tail: str, marks: str) -> bool:
-    """Say whether a tail is an order, a proposal or a question in 해라체; marks: what stands behind it."""
+def speaks_to_someone(tail: str, *, asks: bool) -> bool:
+    """Say whether a tail is an order, a proposal or a question in 해라체; asks: whether a question mark follows."""
     last = tail[-1]
     if last == "니":
-        return "?" in marks and bool(_QUESTION.search(tail))
+        return asks and bool(_QUESTION.search(tail))
     pattern = {"라": _ORDER, "렴": _ORDER, "자": _PROPOSAL}.get(last)
     if pattern is None:
         return last == "냐" and len(tail) > 1
@@ -93,7 +93,7 @@ _NOUNS_IN_HAE = _nouns(
 )  # fmt: skip
 _ACTION = re.compile(rf"{_WORD_START}([가-힣]{{2,}})해$")  # 신고해, 건조해
 _NOUN_IN_HAE = re.compile(  # 손해, 이듬해, 지중해
-    r"(?:[손피오이방침재저상공유박항화견양난폐곡시살자가융분용와올새동남서북흑황]|이듬|지중|발트|카리브|태평양|대서양|에게)해$"
+    r"(?:[손피오이방침재저상공유박항화견양난폐곡시살자가융분용와올새동남서북흑황]|이듬|연근|지중|발트|카리브|태평양|대서양|에게)해$"
 )
 
 
@@ -105,8 +105,10 @@ def is_hae(tail: str, *, ended: bool) -> bool:
     if last == "해" and (action := _ACTION.search(tail)):
         known = is_noun(action[1])
         return known if _NOUN_IN_HAE.search(tail) else ended or known  # 배상해, but no 산업재해
-    informal = _HAE.search(tail) or (ended and _HAE_IF_ENDED.search(tail))
-    return bool(informal) and not _NOUNS_IN_HAE.search(tail)
+    if _HAE.search(tail):
+        return not _NOUNS_IN_HAE.search(tail)
+    informal = ended and _HAE_IF_ENDED.search(tail)
+    return bool(informal) and not _NOUNS_IN_HAE.search(tail) and not is_noun(tail.rsplit(maxsplit=1)[-1])
 
 
 def joins_or_is_hae(tail: str) -> bool:

@@ -41,6 +41,7 @@ from kotune.korean.script_checks import (
     check_low_hangul,
     check_other_script,
 )
+from kotune.korean.sentences import Sentence
 from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
 from utils import CourseError, write_jsonl
 
@@ -48,20 +49,21 @@ from utils import CourseError, write_jsonl
 
 
 def check_mixed_speech(answer: CheckedAnswer) -> Spans:
-    spoken = list(zip(answer.sentences, answer.levels, strict=True))
-    polite = [(sentence, level) for sentence, level in spoken if level in POLITE_LEVELS]
-    plain = [(sentence, level) for sentence, level in spoken if level in PLAIN_LEVELS]
-    if polite and plain:
-        fewer, most = (polite, plain) if len(polite) < len(plain) else (plain, polite)
-        for sentence, level in fewer:
-            yield sentence.start, sentence.end, f"This sentence is {level}, and others are {most[0][1]}."
+    if set(POLITE_LEVELS).isdisjoint(answer.levels) or set(PLAIN_LEVELS).isdisjoint(answer.levels):
+        return
+    polite, plain = _spoken_in(answer, POLITE_LEVELS), _spoken_in(answer, PLAIN_LEVELS)
+    fewer, most = (polite, plain) if len(polite) < len(plain) else (plain, polite)
+    for sentence, level in fewer:
+        yield sentence.start, sentence.end, f"This sentence is {level}, and others are {most[0][1]}."
 
 
 def check_mixed_polite(answer: CheckedAnswer) -> Spans:
-    formal, informal = [], []
-    for sentence, level in zip(answer.sentences, answer.levels, strict=True):
-        if level in POLITE_LEVELS and not is_of_either_polite_level(answer.hidden[sentence.start : sentence.end]):
-            (formal if level == HAPSYO else informal).append(sentence)
+    if HAPSYO not in answer.levels or HAEYO not in answer.levels:
+        return
+    formal, informal = (
+        [s for s, _ in _spoken_in(answer, (level,)) if not is_of_either_polite_level(answer.hidden[s.start : s.end])]
+        for level in (HAPSYO, HAEYO)
+    )
     if formal and informal:
         fewer, level, most = (formal, HAPSYO, HAEYO) if len(formal) < len(informal) else (informal, HAEYO, HAPSYO)
         for sentence in fewer:
@@ -69,14 +71,20 @@ def check_mixed_polite(answer: CheckedAnswer) -> Spans:
 
 
 def check_banmal(answer: CheckedAnswer) -> Spans:
-    spoken = [
-        (sentence, level) for sentence, level in zip(answer.sentences, answer.levels, strict=True) if level in PLAIN_LEVELS
-    ]
-    informal = [(sentence, level) for sentence, level in spoken if is_banmal(answer.hidden[sentence.start : sentence.end])]
-    is_a_book = len(informal) < len(spoken)  # 한다 beside 살펴보자 is the style of books
+    if set(PLAIN_LEVELS).isdisjoint(answer.levels):
+        return
+    plain = _spoken_in(answer, PLAIN_LEVELS)
+    informal = [(one, level) for one, level in plain if is_banmal(answer.hidden[one.start : one.end], level)]
+    is_a_book = len(informal) < len(plain)  # 한다 beside 살펴보자 is the style of books
     for sentence, level in informal:
         if level == HAE or not is_a_book:
             yield sentence.start, sentence.end, f"This sentence is 반말 ({level})."
+
+
+def _spoken_in(answer: CheckedAnswer, levels: Sequence[str]) -> list[tuple[Sentence, str]]:
+    """Return the sentences of some levels, each with its own."""
+    spoken = zip(answer.sentences, answer.levels, strict=True)
+    return [(sentence, level) for sentence, level in spoken if level is not None and level in levels]
 
 
 def check_particle(answer: CheckedAnswer) -> Spans:

@@ -9,16 +9,17 @@ from kotune.korean.leftover_checks import TOKENS
 from kotune.korean.sentences import FINAL_MARKS, HIDDEN, Sentence
 from kotune.korean.unfinished import has_a_clause_that_breaks_off, is_a_signature, is_cut_in_a_word, needs_another_word
 
-_AFTER_THE_END = re.compile(r"[\s”’\"'」』)\]*_`|ㅋㅎㅠㅜ\u2190-\u21ff\u2300-\u2bff\ufe0f\U0001f000-\U0001faff]+$")
+_MARKS = r"[\s”’\"'」』)\]*_`|ㅋㅎㅠㅜ\u2190-\u21ff\u2300-\u2bff\ufe0f\U0001f000-\U0001faff]"
+_AFTER_THE_END = re.compile(rf"(?<!{_MARKS}){_MARKS}++$")
 
 
 _NEVER_LAST = tuple(",:;·、(/+=&,‘“「『(")
 
 
-_OPEN_BRACKET = re.compile(r"[“‘「『(][^”’」』)\n]*$")
+_OPENING, _CLOSING = re.compile("[“‘「『(]"), "”’」』)"
 
 
-_BARE_MARK = re.compile(r"(?:^|\n)\s*(?:\d{1,3}[.)]|[-*•])$")
+_BARE_MARK = re.compile(r"\s*+(?:\d{1,3}[.)]|[-*•])$")
 
 
 _DECIMAL_POINT = re.compile(r"(?:^|\s)0\.$")
@@ -29,11 +30,11 @@ _ITEM_DANGLING = re.compile(  # "- 잔금: 서류를 넘기면서" is whole
 )
 
 
-_TOKENS_LAST = re.compile(rf"(?:\s|{TOKENS})+\Z", re.IGNORECASE)
+_TOKEN_LAST, _LONGEST_TOKEN = re.compile(rf"(?:{TOKENS})\Z", re.IGNORECASE), 50
 
 
 def check_unfinished(answer: CheckedAnswer) -> Spans:
-    text = _TOKENS_LAST.sub("", answer.text)
+    text = _without_tokens_at_the_end(answer.text)
     if not text:
         return
     last_line = text.rfind("\n") + 1
@@ -49,13 +50,22 @@ def check_unfinished(answer: CheckedAnswer) -> Spans:
         yield _last_word(core), len(core), reason
 
 
+def _without_tokens_at_the_end(text: str) -> str:
+    end = len(text.rstrip())
+    while match := _TOKEN_LAST.search(text, max(0, end - _LONGEST_TOKEN), end):
+        end = match.start()
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end]
+
+
 def _left_open(text: str, last_line: int) -> tuple[int, str] | None:
     """Return where something begins that the marks of a text leave open, and what it is."""
     if text.count("```") % 2:
         return text.rfind("```"), "A block of code does not end."
-    if _BARE_MARK.search(text):
+    if _BARE_MARK.match(text, last_line):
         return last_line, "The last item of the list is empty."
-    opened = _OPEN_BRACKET.search(text, last_line)
+    opened = _OPENING.search(text, max(last_line, *(text.rfind(mark, last_line) for mark in _CLOSING)))
     if opened:
         return opened.start(), "A bracket or quotation does not end."
     if text[-1] in _NEVER_LAST:

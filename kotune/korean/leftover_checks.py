@@ -13,7 +13,7 @@ TOKENS = (
 )
 _MARKERS = re.compile(
     rf"{TOKENS}"
-    r"|#{2,}[ ]?(?:출력|입력|지시|지시문|지시사항|명령|명령어|응답|답변|답|질문|문맥|맥락|Instruction|Response|"
+    r"|(?<!#)#{2,}+[ ]?(?:출력|입력|지시|지시문|지시사항|명령|명령어|응답|답변|답|질문|문맥|맥락|Instruction|Response|"
     r"Input|Output|Question|Answer|Context)\b[ ]?:?"
     r"|\{\{?(?:question|answer|instruction|input|output|context|document|response|query|prompt)s?\}\}?"
     r"|[▁�]+"

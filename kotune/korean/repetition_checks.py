@@ -67,30 +67,30 @@ def _loops(words: list[str]) -> list[tuple[int, int, int]]:
     if len(set(words)) == len(words):
         return found
     for size in range(1, min(8, len(words) // 2) + 1):
-        equal = list(map(eq, words[size:], words))
-        if sum(equal) < min(size, 3):
-            continue
-        same = 0
-        for place, is_same in enumerate([*equal, False], start=size):
-            if is_same:
-                same += 1
-                continue
-            least = size if size >= 3 else 2 * size  # three words said twice in a row are enough
-            if same >= least and any(words[place - same : place]):
-                found.append((place - same - size, place, size))
-            same = 0
+        least = size if size >= 3 else 2 * size  # three words said twice in a row are enough
+        equal = bytes(map(eq, words[size:], words))  # 1 where a word is the one `size` words before it
+        for run in re.finditer(rb"\x01{%d,}" % least, equal):
+            if any(words[run.start() + size : run.end() + size]):
+                found.append((run.start(), run.end() + size, size))
     return sorted(found, key=lambda loop: (loop[0], -loop[1]))
 
 
 def _scattered(answer: CheckedAnswer, words: list[str], covered: int) -> Spans:
     """Yield the third and later places of the same five words, where no loop has been named there."""
-    counts: Counter[tuple[str, ...]] = Counter()
+    grams = list(zip(*(words[step:] for step in range(NGRAM)), strict=False))
+    often = {gram for gram, count in Counter(grams).items() if count >= NGRAM_TIMES}
+    first_free = next((place for place, word in enumerate(answer.words) if word.start() > covered), len(grams))
+    counts = Counter(grams[:first_free])
     behind = 0
-    for place in range(len(words) - NGRAM + 1):
-        gram = tuple(words[place : place + NGRAM])
+    for place in range(first_free, len(grams)) if often else ():
+        gram = grams[place]
+        if gram not in often:
+            continue
         counts[gram] += 1
+        if counts[gram] < NGRAM_TIMES or place < behind:
+            continue
         first, last = answer.words[place].start(), answer.words[place + NGRAM - 1].end()
-        if counts[gram] >= NGRAM_TIMES and place >= behind and first > covered and len(bare_letters("".join(gram))) >= 8:
+        if len(bare_letters("".join(gram))) >= 8:
             yield first, last, f"These {NGRAM} words stand here for the {counts[gram]}th time."
             behind = place + NGRAM
 
@@ -137,26 +137,41 @@ def check_echo(answer: CheckedAnswer) -> Spans:
     said_again = bare_letters(answer.text)
     if sum(question[place : place + 2] in said_again for place in range(len(question) - 1)) < 0.4 * len(question):
         return  # no share below can be reached
-    is_open = bool(_OPEN_QUESTION.search(answer.question))
+    is_open = bool(_OPEN_QUESTION.search(answer.question or ""))
     asked = Counter(itertools.pairwise(question))
-    whole = Counter[tuple[str, str]]()
     found = False
     for sentence in answer.sentences:
-        text = answer.text[sentence.start : sentence.end]
-        letters = bare_letters(text)
-        own = Counter(itertools.pairwise(letters))
-        whole += own
-        if not 0.5 * len(question) <= len(letters) <= 2 * len(question):
+        if sentence.end - sentence.start < 0.5 * len(question):
             continue
-        share = 2 * (asked & own).total() / (asked.total() + own.total())
-        said = share >= ECHO_SHARE_WHEN_SAID and _SAYS_WHAT_WAS_ASKED.search(text)
-        same = share >= ECHO_SHARE and (is_open or text.endswith("?")) and not _OPENS_A_LIST.search(text)
-        if said or same:
+        text = answer.text[sentence.start : sentence.end]
+        if _says_the_question_again(text, asked, is_open):
             found = True
             yield sentence.start, sentence.end, "This sentence only says the question again."
-    common = (asked & whole).total()
-    if is_open and not found and common >= WHOLE_ECHO[0] * whole.total() and common >= WHOLE_ECHO[1] * asked.total():
+    if is_open and not found and _hardly_says_more(answer, asked):
         yield 0, len(answer.text), "The answer hardly says more than the question."
+
+
+def _says_the_question_again(text: str, asked: Counter[tuple[str, str]], is_open: bool) -> bool:
+    letters = bare_letters(text)
+    length = asked.total() + 1
+    if not 0.5 * length <= len(letters) <= 2 * length:
+        return False
+    own = Counter(itertools.pairwise(letters))
+    share = 2 * (asked & own).total() / (asked.total() + own.total())
+    said = share >= ECHO_SHARE_WHEN_SAID and _SAYS_WHAT_WAS_ASKED.search(text)
+    return bool(said or (share >= ECHO_SHARE and (is_open or text.endswith("?")) and not _OPENS_A_LIST.search(text)))
+
+
+def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) -> bool:
+    """Return whether the pairs of letters of the whole answer are mostly the question's; a longer answer says more."""
+    of_answer, of_question = WHOLE_ECHO
+    whole = Counter[tuple[str, str]]()
+    for sentence in answer.sentences:
+        whole += Counter(itertools.pairwise(bare_letters(answer.text[sentence.start : sentence.end])))
+        if of_answer * whole.total() > asked.total():
+            return False
+    common = (asked & whole).total()
+    return common >= of_answer * whole.total() and common >= of_question * asked.total()
 
 
 def _repeated_start(text: str, question: str) -> tuple[int, int] | None:

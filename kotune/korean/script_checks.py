@@ -9,7 +9,7 @@ from collections import Counter
 from kotune.korean.answer import CODE, HANGUL, HANGUL_RUN, LETTER, CheckedAnswer, Spans
 
 FEWEST_LETTERS, LEAST_HANGUL = 20, 0.4
-_NAMES = re.compile(r"\b[A-Z][\w-]*,?(?= (?:and |of )?[A-Z]|[가-힣])")  # New York Stock Exchange is no leak
+_NAMES = re.compile(r"(?<![\w-])[A-Z][A-Za-z0-9_-]*+,?(?= (?:and |of )?[A-Z]|[가-힣])")  # New York Stock Exchange is no leak
 
 
 def check_empty(answer: CheckedAnswer) -> Spans:
@@ -65,7 +65,10 @@ _WIDE = re.compile(rf"[{_HANJA}{_KANA}]")  # says as much as a Hangul syllable, 
 _HANJA_RUN = re.compile(rf"[{_HANJA}]+(?:[\s，。、；：,]*[{_HANJA}]+)*")
 
 
-_KANA_RUN = re.compile(rf"[{_KANA}{_HANJA}]*[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d][{_KANA}{_HANJA}]*")
+_JAPANESE_OR_HANJA_RUN = re.compile(rf"[{_KANA}{_HANJA}]++")
+
+
+_KANA_LETTER = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]")
 
 
 _CYRILLIC_RUN = re.compile(rf"[{_CYRILLIC}]+(?:[ -][{_CYRILLIC}]+)*")
@@ -93,9 +96,12 @@ _NAMED_AS_HANJA = re.compile(r"한자(?:어|로|명)?[는은도]?:? ?$")
 _GLOSS_AFTER = re.compile(r"\(([가-힣 ]+)")
 
 
+_LONGEST_GLOSS = 80  # characters from the bracket to the run
+
+
 def _is_gloss(text: str, start: int, end: int, *, same_length: bool) -> bool:
     """Return whether a run in brackets follows its Korean reading: 전세(傳貰), 도쿄(東京), 모스크바(Москва)."""
-    opening = text.rfind("(", 0, start)
+    opening = text.rfind("(", max(0, start - _LONGEST_GLOSS), start)
     if opening < 0 or ")" in text[opening:start] or HANGUL.search(text, opening + 1, start):
         return False
     reading = _READING.search(text[max(0, opening - 40) : opening].rstrip("’”'\"」』"))
@@ -107,12 +113,14 @@ def check_hanja(answer: CheckedAnswer) -> Spans:
     for match in _HANJA_RUN.finditer(text):
         start, end = match.span()
         run = match[0]
-        if _KANA_RUN.search(text, max(0, start - 1), end + 1) or _is_gloss(text, start, end, same_length=True):
+        is_japanese = _KANA_LETTER.search(text[max(0, start - 1) : start] + text[end : end + 1])
+        if is_japanese or _is_gloss(text, start, end, same_length=True):
             continue
         after = _GLOSS_AFTER.match(text, end)
         is_named = _NAMED_AS_HANJA.search(text[max(0, start - 6) : start]) or _is_quoted(text, start, end)
         named = len(run) <= 4 and is_named
-        apart = text[end : end + 1].isspace() and not text[max(0, start - 1) : start].strip()
+        before, behind = text[max(0, start - 1) : start].strip(), text[end : end + 1]
+        apart = before in ("", "·") and (behind.isspace() or behind == "·")  # 韓·美 금리
         alone = run in _PARTIES or (run in _NEWS and apart)
         if (after and len(after[1].replace(" ", "")) >= len(run)) or named or alone:
             continue
@@ -124,8 +132,10 @@ def _is_quoted(text: str, start: int, end: int) -> bool:
 
 
 def check_kana(answer: CheckedAnswer) -> Spans:
-    for match in _KANA_RUN.finditer(answer.text):
-        if not _is_gloss(answer.text, *match.span(), same_length=False):
+    if not _KANA_LETTER.search(answer.text):
+        return
+    for match in _JAPANESE_OR_HANJA_RUN.finditer(answer.text):
+        if _KANA_LETTER.search(match[0]) and not _is_gloss(answer.text, *match.span(), same_length=False):
             yield *match.span(), f"{match[0]} is Japanese."
 
 
@@ -142,10 +152,10 @@ def check_other_script(answer: CheckedAnswer) -> Spans:
             yield *match.span(), f"{match[0]} is in another script ({name})."
 
 
-_WORD = r"[A-Za-z][A-Za-z'’]*(?:-[A-Za-z]+)*"
+_WORD = r"[A-Za-z]++(?:['’][A-Za-z]++)*+(?:-[A-Za-z]++)*+"
 
 
-_LATIN_RUN = re.compile(rf"(?<![\w/.@\\$-]){_WORD}(?:[ ,;:]{{1,2}}{_WORD}){{2,}}")
+_LATIN_RUN = re.compile(rf"(?<![\w/.@\\$-])(?<![A-Za-z]['’]){_WORD}(?:[ ,;:]{{1,2}}{_WORD}){{2,}}")
 
 
 _SMALL_WORDS = frozenset(("of", "and", "the", "for", "in", "on", "to", "a"))  # part of many a name

@@ -14,7 +14,9 @@ FINAL_MARKS = ".!?…。~！？"
 _CLOSING_MARKS = "”’\"')」』]*_"
 
 LIST_MARK = re.compile(r"\s*+(?:[-•*·▪○●◦–]|\d{1,3}[.)]|[①-⑳]|[가나다라마바사아자차카타파하][.)]|#{1,6})\s")
-_ONLY_A_MARK = re.compile(r"\s*+(?:\d{1,3}[.)]|[가나다라마바사아자차카타파하][.)]|[A-Za-z][.)])$")
+_MARK_STARTS = frozenset("-•*·▪○●◦–#0123456789①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳가나다라마바사아자차카타파하")
+_LONGEST_MARK = 4
+_ONLY_A_MARK = re.compile(r"(?:\d{1,3}[.)]|[가나다라마바사아자차카타파하][.)]|[A-Za-z][.)])$")
 QUOTATION = r"“[^“”\n]*+”|‘[^‘’\n]*+’|「[^「」\n]*+」|『[^『』\n]*+』|\"[^\"\n]*+\"|(?<![A-Za-z\d])'[^'\n]*+'(?![A-Za-z])"
 _QUOTED = re.compile(rf"{QUOTATION}|\([^()\n]*+\)|\[[^\[\]\n]*+\]|`[^`\n]++`")
 _WITHIN_A_DATE = r"(?<=\d\.)(?= \d{1,2}\.)|(?<=\d\. \d\.)(?= )|(?<=\d\. \d\d\.)(?= )"  # 2024. 1. 31. 현재
@@ -42,33 +44,33 @@ def split_sentences(text: str, hidden: str | None = None) -> list[Sentence]:
     hidden: `hide_quotations(text)`, where it is already known.
     """
     hidden = hide_quotations(text) if hidden is None else hidden
-    found, is_item, mark = [], False, None
-    for start, end, opens_a_line in _stretches(hidden):
-        if opens_a_line:
-            is_item = LIST_MARK.match(hidden, start, end + 1) is not None
+    found: list[Sentence] = []
+    is_item, opens_a_line, start, mark = False, True, 0, None
+    for end, behind, ends_a_line in _ends(hidden):
         part = hidden[start:end]
-        if _ONLY_A_MARK.match(part):  # "1." opens the sentence behind it
-            mark = start if mark is None else mark
-            continue
         stripped = part.strip()
-        if not stripped:
-            continue
-        first = start + len(part) - len(part.lstrip())
-        found.append(Sentence(first if mark is None else mark, first + len(stripped), is_item))
-        mark = None
+        if stripped:
+            if opens_a_line:
+                is_item = stripped[0] in _MARK_STARTS and LIST_MARK.match(hidden, start, end + 1) is not None
+            if len(stripped) <= _LONGEST_MARK and _ONLY_A_MARK.match(stripped):  # "1." opens the sentence behind it
+                mark = start if mark is None else mark
+            else:
+                first = start if stripped == part else start + part.index(stripped[0])
+                found.append(Sentence(first if mark is None else mark, first + len(stripped), is_item))
+                mark = None
+        start, opens_a_line = behind, ends_a_line
     if mark is not None:
         found.append(Sentence(mark, len(hidden.rstrip()), True))
     return found
 
 
-def _stretches(hidden: str) -> Iterator[tuple[int, int, bool]]:
-    """Yield where what lies between two ends starts and ends, its final mark within it, and whether it opens a line."""
-    start, opens_a_line = 0, True
+def _ends(hidden: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield where each sentence ends, where the next begins, and whether a line ends between them."""
     for match in _END.finditer(hidden):
-        ends_a_line = match[0][0] == "\n"
-        yield start, match.start() if ends_a_line else match.end(), opens_a_line
-        start, opens_a_line = match.end(), ends_a_line
-    yield start, len(hidden), opens_a_line
+        start, end = match.span()
+        ends_a_line = hidden[start] == "\n"
+        yield start if ends_a_line else end, end, ends_a_line
+    yield len(hidden), len(hidden), True
 
 
 def sentence_texts(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from kotune.korean.banmal import WITH_L, is_hae, speaks_to_someone, syllables_with_final
 from kotune.korean.sentences import FINAL_MARKS, HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
@@ -28,13 +29,19 @@ _NOUNS_IN_YO = re.compile(r"(?:^|\s)(?:불?필요|중요|수요|개요|소요|�
 _HAERA = re.compile(r"[가-힣]다$|[하으거]라$")  # 하라 is how exams and laws order, and speaks to nobody
 _NOUNS_IN_DA = re.compile(
     r"(?:^|\s)(?:\S*(?:바다|베란다|마다|보다|에다|우간다|르완다|네바다|어젠다|아젠다|버뮤다|프로파간다|프라다)|판다|캐나다|"
-    r"소다|사이다|람다|수다|혼다|레다|부다|다|모두\s?다|둘\s?다)$"
+    r"소다|사이다|람다|수다|혼다|레다|부다|과다|다|모두\s?다|둘\s?다)$"
 )
 
 
 def level_of(sentence: str) -> str | None:
     """Return the speech level in which a sentence ends, or None where it ends in a noun or is only a yes or no."""
     tail, marks = _tail_of(sentence)
+    ended = len(sentence) < SHORT_SENTENCE or any(mark in FINAL_MARKS for mark in marks)
+    return _level_of_tail(tail, "?" in marks, ended)
+
+
+@lru_cache(maxsize=4096)  # a text that loops costs no more than another
+def _level_of_tail(tail: str, asks: bool, ended: bool) -> str | None:
     if len(tail) < 2 or _ANSWER.match(tail):
         return None
     last = tail[-1]
@@ -44,21 +51,24 @@ def level_of(sentence: str) -> str | None:
         return None if _NOUNS_IN_YO.search(tail) else HAEYO if _HAEYO.search(tail) else None
     if last == "다":
         return HAERA if _HAERA.search(tail) and not _NOUNS_IN_DA.search(tail) else None
-    if (last == "라" and _HAERA.search(tail)) or speaks_to_someone(tail, marks):
+    if (last == "라" and _HAERA.search(tail)) or speaks_to_someone(tail, asks=asks):
         return HAERA
-    ended = len(sentence) < SHORT_SENTENCE or any(mark in FINAL_MARKS for mark in marks)
     return HAE if is_hae(tail, ended=ended) else None
 
 
-def is_banmal(sentence: str) -> bool:
-    """Say whether a sentence is 반말: 해체, or 해라체 that orders, proposes or asks (가라, 쉬자, 모르니?)."""
-    level = level_of(sentence)
-    return level == HAE or (level == HAERA and speaks_to_someone(*_tail_of(sentence)))
+def is_banmal(sentence: str, level: str | None) -> bool:
+    """Say whether a sentence of a level is 반말: 해체, or 해라체 that orders, proposes or asks (가라, 쉬자, 모르니?)."""
+    if level != HAERA:
+        return level == HAE
+    tail, marks = _tail_of(sentence)
+    return speaks_to_someone(tail, asks="?" in marks)
 
 
 def _tail_of(sentence: str) -> tuple[str, str]:
     """Return the end of a sentence without the marks behind it, and the marks."""
-    core = _BEHIND_THE_ENDING.sub("", sentence)
+    core = sentence.rstrip(" .!?…")
+    if not ("가" <= core[-1:] <= "힣"):
+        core = _BEHIND_THE_ENDING.sub("", sentence)
     return core[-_TAIL:], sentence[len(core) :]
 
 

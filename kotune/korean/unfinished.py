@@ -83,7 +83,7 @@ def _last_word(tail: str) -> str:
 
 _BREAKS_OFF_LONG = _ends_in(
     "[가-힣](?:부터|더라도|[아어해]도|보다|으로|에|째는|없이|많이|[하다르있없쉽낮높]게|하여)",
-    r"\s더한", r"\s대체로", "[은한] 다음",
+    "[아어여해려져]지지", r"\s더한", r"\s대체로", "[은한] 다음",
     rf"{_WORD_START}(?:집|때|곳|날|것|앞|뒤|안|밖|위)(?:에|은|이|을|의|과)", "(?:에|으로) 따라", "에 앞서",
 )  # fmt: skip
 _ADVERB_LAST = re.compile(
@@ -99,7 +99,7 @@ _NOTE = re.compile(  # a verbal noun that ends a note: 서류는 계약서와 �
 _SIGNATURE = re.compile(r"(?:드림|올림|배상|이상|끝)$|[:：]")
 _PARTICLE_AFTER_NOUN = re.compile(rf"{_WORD_START}\W*([가-힣]{{2,}}?)(?:은|는|이|가|을|를|과|와|의|에|도|으로|로)$")
 _NUMBER_LAST = re.compile(r"[가-힣][의은는이가을를에로]\s\d[\d,.]*$")
-_JOINS = _ends_in("[떼주추두누꾸우루리기지치키이시쓰피비뀌되세매배]어", "[아어여해려져]지지")  # 갖추어, 나아지지
+_JOINS = _ends_in("[떼주추두누꾸우루리기지치키이시쓰피비뀌되세매배]어")  # 갖추어
 _ANSWERS = re.compile(r"(?:네|예|아니요|아니오|아뇨), .*[은는이가을를]\s")
 _SYLLABLE_LAST = re.compile(r"[은는이가을를에로고면며서] (?:[가-힣]+ )?([가-힣])$")
 _NOUNS_OF_A_SYLLABLE = frozenset(

@@ -221,7 +221,7 @@ def test_no_noun_of_the_list_has_a_level():
     ],
 )
 def test_forms_of_banmal(forms):
-    assert [form for form in forms.split() if not is_banmal(f"그걸 {form}.")] == []
+    assert [form for form in forms.split() if not is_banmal(f"그걸 {form}?", level_of(f"그걸 {form}?"))] == []
 
 
 @pytest.mark.parametrize(
