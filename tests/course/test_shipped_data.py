@@ -170,7 +170,7 @@ def test_dialogues_have_a_history_that_is_one():
 
 def test_calibration_verdicts_are_balanced_within_each_kind():
     rows = read_jsonl(DATA / "judge_calibration.jsonl")
-    assert len(rows) >= 150
+    assert len(rows) >= 220
     by_kind = Counter((row["kind"], row["verdict"]) for row in rows)
     for kind in {row["kind"] for row in rows} - {"tie"}:
         assert by_kind[kind, "first"] == by_kind[kind, "second"]
@@ -192,6 +192,26 @@ def test_calibration_pairs_are_what_their_kind_says():
             assert len(bad) >= 1.8 * len(good)
         if row["kind"] == "cut_short":
             assert not bad.rstrip().endswith((".", "!", "?"))
+
+
+def test_most_wrong_facts_of_the_calibration_set_are_one_stretch_of_a_few_words():
+    """A judge of words in common is then blind, and one that reads is not."""
+    narrow = Counter()
+    for row in read_jsonl(DATA / "judge_calibration.jsonl"):
+        if row["kind"] not in ("wrong_fact", "wrong_number"):
+            continue
+        first, second = row["first"].split(), row["second"].split()
+        before = _same(first, second)
+        behind = _same(first[before:][::-1], second[before:][::-1])
+        narrow[row["kind"]] += max(len(first), len(second)) - before - behind <= 5
+    assert min(narrow.values()) >= 30
+    assert narrow.total() >= 60
+
+
+def _same(some, others):
+    return next(
+        (n for n, (one, other) in enumerate(zip(some, others, strict=False)) if one != other), min(len(some), len(others))
+    )
 
 
 def test_zero_shot_samples_are_balanced():

@@ -46,7 +46,7 @@ def preference(found, name):
 
 def test_a_judge_that_is_always_right_clears_the_bar_and_leans_nowhere():
     found = calibrate(By(knowing))
-    assert (found.n, found.right, found.accuracy, found.warning, found.flips) == (168, 168, 1.0, "", 0)
+    assert (found.n, found.right, found.accuracy, found.warning, found.flips) == (228, 228, 1.0, "", 0)
     assert len(found.kinds) == 9 and all(kind.passes and kind.n >= 18 for kind in found.kinds)
     assert not any(one.biased for one in found.preferences)
     assert found.table().loc["all", "clears the bar"]
@@ -67,7 +67,7 @@ def test_the_reference_judge_is_blind_to_numbers_and_facts_and_says_so():
 def test_leanings_of_form_are_measured():
     first = calibrate(By(lambda pair: "first"))
     assert preference(first, "the first place").share == 1 and preference(first, "the first place").biased
-    assert first.flip_rate == 1 and first.accuracy == pytest.approx(20 / 168)  # every disagreement is a tie
+    assert first.flip_rate == 1 and first.accuracy == pytest.approx(20 / 228)  # every disagreement is a tie
     by_length = preference(calibrate(By(longer)), "the longer")
     assert by_length.share == 1 and by_length.fair < 0.6 and by_length.biased
     lists = calibrate(By(lambda pair: "first" if pair.first.startswith("- ") else "second"))
@@ -78,7 +78,7 @@ def test_two_judges_are_compared_on_the_pairs_of_the_accuracy():
     right, leaning = calibrate(By(knowing)), calibrate(By(lambda pair: "first"))
     assert set(right.verdicts) == {one.pair.question.id for one in LABELLED}
     agreed = right.agreement(leaning)
-    assert agreed.n == 168 and agreed.share == pytest.approx(20 / 168)  # the flips are ties, as twenty pairs are
+    assert agreed.n == 228 and agreed.share == pytest.approx(20 / 228)  # the flips are ties, as twenty pairs are
     assert agreed.kappa == pytest.approx(0) and agreed.ac1 < 0
     assert "verdicts" not in right.row()
 
@@ -93,7 +93,7 @@ def test_the_probe_for_lists_holds_the_same_words():
 
 def test_an_unreadable_verdict_is_wrong_and_counted():
     found = calibrate(By(lambda pair: None if "14일" in pair.first + pair.second else knowing(pair)))
-    assert found.unparsed == 168 - found.right > 0
+    assert found.unparsed == 228 - found.right > 0
     with pytest.raises(CourseError, match="has not one verdict on the calibration set"):
         calibrate(By(lambda pair: None))
 

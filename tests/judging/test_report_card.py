@@ -125,7 +125,7 @@ def test_every_judge_below_the_bar_is_marked_wherever_its_verdicts_appear(tmp_pa
     page, found = Page(html(card)).text, card.json()
     assert all(warning in page for warning in card.warnings)
     assert [found["warning"], found["second_judges"][0]["report"]["warning"]] == card.warnings
-    assert found["second_judges"][0]["calibration_agreement"]["n"] == 168
+    assert found["second_judges"][0]["calibration_agreement"]["n"] == 228
     assert "  Cohen's kappa, calibration set" in card.table().index
     drawn = []
     monkeypatch.setattr(Figure, "supxlabel", lambda self, text, **style: drawn.append(text))

@@ -32,7 +32,7 @@ def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
     found = [report[name] for name in ("n_asked", "n_judged", "unparsed", "wins", "ties", "losses", "left_out")]
     assert found == [7, 6, 0, 6, 0, 0, 1] and report["win_rate"] == 1 and report["flip_rate"] == 0
     assert report["interval"][0] < 0.7 and report["p_value"] == pytest.approx(2 / 64)
-    assert report["calibration"]["n"] == 168 and "wrong_number" in report["warning"]
+    assert report["calibration"]["n"] == 228 and "wrong_number" in report["warning"]
     assert report["left_out_ids"] == {"only_in_a": ["q6"]} and report["name_a"] == "SFT 모델"
     said = capsys.readouterr().out
     assert "warning: reference" in said and "left out, only_in_a: q6 (1)" in said
