@@ -47,9 +47,9 @@ _ABOVE = _AREAS | _names(_PROVINCES, "", "도", "특별자치도") | set(_METROP
 # a number of a building, not of years, households or a share
 _UNIT = (
     r"년|월|일|%|퍼센트|만|억|천|조|개|명|세대|가구|평|㎡|제곱|구역|단지|차|건|호선|배|위|곳|채|주|회|번째|분|시간|시|원|"
-    r"km|m\b"
+    r"층|km|m\b"
 )
-_NUMBER = rf"(?:지하 ?|산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?![0-9-])(?! ?(?:{_UNIT}))"
+_NUMBER = rf"(?:지하 ?|산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?![0-9-])(?!가)(?! ?(?:{_UNIT}))"  # 성수동2가 is a quarter
 _ROAD = r"[가-힣A-Za-z][가-힣A-Za-z0-9·]{0,12}(?:로|길)"
 _QUARTER = r"[가-힣][가-힣0-9]{0,6}[동리가]"
 # what may follow: the quarter in brackets, the house, the floor

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from kotune.data import pii, registry
-from kotune.korean import zero_shot
+from kotune.korean import listings, zero_shot
 from kotune.korean.grounding import unsupported_numbers
 from kotune.korean.sentences import sentence_texts
 from kotune.korean.speech_levels import HAEYO, HAPSYO, level_of
@@ -91,6 +91,28 @@ def test_counsel_answers_are_polite_throughout():
     for row in (row for name in COUNSEL for row in registry.load_rows(name)):
         levels = {level_of(sentence) for sentence in sentence_texts(row["output"])} - {None}
         assert levels in ({HAPSYO}, {HAEYO}), (row["id"], levels)
+
+
+def test_reviews_are_asked_as_the_zero_shot_set_is_and_say_nothing_by_number():
+    texts = {}
+    for part in ("train", "test"):
+        rows = registry.load_rows(f"reviews_{part}")
+        assert Counter(row["output"] for row in rows) == {"긍정": len(rows) // 2, "부정": len(rows) // 2}
+        texts[part] = [row["instruction"].split("감상평: ")[1].split("\n\n")[0] for row in rows]
+        for row, text in zip(rows, texts[part], strict=True):
+            item = zero_shot.Item(row["id"], (text,), row["output"])
+            assert registry.load(f"reviews_{part}")[rows.index(row)]["prompt"] == zero_shot.messages("sentiment", item)
+    sample = [item.texts[0] for item in zero_shot.read("sentiment")]
+    for unit in ("eojeol", "morpheme"):
+        assert not find_overlap(texts["train"], texts["test"] + sample, 0.7, unit=unit)
+
+
+def test_handwritten_listings_are_records_by_the_rules():
+    rows = registry.load_rows("listings_handwritten")
+    assert len(rows) == 60
+    assert listings.score([row["output"] for row in rows], [row["output"] for row in rows]).exact == 60
+    generated = [row["input"] for part in ("train", "validation", "test") for row in registry.load_rows(f"listings_{part}")]
+    assert not find_overlap(generated, [row["input"] for row in rows], 0.7)
 
 
 VARIED = [

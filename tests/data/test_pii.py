@@ -177,3 +177,13 @@ def test_a_file_is_scanned_in_every_text_and_places_are_exact(tmp_path, capsys):
     assert re.search(r"mobile phone +1\n", capsys.readouterr().out)
     with pytest.raises(CourseError, match="is the input"):
         pii.scan_file(source, source)
+
+
+@pytest.mark.parametrize(
+    "text", ["서울 성동구 성수동2가, 8/12층", "전주시 완산구 효자동3가 아파트", "제주시 이도2동 4층 원룸"]
+)
+def test_a_quarter_with_a_number_and_a_floor_are_no_address(text):
+    assert not pii.find(text)
+    assert pii.find(
+        text.replace(", 8/12층", " 12-3번지").replace(" 아파트", " 12-3 아파트").replace("4층 원룸", "123번지 원룸")
+    )
