@@ -41,19 +41,24 @@ _UNIT = (
 _SAME_UNIT = {"개월": "달", "퍼센트": "%", "프로": "%", "제곱미터": "m2", "원": "", "주일": "주"}
 _DIGITS = r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
 _NUMBER = re.compile(
-    r"(?P<article>제? ?[0-9]+조(?![0-9 ]*[억만])(?:의 ?[0-9]+)?)|"
+    r"(?=[0-9'’제절한두세석네넉다여일아열이삼사오육칠팔구십백천만억조])(?:"  # what a number begins with: most places end here
+    r"(?P<article>(?:제 ?)?[0-9]+조(?![0-9 ]*[억만])(?:의 ?[0-9]+)?)|"
     r"['’](?P<short_year>[0-9]{2})(?:년|(?![0-9]))|"
     rf"(?P<amount>{_DIGITS} ?[조억만천백]*(?: ?{_DIGITS} ?[조억만천백]+)*)(?: ?(?P<unit>{_UNIT}))?|"
     rf"(?<![가-힣])(?P<native>{'|'.join(_NATIVE)}) ?(?P<counter>달|개월|번|명|채|곳|가지|살|배|주|해|시간)|"
     r"(?<![가-힣])(?P<sino>[일이삼사오육칠팔구십백천만억조]{1,8}) ?(?P<sino_unit>개월|퍼센트|프로|원|평|년)(?![가-힣]{2})|"
-    r"(?P<half>절반)"
+    r"(?P<half>절반))"
 )
 _LONGEST_NUMBER = 40  # characters; what is longer is compared as it stands
 _PART = re.compile(rf"({_DIGITS}) ?([조억만천백]*)")
 
 
 def _numbers(text: str) -> tuple[str, ...]:
-    return tuple(_normal_form(match) for match in _NUMBER.finditer(text))
+    # most numbers are digits alone, and need no more than that
+    return tuple(
+        found.lstrip("0") or "0" if (found := match[0]).isdecimal() else _normal_form(match)
+        for match in _NUMBER.finditer(text)
+    )
 
 
 def _normal_form(match: re.Match) -> str:
@@ -71,8 +76,6 @@ def _normal_form(match: re.Match) -> str:
 def _amount(amount: str, unit: str) -> str:
     if len(amount) > _LONGEST_NUMBER:
         return amount
-    if amount.isdecimal() and not unit:  # the usual number, without the detour
-        return amount.lstrip("0") or "0"
     return _with_unit(_value(amount), unit)
 
 
@@ -109,13 +112,13 @@ def _with_unit(value: Fraction, unit: str) -> str:
 # --- negation --------------------------------------------------------------------------------
 
 _NEGATION = re.compile(
-    r"않|없|지 ?(?:말[고아라지]|마[세시라])|아니|아닌|아닐|아닙|"
+    r"(?=[않없지아안못미무비불])(?:않|없|지 ?(?:말[고아라지]|마[세시라])|아니|아닌|아닐|아닙|"
     r"(?<![가-힣])안 (?!에|의|으로|쪽)|"  # not 안에, inside
     r"(?<![가-힣])안(?:되|돼|된|될|됩|받|하|해|했|한|할|합|줘|줬|준|줄|돌려|갚|지[키켜]|나[가와]|들어|살|맞|팔)|"
     r"(?<![가-힣])못|(?<=지 )못|(?<=지)못|"
     # words that deny by their first syllable
     r"(?<![가-힣])(?:미(?:등기|납|신고|이행|분양|완성|지급|반환|동의|거주)|무(?:주택|허가|보증|담보|효|상|권리)|"
-    r"비(?:과세|조정|거주|규제)|불(?:법|가|이행|허|합격|포함|필요))"
+    r"비(?:과세|조정|거주|규제|대면)|불(?:법|가|이행|허|합격|포함|필요)))"
 )
 
 
@@ -165,33 +168,68 @@ _PARTY_OF = {word: line.split()[0] for line in _PARTIES.strip().splitlines() for
 _longest_first = "|".join(sorted(_PARTY_OF, key=len, reverse=True))
 # who gets and from whom it comes; the other particles leave it open who acts on whom
 _PARTY = re.compile(
-    rf"(?<![가-힣])({_longest_first})(?:들)?(?:(에게서|한테서|으?로부터)|(에게|한테|께(?!서)|에 대(?:한|해|하여)))?"
+    rf"(?<![가-힣])(?=[가-힣])({_longest_first})(?:들)?(?:(에게서|한테서|으?로부터)|(에게|한테|께(?!서)|에 대(?:한|해|하여)))?"
 )
 
-# words of one family, those that mean the same joined by =; two texts that name different ones ask different things
+# Words of one family, as an eojeol begins: those that mean the same joined by =, a space in a word written as _. Two texts
+# that name different members of a family ask different things.
 _FAMILIES = """
-전세(?!권) 월세 반전세 매매
-취득세 재산세 양도소득세=양도세 종합부동산세=종부세 상속세 증여세 등록면허세 부가가치세 종합소득세 지방소득세
+전세 월세 반전세 매매
+전세권 저당권 근저당권 임차권 지상권 지역권 유치권 질권 가등기 가압류 가처분 압류
+취득세 재산세 양도소득세=양도세 종합부동산세=종부세 상속세 증여세 등록면허세 부가가치세=부가세 종합소득세 지방소득세 인지세
 필요비 유익비
 계약금 중도금 잔금
-아파트 오피스텔 빌라 다세대 다가구 단독주택 상가 토지 원룸
+아파트 오피스텔 빌라 다세대 다가구 단독주택 상가 토지 원룸 고시원 연립
 갑구 을구 표제부
 전입신고 확정일자
-저당권 근저당권 전세권 임차권 지상권 가등기 가압류 가처분
 상속 증여
 이전등기 말소등기 보존등기 설정등기
+설정 말소 변경
+신축 구축
 신규 갱신
+신청 취소=철회
+체결 해지 해제 갱신
+가입 탈퇴=해지
 원금 이자
-작년 올해 내년
+개인 법인
+단독 공동
+재개발 재건축 리모델링
+변동금리 고정금리
+일시불 할부 분할
+임대차계약 매매계약
+내용증명 지급명령 소액심판
+토지대장 건축물대장 등기부
+담보대출 신용대출 전세대출
+온라인=인터넷 방문 우편
+대면 비대면
+작년=지난해 올해 내년
+상반기 하반기
 오전 오후
+평일 주말
+전에=이전에=전까지=전_ 후에=뒤에=이후에=후_=뒤_
+올리=올려=올라=오르=인상=상승 내리=내렸=내린=내릴=낮추=낮춰=낮아=떨어=인하=하락
+늘리=늘려=늘어=증가 줄이=줄여=줄어=감소
+팔_=팔면=팔려=팔고=파는=판_=매도 살_때=사면=사려=사고=사는=산_=매수=매입=구입
+들어갈=들어가=들어올=들어오=입주 나갈=나가=나올=퇴거
+빌려주=빌려줄=임대하 빌리=빌릴=빌려=임차하
+주는=줄_때=주면 받는=받을_때=받으면
+이기=이긴=승소 지면=진_=패소
+찬성 반대
+최고 최저
+최대 최소
+비싼=비싸 싼_=싸게=저렴
+남성=남자 여성=여자
+아버지 어머니
+서울 부산 대구 인천 광주 대전 울산 세종 경기 강원 제주
+수도권 지방=비수도권
+도시 농촌=시골
 """
-_FAMILY_OF = {
-    name: (number, names.split("=")[0])
-    for number, line in enumerate(_FAMILIES.strip().splitlines())
-    for names in line.split()
-    for name in names.replace("(?!권)", "").split("=")
-}
-_KIND = re.compile(r"(?<![가-힣])(?:" + "|".join(sorted(_FAMILIES.replace("=", " ").split(), key=len, reverse=True)) + ")")
+_FAMILY_OF: dict[str, list[tuple[int, str]]] = {}
+for _number, _line in enumerate(_FAMILIES.strip().splitlines()):
+    for _names in _line.replace("_", "\0").split():
+        for _name in _names.replace("\0", " ").split("="):
+            _FAMILY_OF.setdefault(_name, []).append((_number, _names))
+_KIND = re.compile("(?<![가-힣])(?=[가-힣])(?:" + "|".join(sorted(_FAMILY_OF, key=len, reverse=True)) + ")")
 _BOUND = re.compile(r"(?<=[가-힣0-9%]) ?(이상|이하|초과|미만)")
 _ASKED = {
     "when": re.compile(r"언제|며칠|몇 ?(?:일|월|년|시)(?![가-힣])"),
@@ -244,8 +282,8 @@ def _kinds(text: str) -> dict[int, frozenset[str]]:
     """Return what a text names of each family of words, families without any left out."""
     found: dict[int, set[str]] = {}
     for word in _KIND.findall(text):
-        family, name = _FAMILY_OF[word]
-        found.setdefault(family, set()).add(name)
+        for family, name in _FAMILY_OF[word]:
+            found.setdefault(family, set()).add(name)
     return {family: frozenset(names) for family, names in found.items()}
 
 

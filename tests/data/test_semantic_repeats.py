@@ -13,7 +13,7 @@ from kotune.data.semantic_repeats import SemanticTwin, find_semantic_repeats
 from kotune.korean.contrasts import difference
 from utils import CourseError, read_jsonl
 
-PAIRS = read_jsonl(Path(__file__).parent / "repeat_pairs.jsonl")
+PAIRS = [row for row in read_jsonl(Path(__file__).parent / "repeat_pairs.jsonl") if row["group"] in ("case", "own")]
 
 
 def on_a_circle(texts):

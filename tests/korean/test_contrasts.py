@@ -35,6 +35,9 @@ PAIRS = read_jsonl(Path(__file__).parents[1] / "data" / "repeat_pairs.jsonl")
         ("매도인의 세금", "매수인의 세금", "parties"),
         ("전세로 살 때", "월세로 살 때", "kinds"),
         ("재산세는 언제 내나요", "취득세는 언제 내나요", "kinds"),
+        ("집을 팔 때", "집을 살 때", "kinds"),
+        ("금리가 오르면", "금리가 내리면", "kinds"),
+        ("계약 전에 볼 서류", "계약 후에 볼 서류", "kinds"),
         ("확정일자는 어디에서 받나요", "확정일자는 언제 받나요", "what is asked"),
     ],
 )
@@ -63,6 +66,7 @@ def test_what_differs_is_named(text, other, expected):
         ("집주인의 동의", "집주인 동의"),
         ("임대인이 임차인에게 통지하나요", "임대인이 통지하나요"),
         ("양도세는", "양도소득세는"),
+        ("보증금 인상", "보증금을 올려"),
         ("전세권 등기", "월세 등기"),  # 전세권 is no kind of lease
         ("근저당권이 무엇인가요?", "근저당권이 무엇인가요?"),
     ],
@@ -84,6 +88,8 @@ MEASURED = [
     ("morpheme", "case", (9, 9), (9, 0)),
     ("eojeol", "own", (6, 30), (6, 0)),
     ("morpheme", "own", (11, 33), (11, 0)),
+    ("eojeol", "second", (8, 29), (8, 0)),
+    ("eojeol", "third", (9, 18), (9, 7)),  # words that stand in no list: 누수 and 결로, to open and to close
 ]
 
 
