@@ -41,7 +41,7 @@ _UNIT = (
 _SAME_UNIT = {"개월": "달", "퍼센트": "%", "프로": "%", "제곱미터": "m2", "원": "", "주일": "주"}
 _DIGITS = r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
 _NUMBER = re.compile(
-    r"(?=[0-9'’제절한두세석네넉다여일아열이삼사오육칠팔구십백천만억조])(?:"  # what a number begins with: most places end here
+    r"(?=[0-9'’제절한두세석네넉다여일아열이삼사오육칠팔구십백천만억조])(?:"  # what a number begins with
     r"(?P<article>(?:제 ?)?[0-9]+조(?![0-9 ]*[억만])(?:의 ?[0-9]+)?)|"
     r"['’](?P<short_year>[0-9]{2})(?:년|(?![0-9]))|"
     rf"(?P<amount>{_DIGITS} ?[조억만천백]*(?: ?{_DIGITS} ?[조억만천백]+)*)(?: ?(?P<unit>{_UNIT}))?|"
@@ -168,7 +168,8 @@ _PARTY_OF = {word: line.split()[0] for line in _PARTIES.strip().splitlines() for
 _longest_first = "|".join(sorted(_PARTY_OF, key=len, reverse=True))
 # who gets and from whom it comes; the other particles leave it open who acts on whom
 _PARTY = re.compile(
-    rf"(?<![가-힣])(?=[가-힣])({_longest_first})(?:들)?(?:(에게서|한테서|으?로부터)|(에게|한테|께(?!서)|에 대(?:한|해|하여)))?"
+    rf"(?<![가-힣])(?=[가-힣])({_longest_first})(?:들)?"
+    r"(?:(에게서|한테서|으?로부터)|(에게|한테|께(?!서)|에 대(?:한|해|하여)))?"
 )
 
 # Words of one family, as an eojeol begins: those that mean the same joined by =, a space in a word written as _. Two texts
