@@ -30,6 +30,7 @@ def test_it_learns_pairs_and_its_saved_head_gives_the_same_scores(
     assert result.log[0]["loss"] == pytest.approx(0.69, abs=0.05)  # the new head prefers nothing yet
     assert result.log[-1]["loss"] < 0.3
     assert result.figures["accuracy"] == 1
+    assert result.figures["surface_baseline"]["pairs"] == len(pairs)  # what form alone finds stands beside it
     assert adapters._card(result.adapter)["parent_sha256"] == adapters.adapter_hash(parent)
     loaded = reward_model.load_reward_model(model, tokenizer, result.adapter)
     again = reward_model.pair_accuracy(loaded, tokenizer, pairs, recipe)
