@@ -63,11 +63,11 @@ def speaks_to_someone(tail: str, *, asks: bool) -> bool:
 
 _HAE = _ends_in(
     "잖아", "거든", "구나", "더라고?", "더군", "(?:하|있|없|는|은|한|겠|었|았|했)군", f"{WITH_SS}[어지네니]", "야지", "마세",
-    "괜찮아", "(?:지|걱정|염려) 마",
+    "괜찮아", "(?:지|걱정|염려) 마", rf"(?:{_WORD_START}|[아어여해와워려져겨켜쳐봐])[봐줘둬놔]", "돼",
     "[하없되좋많같]네", f"{WITH_L}래", f"{WITH_L}게", "[할갈볼줄둘쓸을]걸", "(?:하|말)든[가지]",
 )  # fmt: skip
 _HAE_IF_ENDED = _ends_in(
-    "[없싶]어", "[같많좋않알맞]아", "돼", "[야지게좀못왜꼭다안잘터] 해", "(?:빨리|그냥|직접) 해", "[말못]해",
+    "[없싶]어", "[같많좋않알맞]아", "[야지게좀못왜꼭다안잘터] 해", "(?:빨리|그냥|직접) 해", "[말못]해",
     "(?<![가-힣])거지", "[가-힣](?<![양우좌상])하지", "[안못도만고게지] 하지",  # 하지 alone are the legs
     "[없싶좋같않많되맞알]지", "(?<![페데에테레케베세게])이지",  # not 홈페이지
     "[받찾알살팔놓작남막앉낮높날달볶닦깎참잡갚밝얇쫓쏟담감돌낳쌓솟나모짧맡닳낡밟안잦]아",
@@ -105,10 +105,13 @@ def is_hae(tail: str, *, ended: bool) -> bool:
     if last == "해" and (action := _ACTION.search(tail)):
         known = is_noun(action[1])
         return known if _NOUN_IN_HAE.search(tail) else ended or known  # 배상해, but no 산업재해
+    words = tail.split()
+    if last == "마" and len(words) > 1 and re.fullmatch("[가-힣]지", words[-2]) and is_noun(words[-2]):  # 라. 농지 마. 임야
+        return False
     if _HAE.search(tail):
         return not _NOUNS_IN_HAE.search(tail)
     informal = ended and _HAE_IF_ENDED.search(tail)
-    return bool(informal) and not _NOUNS_IN_HAE.search(tail) and not is_noun(tail.rsplit(maxsplit=1)[-1])
+    return bool(informal) and not _NOUNS_IN_HAE.search(tail) and not is_noun(words[-1])
 
 
 def joins_or_is_hae(tail: str) -> bool:

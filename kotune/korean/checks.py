@@ -42,6 +42,7 @@ from kotune.korean.script_checks import (
     check_other_script,
 )
 from kotune.korean.sentences import Sentence
+from kotune.korean.spacing_checks import check_spacing
 from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
 from utils import CourseError, write_jsonl
 
@@ -117,6 +118,10 @@ _CHECKS: dict[str, tuple[Callable[[CheckedAnswer], Spans], str]] = {
     "mixed_polite": (check_mixed_polite, "해요체 among 합니다체, or the other way round; requests and questions fit both"),
     "banmal": (check_banmal, "a sentence in 반말: 해체, or an order, a proposal or a question in 해라체"),
     "particle": (check_particle, "은/는, 이/가, (으)로, (이)나 and the like that do not fit the sound before them"),
+    "spacing": (
+        check_spacing,
+        "a space that is missing before 수, 것 or 때문, or behind 못 or 안, where nothing else is meant",
+    ),
     "repeated_sentence": (check_repeated_sentence, "a sentence that stands in the answer before"),
     "repeated_ngram": (
         check_repeated_ngram,

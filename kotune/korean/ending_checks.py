@@ -30,7 +30,7 @@ _ITEM_DANGLING = re.compile(  # "- 잔금: 서류를 넘기면서" is whole
 )
 
 
-_TOKEN_LAST, _LONGEST_TOKEN = re.compile(rf"(?:{TOKENS})\Z", re.IGNORECASE), 50
+_TOKEN_LAST, _LONGEST_TOKEN = re.compile(rf"(?:{TOKENS}|</?[a-z]{{1,10}} ?/?>)\Z", re.IGNORECASE), 50
 
 
 def check_unfinished(answer: CheckedAnswer) -> Spans:

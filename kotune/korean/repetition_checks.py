@@ -40,14 +40,14 @@ def check_repeated_sentence(answer: CheckedAnswer) -> Spans:
 
 
 def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
-    words = [match[0].strip(".,!?") for match in answer.words]
-    if len(words) < 3:
+    written = answer.text.split()
+    if len(written) < 3:
         return
+    words = [word.strip(".,!?") for word in written]
     covered = -1
     for start, end, size in _loops(words):
-        unit_end = answer.words[start + size - 1][0]
         if (
-            unit_end.endswith(tuple(FINAL_MARKS))
+            written[start + size - 1].endswith(tuple(FINAL_MARKS))
             and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS
         ):
             continue  # whole sentences: the check above has named them
@@ -57,7 +57,7 @@ def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
         if first > covered:
             yield first, last, f"The same words stand {(end - start) // size} times in a row."
             covered = last
-    if len(words) > len(set(words)) + NGRAM * (NGRAM_TIMES - 1) - 1:
+    if len(words) - len(set(words)) >= NGRAM * (NGRAM_TIMES - 1):
         yield from _scattered(answer, words, covered)
 
 
@@ -79,10 +79,12 @@ def _scattered(answer: CheckedAnswer, words: list[str], covered: int) -> Spans:
     """Yield the third and later places of the same five words, where no loop has been named there."""
     grams = list(zip(*(words[step:] for step in range(NGRAM)), strict=False))
     often = {gram for gram, count in Counter(grams).items() if count >= NGRAM_TIMES}
+    if not often:
+        return
     first_free = next((place for place, word in enumerate(answer.words) if word.start() > covered), len(grams))
     counts = Counter(grams[:first_free])
     behind = 0
-    for place in range(first_free, len(grams)) if often else ():
+    for place in range(first_free, len(grams)):
         gram = grams[place]
         if gram not in often:
             continue

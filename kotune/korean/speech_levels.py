@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from kotune.korean.banmal import WITH_L, is_hae, speaks_to_someone, syllables_with_final
-from kotune.korean.sentences import FINAL_MARKS, HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
+from kotune.korean.sentences import HIDDEN, Sentence, has_final_mark, hide_quotations, split_sentences
 
 HAPSYO, HAEYO, HAERA, HAE = "합쇼체", "해요체", "해라체", "해체"
 POLITE_LEVELS, PLAIN_LEVELS = (HAPSYO, HAEYO), (HAERA, HAE)
 
 _MARKS = rf"[\s{HIDDEN}.!?…。~！？^*_`”’\"'」』)\]ㅋㅎㅠㅜ\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]"
 _BEHIND_THE_ENDING = re.compile(rf"(?<!{_MARKS}){_MARKS}++\Z")  # each run of marks is tried once
-SHORT_SENTENCE = 12  # characters; a longer one that ends in 기다려 without a final mark may go on
+_FULL_STOP = re.compile(rf"[{HIDDEN}\s”’\"')」』\]]*+[.!?。！？](?!\.)")  # no ellipsis: 확인하여 …
 _TAIL = 14  # characters: no ending is longer
 
 _WITH_B = syllables_with_final(17)
@@ -36,8 +36,7 @@ _NOUNS_IN_DA = re.compile(
 def level_of(sentence: str) -> str | None:
     """Return the speech level in which a sentence ends, or None where it ends in a noun or is only a yes or no."""
     tail, marks = _tail_of(sentence)
-    ended = len(sentence) < SHORT_SENTENCE or any(mark in FINAL_MARKS for mark in marks)
-    return _level_of_tail(tail, "?" in marks, ended)
+    return _level_of_tail(tail, "?" in marks, _FULL_STOP.match(marks) is not None)
 
 
 @lru_cache(maxsize=4096)  # a text that loops costs no more than another
