@@ -120,7 +120,10 @@ def _infer_options(parser: ArgumentParser) -> None:
         "--save_name", default="result",
         help="NAME: outputs/inference/NAME.jsonl and .xlsx; a path goes where it says, and NAME.jsonl makes no workbook",
     )  # fmt: skip
-    parser.add_argument("--system_prompt", help="for rows without a SystemPrompt, and for --prompt")
+    parser.add_argument("--system_prompt", help="for rows without an instruction of their own, and for --prompt")
+    parser.add_argument(
+        "--columns_from_json", action="store_true", help="a column of the workbook for each field of the answers"
+    )
     parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")

@@ -120,9 +120,11 @@ def infer(
     choice: EngineChoice | None = None,
     documents: str | None = None,
     system_prompt: str | None = None,
+    columns_from_json: bool = False,
 ) -> InferenceResult:
     """Answer a data set with a model; write `output` (.jsonl), and beside it the workbook unless `output` says .jsonl.
 
+    With `columns_from_json` the workbook has a column for each field of the answers, which are JSON objects then.
     Everything that can be known is checked before the model is loaded.
 
     Raises:
@@ -133,6 +135,10 @@ def infer(
     sampling.require_sound()
     asked = read_rows(data, system_prompt)
     lines_path, workbook = _outputs(output, data)
+    if columns_from_json and workbook is None:
+        raise CourseError(
+            f"--columns_from_json makes columns in a workbook, and {output} asks for none; name it without .jsonl."
+        )
     library = Library(documents) if documents else None
     file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents))
     kept = sum(row.id in file.rows for row in asked)
@@ -145,7 +151,7 @@ def infer(
         answered, speed = answer_all(engine, asked, file, shown, served.name)
     file.sort([row.id for row in asked])
     if workbook is not None:
-        for note in write_workbook(workbook, asked, file.rows):
+        for note in write_workbook(workbook, asked, file.rows, columns_from_json):
             print(note)
     cut = sum(not file.rows[row.id].ended for row in asked)
     return InferenceResult(lines_path, workbook, answered, kept, cut, speed)
@@ -218,6 +224,8 @@ def answer_command(chosen: argparse.Namespace) -> None:
     """Answer a file of questions, or one, as the command line asks."""
     if chosen.inference_data:
         locate(chosen.inference_data)  # a mistyped path is said before torch is there
+    elif chosen.columns_from_json:
+        raise CourseError("--columns_from_json is for a file of questions; leave it out with --prompt.")
     choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)
     served, recipe, reason = _found(chosen.model_path, chosen.recipe)
     sampling = _sampling(chosen, recipe)
@@ -228,6 +236,7 @@ def answer_command(chosen: argparse.Namespace) -> None:
     finished = infer(
         chosen.inference_data, served, recipe, sampling, Path(chosen.save_name),
         choice=choice, documents=chosen.documents, system_prompt=chosen.system_prompt,
+        columns_from_json=chosen.columns_from_json,
     )  # fmt: skip
     files = " and ".join(relative(path) for path in (finished.lines, finished.workbook) if path is not None)
     cut = f"; {finished.cut} were cut at {sampling.max_tokens} tokens" if finished.cut else ""

@@ -1,4 +1,4 @@
-"""Excel files whose text stays text: no formula out of a model's words, no "NA" lost, nothing cut."""
+"""Excel files whose text stays text: no formula out of a model's words, no "NA" lost, nothing cut; numbers are numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from utils import CourseError, atomic_path, relative
 
 LONGEST_CELL = 32_767  # characters; Excel's own limit
+LARGEST_NUMBER = 10**15  # from here on Excel rounds whole numbers
 # What XML 1.0 cannot hold: control characters but tab, line feed and carriage return; and lone surrogates.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -122,6 +123,11 @@ def _number(value: float, shown_as: str) -> str:
     return whole.zfill(len(shown_as)) if re.fullmatch("0{2,}", shown_as) else whole
 
 
+def _is_number(value: object) -> bool:
+    """Return whether a value is a number that Excel holds as it is: finite, and of at most 15 digits where it is whole."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST_NUMBER < value < LARGEST_NUMBER
+
+
 def _length_in_cell(text: str) -> int:
     """Return a text's length as Excel counts it: in UTF-16 units, of which an emoji takes two."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
@@ -130,7 +136,7 @@ def _length_in_cell(text: str) -> int:
 def write_sheet(
     path: str | Path, columns: Sequence[str], rows: Sequence[dict], shown_name: str | Path | None = None
 ) -> list[CleanedCell]:
-    """Write rows as one sheet in which every value is text; return the cells from which characters were removed.
+    """Write rows as one sheet, numbers as numbers and all else as text; return the cells from which characters were removed.
 
     `shown_name` is the file's name in messages, where `path` is a temporary one.
 
@@ -158,6 +164,9 @@ def write_sheet(
     for number, row in enumerate([dict(zip(columns, columns, strict=True)), *rows], start=1):
         for place, column in enumerate(columns, start=1):
             value = row.get(column)
+            if _is_number(value):
+                sheet.cell(number, place).value = value
+                continue
             text, removed = UNWRITABLE.subn("", "" if value is None else str(value))
             if removed:
                 cleaned.append(CleanedCell(number, column, removed))

@@ -12,7 +12,9 @@ import pytest
 
 from kotune import cli
 from kotune.answering import answer_files, batch
+from kotune.korean.listings import FIELDS, parse_record, render_record
 from kotune.models.chat_template import render
+from prompts import LISTING
 from tests.support.serving import environment, save_tiny_model
 from utils import DATA, CourseError, read_jsonl, write_jsonl
 
@@ -243,3 +245,95 @@ def test_bad_paths_are_one_sentence_each(tmp_path):
             cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 1 and done.stderr.startswith("error: ") and says in done.stderr, done.stderr
+
+
+# --- answers in JSON as columns --------------------------------------------------------------
+
+
+def workbook_of(path, rows, answers, columns_from_json=True):
+    """Write rows with stand-in answers; return what was said, and the cells."""
+    asked = batch.read_rows(write_jsonl(path.with_suffix(".jsonl"), rows))
+    held = {
+        row.id: answer_files.AnswerRow(row.id, row.question, answer, ended=True)
+        for row, answer in zip(asked, answers, strict=True)
+    }
+    notes = batch.write_workbook(path, asked, held, columns_from_json)
+    header, *cells = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
+    return notes, [dict(zip(header, row, strict=True)) for row in cells]
+
+
+def test_the_fields_of_answers_in_json_become_columns(tmp_path):
+    record = parse_record(
+        '{"deal":"월세","kind":"원룸","place":"망원동","deposit":500,"rent":45,"price":null,"area":"7평","floor":"3/5",'
+        '"rooms":1,"bathrooms":1,"maintenance":7.5,"pets":false,"available":"05-20"}'
+    )
+    notes, (first, second) = workbook_of(
+        tmp_path / "a.xlsx",
+        [{"text": "망원동 원룸 500/45", "No.": "A-1"}, {"text": "=1+1", "No.": "A-2"}],
+        [render_record(record), "모르겠습니다."],
+    )
+    assert list(first) == ["text", "No.", *FIELDS, "answer", "ended"]
+    assert {name: first[name] for name in FIELDS} == record.model_dump() | {"pets": "false"}
+    assert isinstance(first["deposit"], int) and isinstance(first["maintenance"], float)
+    assert second["answer"] == "모르겠습니다." and not any(second[name] for name in FIELDS) and second["text"] == "=1+1"
+    assert len(notes) == 1 and "1 of 2 answers are no JSON object (the first in row 3)" in notes[0]
+
+
+def test_a_field_never_takes_the_place_of_another_column(tmp_path):
+    answer = '{"text": "=HYPERLINK(1)", "answer": {"안": ["하나"]}, "ended": 12345678901234567890}'
+    _, (row,) = workbook_of(tmp_path / "a.xlsx", [{"text": "가"}], [answer])
+    assert row == {
+        "text (input)": "가", "text": "=HYPERLINK(1)", "answer (answer)": '{"안": ["하나"]}',
+        "ended (answer)": "12345678901234567890", "answer": answer, "ended": "yes",
+    }  # fmt: skip
+    assert openpyxl.load_workbook(tmp_path / "a.xlsx").active["B2"].data_type == "s"
+
+
+@pytest.mark.parametrize("answer", ["", "[1]", '"월세"', "{", "[" * 100_000, "NaN", '{"a": 1} 끝'])
+def test_what_is_no_object_leaves_the_columns_empty(answer, tmp_path):
+    notes, (_, row) = workbook_of(tmp_path / "a.xlsx", [{"text": "가"}, {"text": "나"}], ['{"a": NaN}', answer[:30_000]])
+    assert row["a"] is None and "1 of 2 answers" in notes[0]
+
+
+def test_without_the_flag_answers_in_json_stay_whole(tmp_path):
+    notes, (row,) = workbook_of(tmp_path / "a.xlsx", [{"text": "가"}], ['{"a": 1}'], columns_from_json=False)
+    assert row == {"text": "가", "answer": '{"a": 1}', "ended": "yes"} and not notes
+
+
+@pytest.mark.slow
+def test_the_columns_come_with_the_flag_and_nothing_is_answered_anew(run, tmp_path, monkeypatch):
+    given = sheet(tmp_path / "listings.xlsx", ["text"], [["망원동 원룸 500/45"]])
+    run("--inference_data", given, "--save_name", tmp_path / "a", "--system_prompt", LISTING.system)
+    lines = read_jsonl(tmp_path / "a.jsonl")
+    write_jsonl(tmp_path / "a.jsonl", [{**lines[0], "answer": '{"rent": 45}'}])
+    said = run(
+        "--inference_data", given, "--save_name", tmp_path / "a", "--system_prompt", LISTING.system, "--columns_from_json"
+    )
+    assert "0 answered now" in said
+    assert openpyxl.load_workbook(tmp_path / "a.xlsx").active["B2"].value == 45
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--inference_data", "real_estate_evaluation", "--save_name", "a.jsonl"],
+            "makes columns in a workbook, and a.jsonl asks for none",
+        ),
+        (["--prompt", "전세?"], "is for a file of questions"),
+    ],
+)
+def test_columns_that_cannot_be_made_are_refused(arguments, says, run):
+    with pytest.raises(CourseError, match=says):
+        run(*arguments, "--columns_from_json")
+
+
+def test_an_instruction_from_the_command_line_goes_before_rows_that_have_none(tmp_path):
+    rows = [
+        {"text": "500/45"},
+        {"instruction": "요약해 주세요.", "input": "글"},
+        {"prompt": [{"role": "system", "content": "짧게."}, {"role": "user", "content": "가"}]},
+    ]
+    found = batch.read_rows(write_jsonl(tmp_path / "rows.jsonl", rows), LISTING.system)
+    assert found[0].prompt == LISTING.messages(listing="500/45")
+    assert [row.prompt[0]["content"] for row in found[1:]] == ["요약해 주세요.\n\n글", "짧게."]

@@ -168,3 +168,24 @@ def test_the_prompt_renders_as_the_rows_of_the_data_do(tokenizer):
     row = {"instruction": LISTING.system, "input": "망원동 원룸 500/45", "output": LINE}
     record = records.canonical(row, "row 1", "a")[0]
     assert render(tokenizer, messages).ids == render(tokenizer, record["prompt"]).ids
+
+
+def test_every_record_that_is_shipped_is_one():
+    from utils import DATA, read_jsonl
+
+    files = sorted((DATA / "listings").glob("*.jsonl"))
+    assert len(files) >= 3
+    for path in files:
+        for number, row in enumerate(read_jsonl(path), start=1):
+            assert row["instruction"] == LISTING.system, f"{path.name}, line {number}"
+            assert not isinstance(parse_record(row["output"]), UnreadableReply), f"{path.name}, line {number}"
+            assert render_record(parse_record(row["output"])) == row["output"], f"{path.name}, line {number}"
+
+
+def test_the_page_shows_the_prompt_and_a_record_as_they_are():
+    from utils import ROOT
+
+    page = (ROOT / "docs" / "listings.md").read_text(encoding="utf-8")
+    assert f'--system_prompt "{LISTING.system}"' in page
+    shown = [line for line in page.splitlines() if line.startswith('{"deal"')]
+    assert [render_record(parse_record(line)) for line in shown] == shown != []
