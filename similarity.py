@@ -113,7 +113,7 @@ class Deduplication:
 class Ranked(NamedTuple):
     """A document's index and its relevance score."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     score: float
 
 
@@ -447,7 +447,10 @@ def deduplicate(
     for number in range(len(against)):
         index.add(number)
     everything = [*against, *texts]
-    kept, dropped, spared, wordless = [], [], [], []
+    kept: list[int] = []
+    dropped: list[Duplicate] = []
+    spared: list[Spared] = []
+    wordless: list[int] = []
     first: dict = {}  # sequence -> number of the kept text that equals it
     for number in range(len(against), len(tokens)):
         place = number - len(against)
@@ -456,6 +459,8 @@ def deduplicate(
             wordless.append(place)
             continue
         same = first.get(encoded.sequences[number])
+        best: tuple[float, int] | None
+        unlike: tuple[float, int, str] | None
         if same is not None and threshold < 1 and not (differ and differ(everything[number], everything[same])):
             best, unlike = (1.0, same), None  # where an equal text was kept, nothing can be closer
         else:
@@ -668,6 +673,7 @@ def rank(
     for name, text in chain([("query", query)], ((f"documents[{i}]", d) for i, d in enumerate(documents))):
         if not isinstance(text, str):
             raise CourseError(f"{name} is {type(text).__name__}, not a string; convert or drop it first.")
+    scores: Sequence[float] | np.ndarray
     if method.lower() == "bm25":
         scores = _bm25_scores(query, tuple(documents))
     else:

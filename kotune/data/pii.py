@@ -334,7 +334,8 @@ def find(text: str) -> list[Finding]:
 
 def redact(text: str) -> str:
     """Return a text with each find replaced by its kind in brackets, and all else to the letter."""
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for finding in find(text):
         pieces += text[done : finding.start], f"[{finding.kind}]"
         done = finding.end

@@ -116,10 +116,14 @@ def messages(name: str, item: Item) -> list[dict]:
 def _read(chosen: ZeroShotSet, path: Path) -> Iterator[Item]:
     if not path.is_file():
         raise CourseError(f"{relative(path)} does not exist; check the path.")
-    # KorNLI and NSMC hold bare quotes, which quote nothing
-    quoting = csv.QUOTE_NONE if chosen.delimiter == "\t" else csv.QUOTE_MINIMAL
     with path.open(encoding=encoding_of(path).name, newline="") as file:
-        reader = csv.DictReader(file, delimiter=chosen.delimiter, quoting=quoting, strict=True)
+        reader = csv.DictReader(
+            file,
+            delimiter=chosen.delimiter,
+            # KorNLI and NSMC hold bare quotes, which quote nothing
+            quoting=csv.QUOTE_NONE if chosen.delimiter == "\t" else csv.QUOTE_MINIMAL,
+            strict=True,
+        )
         missing = {*chosen.texts, chosen.label} - set(reader.fieldnames or ())
         if missing:
             raise CourseError(
