@@ -66,3 +66,4 @@ adapters: $(VENV)/installed
 
 recording: $(VENV)/installed
 	@$(BIN)/python dev/data/build_recording.py
+	@$(BIN)/python dev/data/build_korean_tasks.py

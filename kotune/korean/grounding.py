@@ -18,7 +18,8 @@ _FIGURE, _UNIT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?", "[십백천]?[만억조]|[백�
 _IN_UNITS = re.compile(rf"({_FIGURE}) ?({_UNIT})")
 _AMOUNT = re.compile(rf"(?:{_FIGURE} ?(?:{_UNIT}) ?)+(?:{_FIGURE})?")
 _TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조": 10**12}
-QUOTATION = re.compile(r"[“‘\"']([^“”‘’\"']+)[”’\"']")
+# “ ” may hold other marks: “오보에가 ‘라’ 음을 낸다”
+QUOTATION = re.compile(r"“([^“”]+)”|[“‘\"']([^“”‘’\"']+)[”’\"']")
 
 
 def numbers_in(text: str) -> Iterator[re.Match]:
@@ -73,7 +74,8 @@ def _within(match: re.Match, spans: Sequence[tuple[int, int]]) -> bool:
 
 def quotations(text: str, source: str, minimum: int = 6) -> list[str]:
     """Return the quoted parts of a text, of at least `minimum` characters, that stand word for word in the source."""
-    return [quoted for quoted in QUOTATION.findall(text) if len(quoted) >= minimum and quoted in source]
+    quoted = (match[1] or match[2] for match in QUOTATION.finditer(text))
+    return [part for part in quoted if len(part) >= minimum and part in source]
 
 
 @dataclass(frozen=True)

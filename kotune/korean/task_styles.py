@@ -22,10 +22,13 @@ from utils import CourseError
 TITLE_LENGTH, PARAPHRASE_F1, SUMMARY_SHARE = 30, 0.7, 1 / 3
 
 
-def check_reply(task_id: str, context: str, reply: BaseModel) -> list[str]:
-    """Return what is wrong with a reply to a task on a context; an empty list where nothing is."""
+def check_reply(task_id: str, context: str, reply: BaseModel, levels: int = 1) -> list[str]:
+    """Return what is wrong with a reply to a task on a context; an empty list where nothing is.
+
+    levels: how many levels of bullets are asked for, as `levels_asked_for` reads it from the instruction.
+    """
     task = TASKS[task_id]
-    wrong = [*_check_style(task, reply), *_check_numbers(task, context, reply)]
+    wrong = [*_check_style(task, reply, levels), *_check_question(reply), *_check_numbers(task, context, reply)]
     for check in _CHECKS.get(task_id[4:6], ()):
         wrong += check(task, context, reply)
     return wrong
@@ -37,6 +40,15 @@ def written(reply: BaseModel) -> str:
 
 
 # --- style -----------------------------------------------------------------------------------
+
+_TWO_LEVELS = re.compile(
+    r"계층|두 단계|(?:윗|아랫|위|아래|상위|하위|큰|작은|세부) ?(?:단계|항목|글머리표)|(?<![가-힣])들여(?!다)"
+)
+
+
+def levels_asked_for(instruction: str) -> int:
+    """Return 2 where an instruction asks for bullets under bullets (계층적 개조식, 하위 항목), else 1."""
+    return 2 if _TWO_LEVELS.search(instruction) else 1
 
 
 _BULLET = re.compile(r"([ \t\u3000]*)([-•*·▪○●◦–+])\s+(?=\S)")
@@ -50,15 +62,17 @@ def bullet_depth(line: str) -> int | None:
     return 1 if match[0] == "- " else 2
 
 
-def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
+def bullet_problems(text: str, fewest: int = 1, levels: int = 1) -> Iterable[str]:
     """Yield what keeps a text from being a list in 개조식: bullets of one or two levels that end in no verb.
 
-    fewest: how many bullets of the first level there are to be.
+    fewest: how many bullets of the first level there are to be. levels: 2 where a second level is asked for.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     depths = [bullet_depth(line) for line in lines]
     if depths.count(1) < fewest:
         yield f"{depths.count(1)} bullets where at least {fewest} are due"
+    if levels == 2 and 2 not in depths:
+        yield "no bullet of the second level, which is asked for"
     first = depths.index(1) if 1 in depths else len(depths)
     for number, (line, depth) in enumerate(zip(lines, depths, strict=True)):
         if depth is None:
@@ -70,6 +84,11 @@ def bullet_problems(text: str, fewest: int = 1) -> Iterable[str]:
 
 
 _YES_OR_NO = re.compile(r"(?:예|네|아니요|아뇨)[.!]")
+_WRITTEN_QUESTION = re.compile(r"[가-힣][는은던인한된큰런떤린른운쁜진]가\?$")  # 무엇인가?: no level of its own, but a verb
+
+
+def _ends_in_a_verb(sentence: str) -> bool:
+    return bool(level_of(hide_quotations(sentence)) or _WRITTEN_QUESTION.search(sentence))
 
 
 def sentence_problems(text: str) -> Iterable[str]:
@@ -80,13 +99,13 @@ def sentence_problems(text: str) -> Iterable[str]:
     for sentence in sentence_texts(text):
         if not has_final_mark(sentence):
             yield f"the sentence {sentence[-20:]!r} does not end"
-        elif not (level_of(hide_quotations(sentence)) or _YES_OR_NO.match(sentence)):
+        elif not (_ends_in_a_verb(sentence) or _YES_OR_NO.match(sentence)):
             yield f"the sentence {sentence[-20:]!r} ends in no verb"
 
 
-def _check_style(task: Task, reply: BaseModel) -> Iterable[str]:
+def _check_style(task: Task, reply: BaseModel, levels: int) -> Iterable[str]:
     if task.style == "bullet":
-        yield from bullet_problems(written(reply), fewest=2 if isinstance(reply, TextReply) else 1)
+        yield from bullet_problems(written(reply), fewest=2 if isinstance(reply, TextReply) else 1, levels=levels)
     elif task.style == "sentence":
         yield from sentence_problems(written(reply))
 
@@ -94,10 +113,21 @@ def _check_style(task: Task, reply: BaseModel) -> Iterable[str]:
 # --- content ---------------------------------------------------------------------------------
 
 
+def _check_question(reply: BaseModel) -> Iterable[str]:
+    question = getattr(reply, "question", None)
+    if question is None:
+        return
+    if "\n" in question:
+        yield "the question is more than one line"
+    if not has_final_mark(question):
+        yield f"the question {question[-20:]!r} does not end"
+
+
 def _check_numbers(task: Task, context: str, reply: BaseModel) -> Iterable[str]:
     if task.given == "table":  # an answer may count rows, or take a difference
         return
-    for number in unsupported_numbers(task.output(reply), context):
+    known = f"{context}\n{getattr(reply, 'question', '')}"  # a question may put a case of its own
+    for number in unsupported_numbers(task.output(reply), known):
         yield f"the number {number} does not stand in the source"
 
 
@@ -142,7 +172,7 @@ def _check_continuation(task: Task, context: str, reply: TextReply) -> Iterable[
     for sentence in sentence_texts(reply.output):
         if sentence in context:
             yield f"{sentence[:20]!r} repeats the beginning"
-        if level_of(sentence) is None:
+        if not _ends_in_a_verb(sentence):
             yield f"{sentence[-20:]!r} does not end"
 
 
@@ -182,17 +212,19 @@ _CHECKS = {
 }
 
 
+# --- what a model wrote ----------------------------------------------------------------------
+
 _CHOICE = (re.compile(r"- 정답: (.+)\n([\s\S]+)"), re.compile(r"정답은 ‘(.+?)’입니다\. ?([\s\S]+)"))
-
-
 _YES_NO = re.compile(r"(예|아니요)[.,]?\s+([\s\S]+)")
+_QUESTION = re.compile(r"질문:(.+)\n([\s\S]+)")
+_QUESTION_WITH_CHOICES = re.compile(r"질문:(.+)\n①(.+)\n②(.+)\n③(.+)\n④(.+)\n([\s\S]+)")
 
 
-def read_output(task_id: str, output: str, given: BaseModel) -> BaseModel | None:
+def read_output(task_id: str, output: str, given: BaseModel | None) -> BaseModel | None:
     """Read what a model wrote for a task back into the task's reply; None where its parts cannot be told apart.
 
-    given: the example's own reply, for the question and the choices that the model was shown. A choice may be named by its
-    mark (②) as well.
+    given: the example's own reply, for the question and the choices that the model was shown; None where the model was to
+    write them itself, as the first lines of its output. A choice may be named by its mark (②) as well.
     """
     task, text = TASKS[task_id], output.strip()
     try:
@@ -200,17 +232,36 @@ def read_output(task_id: str, output: str, given: BaseModel) -> BaseModel | None
             return TextReply(output=text)
         if task.schema is KeywordReply:
             return KeywordReply(keywords=[word.strip() for word in text.split(",") if word.strip()])
-        if task.schema is ChoiceReply:
-            return _read_choice(text, given)
-        if task.schema is YesNoReply:
-            match = _YES_NO.fullmatch(text)
-            return YesNoReply(question=given.question, answer=match[1], rationale=match[2]) if match else None
-        return task.schema(question=given.question, answer=text)
+        asked, text = _split_question(task, text) if given is None else (_question_in(given), text)
+        return _read_answer(task, text, asked) if asked else None
     except ValidationError:
         return None
 
 
-def _read_choice(text: str, given: ChoiceReply) -> ChoiceReply | None:
+def _read_answer(task: Task, text: str, asked: dict) -> BaseModel | None:
+    if task.schema is ChoiceReply:
+        return _read_choice(text, asked)
+    if task.schema is YesNoReply:
+        match = _YES_NO.fullmatch(text)
+        return YesNoReply(**asked, answer=match[1], rationale=match[2]) if match else None
+    return task.schema(**asked, answer=text)
+
+
+def _question_in(reply: BaseModel) -> dict:
+    return reply.model_dump(include={"question", "choices"})
+
+
+def _split_question(task: Task, text: str) -> tuple[dict, str]:
+    """Return the question (and choices) that a text starts with, by their fields, and the rest; {} where there is none."""
+    pattern = _QUESTION_WITH_CHOICES if task.schema is ChoiceReply else _QUESTION
+    match = pattern.fullmatch(text)
+    if not match:
+        return {}, text
+    question, *choices, rest = (part.strip() for part in match.groups())
+    return {"question": question} | ({"choices": choices} if choices else {}), rest
+
+
+def _read_choice(text: str, asked: dict) -> ChoiceReply | None:
     match = next((match for pattern in _CHOICE if (match := pattern.fullmatch(text))), None)
     if not match:
         return None
@@ -218,18 +269,23 @@ def _read_choice(text: str, given: ChoiceReply) -> ChoiceReply | None:
     if not answer:
         return None
     if answer[0] in CHOICE_MARKS:
-        answer = answer[1:].strip() or given.choices[CHOICE_MARKS.index(answer[0])]
-    return ChoiceReply(question=given.question, choices=given.choices, answer=answer, rationale=match[2])
+        answer = answer[1:].strip() or asked["choices"][CHOICE_MARKS.index(answer[0])]
+    return ChoiceReply(**asked, answer=answer, rationale=match[2])
 
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """What a model wrote for one example of a task; given: the example's own reply."""
+    """What a model wrote for one example of a task.
+
+    given: the example's own reply; None where the model was to write the question itself. levels: how many levels of
+    bullets were asked for.
+    """
 
     task: str
     context: str
     output: str
-    given: BaseModel
+    given: BaseModel | None
+    levels: int = 1
 
 
 @dataclass(frozen=True)
@@ -261,7 +317,7 @@ def style_table(outputs: Sequence[TaskOutput]) -> list[StyleCount]:
         if not own:
             continue
         replies = [(row, read_output(task_id, row.output, row.given)) for row in own]
-        problems = [check_reply(task_id, row.context, reply) for row, reply in replies if reply is not None]
+        problems = [check_reply(task_id, row.context, reply, row.levels) for row, reply in replies if reply is not None]
         kept = sum(not found for found in problems)
         named = tuple(sentence for found in problems for sentence in found)
         unparsed = len(own) - len(problems)

@@ -1,5 +1,6 @@
 """Protects: the shipped data are there, as many and as balanced as the card says, grounded, varied and clean."""
 
+import importlib.util
 import json
 from collections import Counter
 from itertools import pairwise
@@ -11,6 +12,8 @@ from kotune.korean import listings, zero_shot
 from kotune.korean.grounding import unsupported_numbers
 from kotune.korean.sentences import sentence_texts
 from kotune.korean.speech_levels import HAEYO, HAPSYO, level_of
+from kotune.korean.task_styles import bullet_depth, levels_asked_for
+from kotune.korean.tasks import TASKS
 from similarity import deduplicate, find_overlap, rouge_l
 from utils import DATA, CourseError, read_jsonl
 
@@ -32,7 +35,7 @@ def test_sizes_are_what_the_data_card_says():
     for name, size in sizes.items():
         assert f"| `{name}` | {size} |" in card, name
     least = {
-        "real_estate_train": 450, "real_estate_evaluation": 60, "real_estate_preference": 340, "korean_tasks": 92,
+        "real_estate_train": 450, "real_estate_evaluation": 60, "real_estate_preference": 340, "korean_tasks": 276,
         "radiology_train": 260, "radiology_test": 60, "radiology_preference": 80, "medical_dialogues": 40,
         "medical_ranked": 40, "pretraining": 400,
     }  # fmt: skip
@@ -113,6 +116,49 @@ def test_handwritten_listings_are_records_by_the_rules():
     assert listings.score([row["output"] for row in rows], [row["output"] for row in rows]).exact == 60
     generated = [row["input"] for part in ("train", "validation", "test") for row in registry.load_rows(f"listings_{part}")]
     assert not find_overlap(generated, [row["input"] for row in rows], 0.7)
+
+
+def korean_tasks():
+    return [(TASKS[example["task"]], example) for example in read_jsonl(DATA / "recorded" / "authored_tasks.jsonl")]
+
+
+def test_the_23_tasks_have_many_examples_on_many_passages_in_both_readings():
+    examples = korean_tasks()
+    assert min(Counter(task.id for task, _ in examples).values()) >= 12
+    assert len({example["context"] for task, example in examples if task.given == "passage"}) >= 60
+    asked = [(task, example) for task, example in examples if "question" in example["reply"]]
+    for reading in (True, False):
+        of_reading = Counter(task.id for task, example in asked if example.get("writes_question", False) == reading)
+        assert of_reading.keys() == {task.id for task, _ in asked}
+        assert min(of_reading.values()) >= 3
+    assert sum(example.get("context_first", False) for _, example in examples) >= 15
+
+
+def test_a_third_of_the_bullets_have_a_second_level_and_those_that_ask_for_one_do():
+    bullets = [
+        (task.output(task.schema(**e["reply"])), e["instruction"]) for task, e in korean_tasks() if task.style == "bullet"
+    ]
+    deep = [any(bullet_depth(line) == 2 for line in output.splitlines()) for output, _ in bullets]
+    assert sum(deep) >= len(bullets) / 3
+    assert deep == [levels_asked_for(instruction) == 2 for _, instruction in bullets]
+
+
+def test_the_rows_of_the_23_tasks_are_those_that_were_written():
+    """Fails when an authored example or a wording changed and `make recording` was not run."""
+    path = DATA.parent / "dev" / "data" / "build_korean_tasks.py"
+    spec = importlib.util.spec_from_file_location("build_korean_tasks", path)
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    assert list(build.rows(read_jsonl(build.AUTHORED))) == read_jsonl(build.BUILT)
+
+
+def test_no_wording_of_a_task_asks_for_another_style():
+    for task in TASKS.values():
+        words = " ".join([*task.wordings.plain, *task.wordings.question])
+        assert ("합니다체" in words or "문장" in words) or task.style != "sentence"
+        assert not (task.style == "sentence" and "개조식" in words), task.id
+        assert not (task.id == "task11" and ("개조식" in words or "글머리표" in words))
+    assert all("쉼표" in wording for wording in TASKS["task11"].wordings.plain)
 
 
 VARIED = [

@@ -19,6 +19,7 @@ from kotune.korean.particles import PARTNER, is_noun, particle_errors, sounds_af
 from kotune.korean.script_checks import scripts
 from kotune.korean.sentences import hide_quotations, split_sentences
 from kotune.korean.speech_levels import HAE, HAERA, HAEYO, HAPSYO, is_banmal, level_of, levels_of
+from kotune.korean.tasks import TASKS
 from utils import DATA, ROOT, CourseError, read_json, read_jsonl, write_jsonl
 
 LABELLED = read_jsonl(ROOT / "tests" / "korean" / "korean_checks.jsonl")
@@ -75,8 +76,9 @@ def good_answers():
         yield row["id"], row["output"], row["instruction"], None
     for row in read_json(DATA / "medical_ranked.json"):
         yield row["id"], row["output"][0], row["instruction"], None
-    for row in read_jsonl(DATA / "korean_tasks.jsonl"):
-        yield row["id"], row["output"], None, None
+    for row in read_jsonl(DATA / "recorded" / "authored_tasks.jsonl"):  # without the question that some outputs start with
+        task = TASKS[row["task"]]
+        yield row["id"], task.output(task.schema(**row["reply"])), None, None
     for number, line in enumerate((DATA / "pretraining.txt").read_text(encoding="utf-8").splitlines(), start=1):
         yield f"pretraining {number}", line, None, None
 

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kotune.korean.task_styles import (
     TaskOutput,
     bullet_depth,
     bullet_problems,
     check_reply,
+    levels_asked_for,
     read_output,
     sentence_problems,
     style_table,
@@ -25,17 +28,26 @@ def reply_of(example):
     return TASKS[example["task"]].schema(**example["reply"])
 
 
+def levels_of(example):
+    return levels_asked_for(example["instruction"])
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=[e["id"] for e in EXAMPLES])
 def test_every_shipped_example_keeps_to_its_task(example):
-    assert check_reply(example["task"], example["context"], reply_of(example)) == []
+    assert check_reply(example["task"], example["context"], reply_of(example), levels_of(example)) == []
 
 
-def test_there_are_23_tasks_of_13_kinds_with_four_examples_and_several_wordings_each():
+def test_there_are_23_tasks_of_13_kinds_with_twelve_examples_and_several_wordings_each():
     assert len(TASKS) == 23
     assert len({task.kind for task in TASKS.values()}) == 13
     for task_id, task in TASKS.items():
-        assert sum(example["task"] == task_id for example in EXAMPLES) == 4
-        assert len(set(task.instructions)) == 5
+        assert sum(example["task"] == task_id for example in EXAMPLES) == 12
+        wordings = task.wordings
+        assert len(set(wordings.plain)) == 5
+        assert len(set(wordings.levels)) == (2 if task.style == "bullet" else 0)
+        assert len(set(wordings.question)) == (0 if task.schema in (TextReply, KeywordReply) else 2)
+        assert {levels_asked_for(words) for words in wordings.plain} == {1}
+        assert {levels_asked_for(words) for words in wordings.levels} <= {2}
         assert TASK_PROMPTS[task_id].messages(context="가")[1]["content"].endswith("가")
 
 
@@ -82,7 +94,7 @@ def test_rows_have_system_ds_keys_and_yes_no_answers_start_so():
         task, reply = TASKS[example["task"]], reply_of(example)
         row = task.row(example["context"], reply, variant=3)
         assert set(row) == {"Task_name", "input", "output"}
-        assert row["input"].startswith(task.instructions[3])
+        assert row["input"].startswith(task.wordings.plain[3])
         assert example["context"] in row["input"]
         if isinstance(reply, YesNoReply):
             assert row["output"].startswith(("예", "아니요"))
@@ -92,19 +104,63 @@ def test_rows_have_system_ds_keys_and_yes_no_answers_start_so():
 
 def outputs():
     for example in EXAMPLES:
-        task = TASKS[example["task"]]
-        given_reply = task.schema(**example["reply"])
-        yield TaskOutput(task.id, example["context"], task.output(given_reply), given_reply)
+        reply, writes_question = reply_of(example), example.get("writes_question", False)
+        output = TASKS[example["task"]].output(reply, writes_question)
+        given = None if writes_question else reply
+        yield TaskOutput(example["task"], example["context"], output, given, levels_of(example))
 
 
 def test_what_a_task_writes_is_read_back_and_keeps_to_its_task():
-    for row in outputs():
-        task = TASKS[row.task]
-        read = read_output(row.task, row.output, row.given)
-        assert read is not None and task.output(read) == row.output
+    for row, example in zip(outputs(), EXAMPLES, strict=True):
+        assert read_output(row.task, row.output, row.given) == reply_of(example)
     table = style_table(list(outputs()))
     assert [count.task for count in table] == list(TASKS)
-    assert all((count.n, count.kept, count.unparsed, count.share, count.problems) == (4, 4, 0, 1.0, ()) for count in table)
+    expected = (12, 12, 0, 1.0, ())
+    assert all((count.n, count.kept, count.unparsed, count.share, count.problems) == expected for count in table)
+
+
+def test_the_question_stands_in_the_input_or_is_the_first_line_of_the_output():
+    task = TASKS["task03_02"]
+    reply = ChoiceReply(question="언제까지인가?", choices=CHOICES, answer=CHOICES[0], rationale=GOOD_QUOTE)
+    shown = "질문: 언제까지인가?\n① 14일 이내\n② 7일 이내\n③ 한 달 이내\n④ 언제든지"
+    shown_row, written = task.row(SOURCE, reply), task.row(SOURCE, reply, writes_question=True)
+    assert shown_row["input"].endswith(f"{SOURCE}\n\n{shown}")
+    assert written["input"] == f"{task.wordings.question[0]}\n\n{SOURCE}"
+    assert written["output"] == f"{shown}\n{shown_row['output']}"
+    below = task.row(SOURCE, reply, instruction="위 글로 답하시오.", context_first=True)
+    assert below["input"] == f"{SOURCE}\n\n위 글로 답하시오.\n\n{shown}"
+
+
+QUESTION_FORMS = {
+    ChoiceReply: lambda question, words: ChoiceReply(
+        question=question, choices=words, answer=words[1], rationale="까닭입니다."
+    ),
+    YesNoReply: lambda question, words: YesNoReply(question=question, answer="아니요", rationale=words[0]),
+    SubjectiveReply: lambda question, words: SubjectiveReply(question=question, answer="\n".join(words)),
+}
+LINE = st.text("가나다 ①②질문:?.‘’“”-1", min_size=1).map(str.strip).filter(bool)
+
+
+@given(
+    st.sampled_from([task for task in TASKS.values() if task.schema in QUESTION_FORMS]),
+    LINE,
+    st.lists(LINE.filter(lambda line: line[0] not in "①②" and "’" not in line), min_size=4, max_size=4),
+)
+def test_a_question_that_the_model_writes_is_read_back_whatever_it_is(task, question, words):
+    reply = QUESTION_FORMS[task.schema](question, words)
+    assert read_output(task.id, task.output(reply, writes_question=True), None) == reply
+
+
+@pytest.mark.parametrize(
+    ("task_id", "output"),
+    [
+        ("task03_01", "- 정답: 나\n- 까닭"),
+        ("task03_01", "질문: 무엇인가?\n① 가\n② 나\n③ 다\n- 정답: 나\n- 까닭"),
+        ("task05_02", "예. 까닭이 있습니다."), ("task05_02", "질문: 그런가?"), ("task12_01", "- 값: 3"), ("task12_01", "질문: \n- 값: 3"),
+    ],
+)  # fmt: skip
+def test_an_output_without_the_question_that_was_to_be_written_cannot_be_read(task_id, output):
+    assert read_output(task_id, output, None) is None
 
 
 def test_what_cannot_be_read_and_what_breaks_a_rule_is_counted_and_named():
@@ -115,6 +171,7 @@ def test_what_cannot_be_read_and_what_breaks_a_rule_is_counted_and_named():
         replace(rows[2], output=""),
         replace(rows[3], output="예\n그렇습니다."),
     ]
+    assert all(row.given for row in spoilt)
     (count,) = style_table(spoilt)
     assert (count.n, count.unparsed, count.kept, count.share) == (4, 2, 1, 0.25)
     assert any("does not start with" in problem for problem in count.problems)
@@ -159,6 +216,54 @@ def test_bullets_may_have_two_levels_and_end_in_no_verb(text, words):
     problems = list(bullet_problems(text))
     assert len(problems) == len(words), problems
     assert all(word in problem for word, problem in zip(words, problems, strict=True))
+
+
+def test_a_second_level_that_was_asked_for_is_due():
+    reply = TextReply(output="- 이사한 날부터 14일 이내에 신고\n- 주민센터 방문이나 인터넷 이용")
+    assert check_reply("task01_01", SOURCE, reply) == []
+    assert check_reply("task01_01", SOURCE, reply, levels=2) == ["no bullet of the second level, which is asked for"]
+    deeper = reply.model_copy(update={"output": reply.output.replace("\n- ", "\n  - ") + "\n- 늦으면 과태료"})
+    assert check_reply("task01_01", SOURCE, deeper, levels=2) == []
+
+
+@pytest.mark.parametrize(
+    ("instruction", "levels"),
+    [
+        ("계층적 개조식으로 요약해 주세요.", 2), ("두 단계 글머리표로 적으시오.", 2), ("세부 내용은 한 칸 들여 써 줘요.", 2),
+        ("상위 항목을 세우고 나누시오.", 2), ("글머리표로 요약하시오.", 1), ("짧은 항목들로 간추려 보세요.", 1),
+        ("받아들여야 할 점을 항목으로 쓰시오.", 1), ("자료를 들여다보고 쓰시오.", 1),
+    ],
+)  # fmt: skip
+def test_an_instruction_says_how_many_levels_it_asks_for(instruction, levels):
+    assert levels_asked_for(instruction) == levels
+
+
+def test_a_number_that_the_question_makes_up_may_be_in_the_answer():
+    reply = YesNoReply(
+        question="이사한 지 20일이 지난 사람은 늦은 것인가요?",
+        answer="예",
+        rationale="“이사한 날부터 14일 이내에 한다”라고 하므로 20일이 지났다면 늦었습니다.",
+    )
+    assert check_reply("task05_02", SOURCE, reply) == []
+    other = reply.model_copy(update={"rationale": reply.rationale.replace("20일", "30일")})
+    assert check_reply("task05_02", SOURCE, other) == ["the number 30 does not stand in the source"]
+
+
+@pytest.mark.parametrize(("question", "words"), [("언제인가", "does not end"), ("언제?\n어디?", "one line")])
+def test_a_question_is_one_line_that_ends(question, words):
+    reply = SubjectiveReply(question=question, answer="14일 안에 합니다.")
+    assert any(words in problem for problem in check_reply("task04_02", SOURCE, reply))
+
+
+@pytest.mark.parametrize("end", ["무엇인가?", "왜 늦는가?", "언제가 좋은가?", "어디로 간 것인가?"])
+def test_a_question_in_written_style_is_a_whole_sentence(end):
+    assert list(sentence_problems(f"신고는 14일 안에 합니다. {end}")) == []
+    assert check_reply("task09", SOURCE, TextReply(output=f"{end} 답은 간단하다.")) == []
+
+
+@pytest.mark.parametrize("end", ["신고 평가?", "집주인의 허가?"])
+def test_a_noun_with_a_question_mark_is_no_sentence(end):
+    assert any("no verb" in problem for problem in sentence_problems(f"신고합니다. {end}"))
 
 
 @pytest.mark.parametrize(
