@@ -89,6 +89,10 @@ class SpoiltAnswer(ReplySchema):
 _DAY = r"(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
 
 
+Deal = Literal["매매", "전세", "월세", "단기"]
+HouseKind = Literal["아파트", "오피스텔", "빌라", "단독주택", "다가구", "원룸", "투룸", "쓰리룸", "상가", "사무실"]
+
+
 class ListingRecord(ReplySchema):
     """What an advertisement of a house or a room says, in the order of the reply; None where it says nothing.
 
@@ -97,10 +101,8 @@ class ListingRecord(ReplySchema):
 
     model_config = ConfigDict(frozen=True)
 
-    deal: Literal["매매", "전세", "월세", "단기"] | None
-    kind: Literal["아파트", "오피스텔", "빌라", "단독주택", "다가구", "원룸", "투룸", "쓰리룸", "상가", "사무실"] | None = (
-        Field(description="the building where it is named, else the layout")
-    )
+    deal: Deal | None
+    kind: HouseKind | None = Field(description="the building where it is named, else the layout")
     place: str | None = Field(pattern=r"^\S+( \S+)*$", description="시, 구, 동 as said, one space between")
     deposit: StrictInt | None = Field(ge=0, description="만원; of a 전세 the 전세금")
     rent: StrictInt | None = Field(ge=0, description="만원 a month")

@@ -110,10 +110,11 @@ class Deduplication:
         return pd.DataFrame(rows, columns=["index", "text", "twin", "twin_text", "f1", "difference"])
 
 
-class Ranked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ranked:
     """A document's index and its relevance score."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int
     score: float
 
 
@@ -459,12 +460,10 @@ def deduplicate(
             wordless.append(place)
             continue
         same = first.get(encoded.sequences[number])
-        best: tuple[float, int] | None
-        unlike: tuple[float, int, str] | None
-        if same is not None and threshold < 1 and not (differ and differ(everything[number], everything[same])):
-            best, unlike = (1.0, same), None  # where an equal text was kept, nothing can be closer
-        else:
+        if same is None or threshold == 1 or (differ and differ(everything[number], everything[same])):
             best, unlike = _best_alike(index.matches(number), everything, number, differ)
+        else:
+            best, unlike = (1.0, same), None  # where an equal text was kept, nothing can be closer
         if best is None:
             kept.append(place)
             index.add(number)
@@ -703,12 +702,12 @@ def _bm25_index(documents: tuple[str, ...]):
     return index
 
 
-def _bm25_scores(query: str, documents: tuple[str, ...]) -> Sequence[float]:
+def _bm25_scores(query: str, documents: tuple[str, ...]) -> np.ndarray:
     index = _bm25_index(documents)
     if index is None:
-        return [0.0] * len(documents)
+        return np.zeros(len(documents))
     words = [word for word in content_words([query])[0] if word in index.vocab_dict]
-    return index.get_scores(words) if words else [0.0] * len(documents)
+    return index.get_scores(words) if words else np.zeros(len(documents))
 
 
 @lru_cache(maxsize=2)

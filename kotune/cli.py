@@ -269,7 +269,8 @@ def _data(chosen: Namespace) -> int | None:
         print("\n".join(f"{kind:16} {number}" for kind, number in counts.items()))
         return None
     if chosen.subcommand == "dedup":
-        return _dedup(chosen)
+        _dedup(chosen)
+        return None
     if chosen.subcommand == "check":
         limit = _token_limit(chosen.recipe) if chosen.recipe else None
         report = registry.check(chosen.data, limit, chosen.against)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from prompts import ListingRecord
+from prompts import Deal, HouseKind, ListingRecord
 
 # --- amounts ---------------------------------------------------------------------------------
 
@@ -37,9 +37,10 @@ def amount_of(text: str) -> int | float | None:
     if thousands_of_won and not man:  # 5천 is 5000만, and the 5천 after 만 is half a 만
         low, thousands_of_won = f"{low}{thousands_of_won}천", None
     parts = [_number(part) if part else 0 for part in (eok, low, thousands_of_won)]
-    if any(part is None for part in parts) or not (eok or low):
+    read = [part for part in parts if part is not None]
+    if len(read) < len(parts) or not (eok or low):
         return None
-    return _whole(parts[0] * 10_000 + parts[1] + parts[2] / 10)
+    return _whole(read[0] * 10_000 + read[1] + read[2] / 10)
 
 
 def _number(text: str) -> float | None:
@@ -121,20 +122,20 @@ _ONE_AMOUNT = {
     ),
 }
 _VAGUE = re.compile(r"\s?(?:초반|중반|후반|대)")
-_DEALS = {
+_DEALS: dict[Deal, str] = {
     "단기": r"단기", "매매": rf"매매|급매|팝니다|팔아|팔려|파는|매도|(?<![가-힣])매\s?{AMOUNT}",
     "전세": rf"(?<!반)전세(?!대출)|(?<![가-힣])전\s?{AMOUNT}", "월세": "반전세|월세|임대|무보증|보증금",
 }  # fmt: skip
 
 
-def _deal(text: str) -> str | None:
+def _deal(text: str) -> Deal | None:
     if "단기" in text and not re.search("단기도|단기 가능", text):
         return "단기"
     found = [(match.start(), deal) for deal, pattern in _DEALS.items() if (match := re.search(pattern, text))]
     return min(found)[1] if found else "월세" if _PAIRS[-1].search(text) else None
 
 
-def _money(text: str, deal: str | None) -> dict[str, int | float | None]:
+def _money(text: str, deal: Deal | None) -> dict[str, int | float | None]:
     """Return deposit, rent and price, as far as the deal has them."""
     if deal in ("전세", "매매"):
         found = _ONE_AMOUNT[deal].search(text)
@@ -150,7 +151,7 @@ def _money(text: str, deal: str | None) -> dict[str, int | float | None]:
 
 # --- the house -------------------------------------------------------------------------------
 
-_KINDS = {  # the building first
+_KINDS: dict[HouseKind, str] = {  # the building first
     "아파트": "아파트|APT",
     "오피스텔": r"오피스텔|오피(?!스)",
     "빌라": "빌라|다세대|연립",
@@ -162,6 +163,7 @@ _KINDS = {  # the building first
     "투룸": "투룸|2룸",
     "쓰리룸": "쓰리룸|3룸",
 }
+_ROOMS_OF: dict[HouseKind, int] = {"원룸": 1, "투룸": 2, "쓰리룸": 3}
 _CITY = (
     r"(경기도?(?=\s?[가-힣]{2}시))?\s?"
     r"((?:서울|부산(?!진구)|대구|인천|대전|광주|울산|세종|수원|성남|고양|청주|김포|원주|강릉)(?:특별시|시)?)?"
@@ -249,7 +251,7 @@ def _integer(amount: int | float | None) -> int | None:
     return amount if isinstance(amount, int) else None
 
 
-def _kind(text: str) -> str | None:
+def _kind(text: str) -> HouseKind | None:
     return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, text)), None)
 
 
@@ -274,7 +276,7 @@ def _floor(text: str) -> str | None:
 
 
 def _rooms(text: str) -> int | None:
-    for rooms, kind in ((1, "원룸"), (2, "투룸"), (3, "쓰리룸")):
+    for kind, rooms in _ROOMS_OF.items():
         if re.search(_KINDS[kind], text):
             return rooms
     return _count(_ROOMS, text)

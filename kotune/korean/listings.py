@@ -88,13 +88,15 @@ def area_m2(record: ListingRecord) -> float | None:
 
 # --- compare ---------------------------------------------------------------------------------
 
+Fault = Literal["missing", "invented", "wrong"]
+
 
 @dataclass(frozen=True)
 class FieldFault:
     """A field that a reply has wrong: what it is, what is due, and where its value stands in the reply."""
 
     field: str
-    fault: Literal["missing", "invented", "wrong"]  # null for a value, a value for null, another value
+    fault: Fault  # null for a value, a value for null, another value
     due: Value
     given: Value
     start: int
@@ -139,8 +141,8 @@ def check_reply(reply: str, due: ListingRecord) -> ReplyCheck:
 
 
 def _field_fault(reply: str, name: str, due: Value, given: Value) -> FieldFault:
-    fault = "missing" if given is None else "invented" if due is None else "wrong"
-    start = re.search(rf'"{name}"\s*:\s*', reply).end()  # quotes inside of a text are escaped: only a key looks so
+    fault: Fault = "missing" if given is None else "invented" if due is None else "wrong"
+    start = next(re.finditer(rf'"{name}"\s*:\s*', reply)).end()  # quotes inside of a text are escaped: only a key looks so
     _, end = json.JSONDecoder().raw_decode(reply, start)
     return FieldFault(name, fault, due, given, start, end)
 

@@ -217,8 +217,13 @@ def _is_name(word: _Candidate) -> bool:
     return _is_titled(word)
 
 
+def _start_of(text: str, pattern: str) -> str:
+    match = re.match(pattern, text)
+    return match[0] if match else ""
+
+
 def _is_titled(word: _Candidate) -> bool:
-    around = (word.before.rstrip().rsplit(" ", 1)[-1], re.match(r"\s?([가-힣]*)", word.after)[1])
+    around = (word.before.rstrip().rsplit(" ", 1)[-1], _start_of(word.after, r"\s?[가-힣]*").lstrip())
     return any(near.startswith(tuple(_words("titles"))) for near in around if near)
 
 
@@ -288,7 +293,7 @@ def _wrong_ga(word: _Candidate) -> bool:
     if word.stem.endswith("인"):
         if not _listed_end(word.stem, _words("persons")) or _ASKING.match(word.after) or _PERMITTED.match(word.after):
             return False
-        sentence = re.match(r"[^.!?\n]*[.!?]?", word.after)[0]
+        sentence = _start_of(word.after, r"[^.!?\n]*[.!?]?")
         return not re.search(r"[ㄴ은는인]가(?![가-힣])|\?|[까지]\s*$", sentence)
     return not _is_other_word(word.stem, "가", "ga") and _by_last_syllable(word)
 

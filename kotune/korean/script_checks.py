@@ -105,7 +105,9 @@ def _is_gloss(text: str, start: int, end: int, *, same_length: bool) -> bool:
     if opening < 0 or ")" in text[opening:start] or HANGUL.search(text, opening + 1, start):
         return False
     reading = _READING.search(text[max(0, opening - 40) : opening].rstrip("’”'\"」』"))
-    return bool(reading) and (not same_length or len(reading[0].replace(" ", "")) >= len(re.sub(r"\W", "", text[start:end])))
+    if reading is None:
+        return False
+    return not same_length or len(reading[0].replace(" ", "")) >= len(re.sub(r"\W", "", text[start:end]))
 
 
 def check_hanja(answer: CheckedAnswer) -> Spans:

@@ -125,7 +125,7 @@ def has_a_clause_that_breaks_off(fragment: str, hidden: str) -> bool:
     if _ANSWERS.match(fragment):
         return True
     syllable = _SYLLABLE_LAST.search(tail)
-    cut_in_a_word = bool(syllable) and syllable[1] not in _NOUNS_OF_A_SYLLABLE
+    cut_in_a_word = syllable is not None and syllable[1] not in _NOUNS_OF_A_SYLLABLE
     return cut_in_a_word or bool(_CLAUSE.search(hidden))
 
 

@@ -12,7 +12,7 @@ from kotune.korean.sentences import has_final_mark
 from kotune.korean.speech_levels import is_polite
 from kotune.teacher.generation import Collection
 from kotune.teacher.replies import Reply
-from prompts import SPOIL, Message
+from prompts import SPOIL, Message, SpoiltAnswer
 from similarity import rouge_l
 
 KINDS = tuple(SPOIL)
@@ -41,9 +41,10 @@ def spoil_requests(planned: Sequence[tuple[dict, str]], documents: Sequence[dict
     ]
 
 
-def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply]) -> Collection:
+def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply[SpoiltAnswer]]) -> Collection:
     """Return the pairs whose rejected side is spoilt as asked, and those that are not, each with the reason."""
-    pairs, rejected = [], []
+    pairs: list[dict] = []
+    rejected: list[dict] = []
     for (row, kind), reply in zip(planned, replies, strict=True):
         spoilt = reply.parsed.rejected.strip() if reply.parsed else ""
         reason = reply.error or not_spoilt(kind, row["answer"], spoilt)
@@ -96,7 +97,8 @@ def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float
     `samples` are that model's answers to the rows' questions. An empty one, or one that is as good as the chosen
     (ROUGE-L F1 on morphemes of at least `alike`), teaches nothing, and is set aside with the reason.
     """
-    pairs, rejected = [], []
+    pairs: list[dict] = []
+    rejected: list[dict] = []
     for row, sample in zip(rows, samples, strict=True):
         f1 = rouge_l(row["answer"], sample, "morpheme").f1
         reason = "the sample is empty" if not sample.strip() else ""
