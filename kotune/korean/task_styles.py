@@ -6,23 +6,23 @@ Each check returns sentences that say what is wrong; none means that the reply k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kotune.korean.grounding import quotations, unsupported_numbers
 from kotune.korean.sentences import LIST_MARK, has_final_mark, hide_quotations, sentence_texts
 from kotune.korean.speech_levels import level_of
 from kotune.korean.tasks import CHOICE_MARKS, TASKS, Task
-from prompts import ChoiceReply, KeywordReply, TextReply, YesNoReply
+from prompts import ChoiceReply, KeywordReply, SubjectiveReply, TaskReply, TextReply, YesNoReply
 from similarity import rouge_l
 from utils import CourseError
 
 TITLE_LENGTH, PARAPHRASE_F1, SUMMARY_SHARE = 30, 0.7, 1 / 3
 
 
-def check_reply(task_id: str, context: str, reply: BaseModel, levels: int = 1) -> list[str]:
+def check_reply(task_id: str, context: str, reply: TaskReply, levels: int = 1) -> list[str]:
     """Return what is wrong with a reply to a task on a context; an empty list where nothing is.
 
     levels: how many levels of bullets are asked for, as `levels_asked_for` reads it from the instruction.
@@ -34,9 +34,10 @@ def check_reply(task_id: str, context: str, reply: BaseModel, levels: int = 1) -
     return wrong
 
 
-def written(reply: BaseModel) -> str:
+def written(reply: TaskReply) -> str:
     """Return the part of a reply whose style the task states: its text, its rationale, or its answer."""
-    return getattr(reply, "output", None) or getattr(reply, "rationale", None) or getattr(reply, "answer", "")
+    parts = (getattr(reply, name, None) for name in ("output", "rationale", "answer"))
+    return next((part for part in parts if part), "")
 
 
 # --- style -----------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def sentence_problems(text: str) -> Iterable[str]:
             yield f"the sentence {sentence[-20:]!r} ends in no verb"
 
 
-def _check_style(task: Task, reply: BaseModel, levels: int) -> Iterable[str]:
+def _check_style(task: Task, reply: TaskReply, levels: int) -> Iterable[str]:
     if task.style == "bullet":
         yield from bullet_problems(written(reply), fewest=2 if isinstance(reply, TextReply) else 1, levels=levels)
     elif task.style == "sentence":
@@ -113,7 +114,7 @@ def _check_style(task: Task, reply: BaseModel, levels: int) -> Iterable[str]:
 # --- content ---------------------------------------------------------------------------------
 
 
-def _check_question(reply: BaseModel) -> Iterable[str]:
+def _check_question(reply: TaskReply) -> Iterable[str]:
     question = getattr(reply, "question", None)
     if question is None:
         return
@@ -123,7 +124,7 @@ def _check_question(reply: BaseModel) -> Iterable[str]:
         yield f"the question {question[-20:]!r} does not end"
 
 
-def _check_numbers(task: Task, context: str, reply: BaseModel) -> Iterable[str]:
+def _check_numbers(task: Task, context: str, reply: TaskReply) -> Iterable[str]:
     if task.given == "table":  # an answer may count rows, or take a difference
         return
     known = f"{context}\n{getattr(reply, 'question', '')}"  # a question may put a case of its own
@@ -197,7 +198,7 @@ def _check_paraphrase(task: Task, context: str, reply: TextReply) -> Iterable[st
         yield f"the number {number} of the source is missing"
 
 
-_CHECKS = {
+_CHECKS: dict[str, tuple[Callable[..., Iterable[str]], ...]] = {
     "01": (_check_summary,),
     "02": (_check_title,),
     "03": (_check_choices, _check_quotation),
@@ -220,7 +221,7 @@ _QUESTION = re.compile(r"질문:(.+)\n([\s\S]+)")
 _QUESTION_WITH_CHOICES = re.compile(r"질문:(.+)\n①(.+)\n②(.+)\n③(.+)\n④(.+)\n([\s\S]+)")
 
 
-def read_output(task_id: str, output: str, given: BaseModel | None) -> BaseModel | None:
+def read_output(task_id: str, output: str, given: TaskReply | None) -> TaskReply | None:
     """Read what a model wrote for a task back into the task's reply; None where its parts cannot be told apart.
 
     given: the example's own reply, for the question and the choices that the model was shown; None where the model was to
@@ -238,16 +239,16 @@ def read_output(task_id: str, output: str, given: BaseModel | None) -> BaseModel
         return None
 
 
-def _read_answer(task: Task, text: str, asked: dict) -> BaseModel | None:
+def _read_answer(task: Task, text: str, asked: dict) -> TaskReply | None:
     if task.schema is ChoiceReply:
         return _read_choice(text, asked)
     if task.schema is YesNoReply:
         match = _YES_NO.fullmatch(text)
-        return YesNoReply(**asked, answer=match[1], rationale=match[2]) if match else None
-    return task.schema(**asked, answer=text)
+        return YesNoReply.model_validate({**asked, "answer": match[1], "rationale": match[2]}) if match else None
+    return SubjectiveReply.model_validate({**asked, "answer": text})
 
 
-def _question_in(reply: BaseModel) -> dict:
+def _question_in(reply: TaskReply) -> dict:
     return reply.model_dump(include={"question", "choices"})
 
 
@@ -284,7 +285,7 @@ class TaskOutput:
     task: str
     context: str
     output: str
-    given: BaseModel | None
+    given: TaskReply | None
     levels: int = 1
 
 

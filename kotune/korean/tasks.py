@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prompts import ChoiceReply, KeywordReply, Prompt, SubjectiveReply, TaskReply, TextReply, YesNoReply
-from utils import DATA, read_json
+from utils import DATA, CourseError, read_json
 
 STYLES = {
     "bullet": "개조식. 줄마다 '- '로 시작하고, 명사나 -함, -음, -됨으로 끝내며 마침표를 찍지 않습니다.",
@@ -22,6 +22,7 @@ STYLES = {
     "plain": "할 일에 적힌 대로.",
 }
 CHOICE_MARKS = "①②③④"
+QuestionReply = ChoiceReply | YesNoReply | SubjectiveReply
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,24 @@ class Task:
         writes_question: the question stands in the output, as what the model writes, and not in the input.
         """
         if instruction is None:
-            own = self.wordings.question if writes_question else self.wordings.plain
+            own = self.wordings.question if writes_question and self.wordings.question else self.wordings.plain
             instruction = own[variant % len(own)]
         asked = [context, instruction] if context_first else [instruction, context]
-        if not writes_question and hasattr(reply, "question"):
+        if not writes_question and isinstance(reply, QuestionReply):
             asked.append(question_of(reply))
         return {"Task_name": self.id, "input": "\n\n".join(asked), "output": self.output(reply, writes_question)}
 
     def output(self, reply: TaskReply, writes_question: bool = False) -> str:
-        """Return the text that a model is to write for this reply; writes_question: the question and choices first."""
-        answer = self._answer(reply)
-        return f"{question_of(reply)}\n{answer}" if writes_question else answer
+        """Return the text that a model is to write for this reply; writes_question: the question and choices first.
+
+        Raises:
+            CourseError: a question is to be written, and the task has none.
+        """
+        if not writes_question:
+            return self._answer(reply)
+        if not isinstance(reply, QuestionReply):
+            raise CourseError(f"{self.id} ({self.name}) has no question for the model to write; leave writes_question out.")
+        return f"{question_of(reply)}\n{self._answer(reply)}"
 
     def _answer(self, reply: TaskReply) -> str:
         if isinstance(reply, KeywordReply):
@@ -92,7 +100,7 @@ class Task:
         return reply.answer
 
 
-def question_of(reply: ChoiceReply | YesNoReply | SubjectiveReply) -> str:
+def question_of(reply: QuestionReply) -> str:
     """Return a reply's question as a line that starts "질문: ", and a line for each choice."""
     choices = zip(CHOICE_MARKS, reply.choices, strict=True) if isinstance(reply, ChoiceReply) else ()
     return "\n".join([f"질문: {reply.question}", *(f"{mark} {choice}" for mark, choice in choices)])

@@ -131,6 +131,11 @@ def test_the_question_stands_in_the_input_or_is_the_first_line_of_the_output():
     assert below["input"] == f"{SOURCE}\n\n위 글로 답하시오.\n\n{shown}"
 
 
+def test_a_task_without_a_question_has_none_to_write():
+    with pytest.raises(CourseError, match="no question for the model to write"):
+        TASKS["task02"].row(SOURCE, TextReply(output="전입신고"), writes_question=True)
+
+
 QUESTION_FORMS = {
     ChoiceReply: lambda question, words: ChoiceReply(
         question=question, choices=words, answer=words[1], rationale="까닭입니다."
