@@ -24,6 +24,7 @@ class Contrast:
     parties: tuple[tuple[str, str], ...]  # who, and "to" or "from" where the particle says so, in order
     kinds: Mapping[int, frozenset[str]]  # of each family of words, those that stand in the text
     bounds: tuple[str, ...]  # 이상, 이하, 초과, 미만, in order
+    latin: frozenset[str]  # words in Latin letters: DSR, LTV
     asked: frozenset[str]  # question words
 
 
@@ -231,6 +232,7 @@ for _number, _line in enumerate(_FAMILIES.strip().splitlines()):
         for _name in _names.replace("\0", " ").split("="):
             _FAMILY_OF.setdefault(_name, []).append((_number, _names))
 _KIND = re.compile("(?<![가-힣])(?=[가-힣])(?:" + "|".join(sorted(_FAMILY_OF, key=len, reverse=True)) + ")")
+_LATIN = re.compile("(?<![a-z0-9])[a-z]{2,}")
 _BOUND = re.compile(r"(?<=[가-힣0-9%]) ?(이상|이하|초과|미만)")
 _ASKED = {
     "when": re.compile(r"언제|며칠|몇 ?(?:일|월|년|시)(?![가-힣])"),
@@ -255,6 +257,7 @@ def contrast(text: str) -> Contrast:
         ),
         kinds=_kinds(plain),
         bounds=tuple(_BOUND.findall(plain)),
+        latin=frozenset(_LATIN.findall(plain)),
         asked=frozenset(name for name, pattern in _ASKED.items() if pattern.search(plain)),
     )
 
@@ -272,7 +275,7 @@ def difference(text: str, other: str) -> str | None:
         return "negation"
     if _parties_differ(one.parties, two.parties):
         return "parties"
-    if any(one.kinds[family] != two.kinds[family] for family in one.kinds.keys() & two.kinds.keys()):
+    if _kinds_differ(one, two):
         return "kinds"
     if one.asked and two.asked and not one.asked & two.asked:
         return "what is asked"
@@ -294,3 +297,10 @@ def _parties_differ(one: tuple[tuple[str, str], ...], two: tuple[tuple[str, str]
     if not common:
         return bool(one and two)
     return [party for party in one if party[0] in common] != [party for party in two if party[0] in common]
+
+
+def _kinds_differ(one: Contrast, two: Contrast) -> bool:
+    """Return whether both name words of a family, or words in Latin letters, and not the same."""
+    if one.latin and two.latin and one.latin != two.latin:
+        return True
+    return any(one.kinds[family] != two.kinds[family] for family in one.kinds.keys() & two.kinds.keys())
