@@ -39,6 +39,8 @@ class CheckedAnswer:
     @cached_property
     def prose(self) -> str:
         """The text with code and quotations hidden, and brackets as they are."""
+        if not _MAY_HIDE.search(self.text):
+            return self.text
         return _CODE_OR_QUOTATION.sub(lambda match: HIDDEN * len(match[0]), self.text)
 
     @cached_property
@@ -51,11 +53,6 @@ class CheckedAnswer:
         """The speech level of each sentence."""
         return levels_of(self.hidden, self.sentences)
 
-    @cached_property
-    def words(self) -> list[re.Match]:
-        """What stands between spaces."""
-        return list(re.finditer(r"\S+", self.text))
-
 
 Spans = Iterator[tuple[int, int, str]]  # start, end, message
 
@@ -63,6 +60,7 @@ Spans = Iterator[tuple[int, int, str]]  # start, end, message
 CODE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]++`|(?:https?://|www\.)[!-~]+|(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.]+", re.DOTALL | re.ASCII
 )
+_MAY_HIDE = re.compile("[`“‘「『\"'@:]|www")
 _CODE_OR_QUOTATION = re.compile(rf"{CODE.pattern}|{QUOTATION}", re.DOTALL | re.ASCII)
 
 

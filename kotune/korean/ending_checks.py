@@ -30,6 +30,7 @@ _ITEM_DANGLING = re.compile(  # "- 잔금: 서류를 넘기면서" is whole
 )
 
 
+_MOST_TOKENS = 64  # at the end of an answer; behind more of them nothing else can be told
 _TOKEN_LAST, _LONGEST_TOKEN = re.compile(rf"(?:{TOKENS}|</?[a-z]{{1,10}} ?/?>)\Z", re.IGNORECASE), 50
 
 
@@ -52,7 +53,10 @@ def check_unfinished(answer: CheckedAnswer) -> Spans:
 
 def _without_tokens_at_the_end(text: str) -> str:
     end = len(text.rstrip())
-    while match := _TOKEN_LAST.search(text, max(0, end - _LONGEST_TOKEN), end):
+    for _ in range(_MOST_TOKENS):
+        match = _TOKEN_LAST.search(text, max(0, end - _LONGEST_TOKEN), end)
+        if match is None:
+            break
         end = match.start()
         while end and text[end - 1].isspace():
             end -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterator
 from operator import eq
 
 from kotune.korean.answer import CheckedAnswer, Spans, bare_letters
@@ -44,21 +45,28 @@ def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
     if len(written) < 3:
         return
     words = [word.strip(".,!?") for word in written]
-    covered = -1
+    found, covered = [], 0  # covered: the first word behind the last loop
     for start, end, size in _loops(words):
-        if (
-            written[start + size - 1].endswith(tuple(FINAL_MARKS))
-            and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS
-        ):
+        ends_a_sentence = written[start + size - 1].endswith(tuple(FINAL_MARKS))
+        if ends_a_sentence and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS:
             continue  # whole sentences: the check above has named them
         if size == 1 and end - start == 3 and words[start] in _EMPHASIS:
             continue
-        first, last = answer.words[start].start(), answer.words[end - 1].end()
-        if first > covered:
-            yield first, last, f"The same words stand {(end - start) // size} times in a row."
-            covered = last
+        if start >= covered:
+            found.append((start, end, f"The same words stand {(end - start) // size} times in a row."))
+            covered = end
     if len(words) - len(set(words)) >= NGRAM * (NGRAM_TIMES - 1):
-        yield from _scattered(answer, words, covered)
+        found += _scattered(words, covered)
+    if found:
+        yield from _spans_of_words(answer.text, found)
+
+
+def _spans_of_words(text: str, found: list[tuple[int, int, str]]) -> Spans:
+    """Yield findings in characters that are told in words: (first word, behind the last, message)."""
+    wanted = {place for start, end, _ in found for place in (start, end - 1)}
+    spans = {place: match.span() for place, match in enumerate(re.finditer(r"\S+", text)) if place in wanted}
+    for start, end, message in found:
+        yield spans[start][0], spans[end - 1][1], message
 
 
 def _loops(words: list[str]) -> list[tuple[int, int, int]]:
@@ -75,25 +83,21 @@ def _loops(words: list[str]) -> list[tuple[int, int, int]]:
     return sorted(found, key=lambda loop: (loop[0], -loop[1]))
 
 
-def _scattered(answer: CheckedAnswer, words: list[str], covered: int) -> Spans:
-    """Yield the third and later places of the same five words, where no loop has been named there."""
-    grams = list(zip(*(words[step:] for step in range(NGRAM)), strict=False))
+def _scattered(words: list[str], covered: int) -> Iterator[tuple[int, int, str]]:
+    """Yield the third and later places of the same five words, from the word on where no loop has been named."""
+    grams = list(zip(*(words[step:] for step in range(NGRAM)), strict=False)) if covered + NGRAM <= len(words) else []
     often = {gram for gram, count in Counter(grams).items() if count >= NGRAM_TIMES}
     if not often:
         return
-    first_free = next((place for place, word in enumerate(answer.words) if word.start() > covered), len(grams))
-    counts = Counter(grams[:first_free])
+    counts = Counter(grams[:covered])
     behind = 0
-    for place in range(first_free, len(grams)):
+    for place in range(covered, len(grams)):
         gram = grams[place]
         if gram not in often:
             continue
         counts[gram] += 1
-        if counts[gram] < NGRAM_TIMES or place < behind:
-            continue
-        first, last = answer.words[place].start(), answer.words[place + NGRAM - 1].end()
-        if len(bare_letters("".join(gram))) >= 8:
-            yield first, last, f"These {NGRAM} words stand here for the {counts[gram]}th time."
+        if counts[gram] >= NGRAM_TIMES and place >= behind and len(bare_letters("".join(gram))) >= 8:
+            yield place, place + NGRAM, f"These {NGRAM} words stand here for the {counts[gram]}th time."
             behind = place + NGRAM
 
 

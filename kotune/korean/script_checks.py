@@ -20,9 +20,9 @@ def check_empty(answer: CheckedAnswer) -> Spans:
 def check_low_hangul(answer: CheckedAnswer) -> Spans:
     if 2 * sum(map(len, HANGUL_RUN.findall(answer.text))) >= len(answer.text):
         return  # the common case, without looking at each letter
-    letters = LETTER.findall(unicodedata.normalize("NFD", _NAMES.sub("", CODE.sub("", answer.text))))
-    hangul = sum(map(bool, map(HANGUL.match, letters)))
-    total = len(letters) + 2 * len(_WIDE.findall(answer.text))
+    prose = unicodedata.normalize("NFD", _NAMES.sub("", CODE.sub("", answer.text)))
+    hangul = len(HANGUL.findall(prose))
+    total = len(LETTER.findall(prose)) + 2 * len(_WIDE.findall(answer.text))
     if total >= FEWEST_LETTERS and hangul < LEAST_HANGUL * total:
         yield 0, len(answer.text), f"Only {hangul / total:.0%} of the letters are Hangul, jamo counted one by one."
 
