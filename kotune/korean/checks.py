@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from kotune.data.readers import read
 from kotune.korean.answer import CheckedAnswer, Finding, Spans
 from kotune.korean.ending_checks import check_no_end_token, check_unfinished
-from kotune.korean.grounding import unsupported
+from kotune.korean.grounding import misplaced, unsupported
 from kotune.korean.leftover_checks import check_leftover, check_template_marker
 from kotune.korean.particles import particle_errors
 from kotune.korean.repetition_checks import (
@@ -99,8 +99,17 @@ def check_particle(answer: CheckedAnswer) -> Spans:
 def check_unsupported_number(answer: CheckedAnswer) -> Spans:
     if answer.source is None:
         return
-    for match in unsupported(answer.text, f"{answer.source}\n{answer.question or ''}"):
-        yield *match.span(), f"The number {match[0]} stands neither in the source nor in the question."
+    for number in unsupported(answer.text, f"{answer.source}\n{answer.question or ''}"):
+        written = answer.text[number.start : number.end]
+        yield number.start, number.end, f"The number {written} stands neither in the source nor in the question."
+
+
+def check_misplaced_number(answer: CheckedAnswer) -> Spans:
+    if answer.source is None:
+        return
+    for number in misplaced(answer.text, f"{answer.source}\n{answer.question or ''}"):
+        written = answer.text[number.start : number.end]
+        yield number.start, number.end, f"In doubt: the source has {written} of another thing."
 
 
 # --- all of them -----------------------------------------------------------------------------
@@ -133,10 +142,11 @@ _CHECKS: dict[str, tuple[Callable[[CheckedAnswer], Spans], str]] = {
     "template_marker": (check_template_marker, "special tokens, template headings, broken bytes"),
     "leftover": (check_leftover, "another turn (질문:, Human:), markup or reasoning tags, outside code and quotations"),
     "echo": (check_echo, "the question again (needs `question`)"),
+    "misplaced_number": (check_misplaced_number, "in doubt: a number that the source has of another thing (needs `source`)"),
     "unsupported_number": (check_unsupported_number, "a number that source and question do not have (needs `source`)"),
 }
 CHECKS = {name: description for name, (_, description) in _CHECKS.items()}
-NEEDS = {"no_end_token": "ended", "echo": "question", "unsupported_number": "source"}
+NEEDS = {"no_end_token": "ended", "echo": "question", "misplaced_number": "source", "unsupported_number": "source"}
 
 
 def check(

@@ -1,75 +1,134 @@
-"""Whether a text keeps to its source: numbers whose value the source does not have, and quotations that are none."""
+"""Whether a text keeps to its source: quantities that the source does not have or has of another thing, and quotations."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import lru_cache
 
+from kotune.korean.numbers import (
+    COUNTS,
+    DURATION,
+    MONEY,
+    MONTHS,
+    RATIO,
+    Key,
+    Quantity,
+    different,
+    exact_keys,
+    loose_keys,
+    quantities,
+)
+from kotune.korean.particles import is_noun
 from similarity import content_words
 
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-# "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
-_LIST_NUMBER = re.compile(r"(?m:^)\s*\d{1,3}[.)](?=\s)|(?<=\s)(?<!\()\d{1,2}\)(?=\s)")
-_BRACKETS = re.compile(r"\([^()\n]*\)")
-_SEPARATE = re.compile(r",(?!\d{3}(?!\d))")  # 3,5 is two numbers, 3,500 one
-_FIGURE, _UNIT = r"(?<![\d,])\d[\d,]*(?:\.\d+)?", "[십백천]?[만억조]|[백천]"
-_IN_UNITS = re.compile(rf"({_FIGURE}) ?({_UNIT})")
-_AMOUNT = re.compile(rf"(?:{_FIGURE} ?(?:{_UNIT}) ?)+(?:{_FIGURE})?")
-_TENS = {"십": 10, "백": 100, "천": 1_000, "만": 10**4, "억": 10**8, "조": 10**12}
 # “ ” may hold other marks: “오보에가 ‘라’ 음을 낸다”
 QUOTATION = re.compile(r"“([^“”]+)”|[“‘\"']([^“”‘’\"']+)[”’\"']")
 
 
-def numbers_in(text: str) -> Iterator[re.Match]:
-    """Yield the numbers of a text with their places, but for those that count the points of a list."""
-    bracketed = [match.span() for match in _BRACKETS.finditer(text)]
-    counted = [match.span() for match in _LIST_NUMBER.finditer(text) if not _within(match, bracketed)]
-    for match in NUMBER.finditer(text):
-        if not _within(match, counted):
-            yield match
+# 보증금은 5,000만 원, 보증금 최대 5,000만 원, 보증금(5,000만 원): the word before a number is what it is a number of
+_THING_BEFORE = re.compile(
+    r"([가-힣]{2,12}?)(?:은|는|이|가|을|를|의|으로|로)?[ :(]{0,2}(?:(?:약|최대|최소|총|월|연|매월|각각) ){0,2}$"
+)
+_THING_BEHIND = re.compile(r"(?:의)? ([가-힣]{2,12}?)(?:은|는|이|가|을|를|의|으로|로)?(?![가-힣])")
+_REACH = 30
 
 
-def unsupported(text: str, source: str) -> Iterator[re.Match]:
-    """Yield the numbers of a text whose value the source does not have: 3억 5,000만, 35,000만 and 350,000,000 are one."""
-    known = _known_values(source)
-    same = [match.span() for match in _AMOUNT.finditer(text) if _amount(match[0]) in known]
-    for match in numbers_in(text):
-        if not known.issuperset(_values(match[0])) and not _within(match, same):
-            yield match
+def _thing_before(text: str, quantity: Quantity) -> str:
+    return _last_noun(text[max(0, quantity.start - _REACH) : quantity.start])
+
+
+@lru_cache(4096)
+def _last_noun(words: str) -> str:
+    match = _THING_BEFORE.search(words[max(words.rfind("."), words.rfind("\n")) + 1 :])
+    return match[1] if match and is_noun(match[1]) else ""
+
+
+def _things_around(text: str, quantity: Quantity) -> set[str]:
+    behind = _THING_BEHIND.match(text, quantity.end)
+    return {_thing_before(text, quantity), behind[1] if behind else ""} - {""}
+
+
+# --- numbers that the source does not have ---------------------------------------------------
+
+
+class _Known:
+    """The quantities of a source, to be asked whether it has another one."""
+
+    def __init__(self, source: str):
+        found = quantities(source)
+        self.counted = {
+            (quantity.dimension, thing)
+            for quantity in found
+            if quantity.dimension in COUNTS
+            for thing in _things_around(source, quantity)
+        }
+        found = different(found, source).values()
+        self.exact = {key for quantity in found for key in exact_keys(quantity)}
+        self.loose = {key for quantity in found for key in loose_keys(quantity)}
+        self.dimensions = {quantity.dimension for quantity in found}
+
+    def has(self, quantity: Quantity) -> bool:
+        return not (self.loose.isdisjoint(exact_keys(quantity)) and self.exact.isdisjoint(loose_keys(quantity)))
+
+    def lacks(self, quantity: Quantity, text: str) -> bool:
+        """Return whether a quantity of a text that the source does not have should be there.
+
+        An answer may count for itself what the source lists, and 한 번 더 counts nothing: a number in words is lacking only
+        where the source has another one of its kind, and where things are counted, another one of these things.
+        """
+        if not quantity.in_words:
+            return True
+        if quantity.numeral == 1 or quantity.unit in ("하루", "해"):
+            return False
+        if quantity.dimension in COUNTS:
+            return any((quantity.dimension, thing) in self.counted for thing in _things_around(text, quantity))
+        return quantity.dimension in self.dimensions
+
+
+def unsupported(text: str, source: str) -> Iterator[Quantity]:
+    """Yield the quantities of a text that the source does not have: 3억 5,000만 원 and 350,000,000원 are one."""
+    known = _Known(source)
+    found = quantities(text)
+    kept = {way for way, quantity in different(found, text).items() if known.has(quantity)}
+    for one in found:
+        if (text[one.start : one.end], one.dimension, one.unit) not in kept and known.lacks(one, text):
+            yield one
 
 
 def unsupported_numbers(text: str, source: str) -> list[str]:
-    """Return the numbers of a text whose value the source does not have, in order, as `unsupported` finds them."""
-    return [match[0] for match in unsupported(text, source)]
+    """Return the quantities of a text that the source does not have, as written, in order, as `unsupported` finds them."""
+    return [text[quantity.start : quantity.end] for quantity in unsupported(text, source)]
 
 
-def _values(number: str) -> list[Decimal]:
-    """Return the numbers that digits with points and commas stand for: 3.50 is 3.5, and 2024.03.05 a date of three."""
-    parts = number.split(".") if number.count(".") > 1 else [number]
-    return [Decimal(one.replace(",", "")) for part in parts for one in _SEPARATE.split(part)]
+# --- numbers of another thing ----------------------------------------------------------------
+
+_STATED = frozenset({MONEY, RATIO, DURATION, MONTHS})
 
 
-def _amount(text: str) -> Decimal:
-    """Return an amount in 만, 억 and 조 as one number: 3억 5,000만 is 350000000."""
-    total, rest = Decimal(0), text
-    for match in _IN_UNITS.finditer(text):
-        factor = 1
-        for unit in match[2]:
-            factor *= _TENS[unit]
-        total += Decimal(match[1].replace(",", "")) * factor
-        rest = text[match.end() :]
-    return total + Decimal(rest.strip().replace(",", "") or 0)
+def _stated(text: str) -> Iterator[tuple[str, Quantity]]:
+    return ((_thing_before(text, one), one) for one in quantities(text) if one.dimension in _STATED)
 
 
-def _known_values(text: str) -> set[Decimal]:
-    known = {value for number in NUMBER.findall(text) for value in _values(number)}
-    return known | {_amount(match[0]) for match in _AMOUNT.finditer(text)}
+def misplaced(text: str, source: str) -> Iterator[Quantity]:
+    """Yield the quantities of a text that the source states of another thing, as where deposit and rent are exchanged.
 
-
-def _within(match: re.Match, spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= match.start() and match.end() <= end for start, end in spans)
+    Only where the source has one value beside the word for this thing, and has the quantity beside another word alone.
+    """
+    values: dict[tuple[str, str], set[Key]] = defaultdict(set)
+    things: dict[Key, set[str]] = defaultdict(set)
+    for thing, quantity in _stated(source):
+        for key in exact_keys(quantity):
+            values[thing, quantity.dimension].add(key)
+            things[key].add(thing)
+    for thing, quantity in _stated(text):
+        stated = values.get((thing, quantity.dimension), set())
+        if thing and len(stated) == 1 and not stated & exact_keys(quantity):
+            (key,) = exact_keys(quantity)
+            if key in things and "" not in things[key]:
+                yield quantity
 
 
 def quotations(text: str, source: str, minimum: int = 6) -> list[str]:
@@ -115,7 +174,9 @@ def support(answers: Sequence[str], documents: Sequence[str], questions: Sequenc
     numbers = supported_numbers = terms = supported_terms = 0
     stems = zip(*(content_words(texts) for texts in (answers, documents, questions)), strict=True)
     for answer, document, (said, known, asked) in zip(answers, documents, stems, strict=True):
-        found = {match[0] for match in numbers_in(answer)}  # an answer that loops on one number has said one number
+        found = {
+            answer[number.start : number.end] for number in quantities(answer)
+        }  # an answer that loops on one number has said one number
         numbers += len(found)
         supported_numbers += len(found - set(unsupported_numbers(answer, document)))
         new = {word for word in set(said) - set(asked) if not word.isdigit()}

@@ -289,7 +289,7 @@ def test_an_answer_that_is_no_string_is_refused():
 def test_what_needs_a_question_a_source_or_an_end_says_nothing_without_it():
     assert check("보증금은 77만 원입니다.") == []
     (number,) = check("보증금은 77만 원입니다.", source="보증금은 70만 원이다.")
-    assert (number.check, number.span) == ("unsupported_number", "77")
+    assert (number.check, number.span) == ("unsupported_number", "77만 원")
     assert check("보증금은 77만 원입니다.", source="보증금", question="77만 원인가요?") == []
     assert [f.check for f in check("네, 그렇습니다.", ended=False)] == ["no_end_token"]
 
@@ -367,7 +367,7 @@ def test_the_command_prints_counts_and_writes_a_line_a_finding(tmp_path):
     assert done.stdout.startswith("3 answers, 0 without findings")
     lines = read_jsonl(tmp_path / "findings.jsonl")
     assert [(line["row"], line.get("id"), line["check"], line["span"]) for line in lines] == [
-        (1, "a", "particle", "사람는"), (2, "b", "empty", ""), (3, None, "no_end_token", "7원입니다."), (3, None, "unsupported_number", "7"),
+        (1, "a", "particle", "사람는"), (2, "b", "empty", ""), (3, None, "no_end_token", "7원입니다."), (3, None, "unsupported_number", "7원"),
     ]  # fmt: skip
     line = next(line for line in done.stdout.splitlines() if line.startswith("no_end_token"))
     assert line.split()[1:4] == ["1", "2", "50.0%"]

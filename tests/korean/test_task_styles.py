@@ -81,7 +81,7 @@ GOOD_QUOTE = "“이사한 날부터 14일 이내에 한다”라고 나와 있�
         ("task11", KeywordReply(keywords=["전입신고", "전입신고", "과태료", "주민센터"]), "4 to 8 different"),
         ("task12_02", SubjectiveReply(question="언제?", answer="14일 이내입니다."), "no HTML table"),
         ("task13_02", TextReply(output=SOURCE), "repeats its source"),
-        ("task13_02", TextReply(output="집을 옮긴 사람은 두 주가 지나기 전에 신고를 마칩니다."), "number 14 of"),
+        ("task13_02", TextReply(output="집을 옮긴 사람은 세 주가 지나기 전에 신고를 마칩니다."), "number 14일 of"),
     ],
 )  # fmt: skip
 def test_what_does_not_keep_to_its_task_is_named(task_id, reply, words):
@@ -251,7 +251,7 @@ def test_a_number_that_the_question_makes_up_may_be_in_the_answer():
     )
     assert check_reply("task05_02", SOURCE, reply) == []
     other = reply.model_copy(update={"rationale": reply.rationale.replace("20일", "30일")})
-    assert check_reply("task05_02", SOURCE, other) == ["the number 30 does not stand in the source"]
+    assert check_reply("task05_02", SOURCE, other) == ["the number 30일 does not stand in the source"]
 
 
 @pytest.mark.parametrize(("question", "words"), [("언제인가", "does not end"), ("언제?\n어디?", "one line")])

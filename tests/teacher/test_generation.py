@@ -39,7 +39,7 @@ REQUEST = generation.AnswerRequest("전입신고는 언제?", ("doc-1",), [])
     ("reply", "reason"),
     [
         (Reply("", GroundedAnswer(answer="14일 안에 합니다.", document_id="doc-1"), None), None),
-        (Reply("", GroundedAnswer(answer="30일 안에 합니다.", document_id="doc-1"), None), "30 does not stand in"),
+        (Reply("", GroundedAnswer(answer="30일 안에 합니다.", document_id="doc-1"), None), "30일 does not stand in"),
         (Reply("", GroundedAnswer(answer="합니다.", document_id="doc-2"), None), "was not shown"),
         (Reply("", GroundedAnswer(answer=None, document_id=None), None), "found no answer"),
         (Reply(None, None, "the reply was empty"), "the reply was empty"),
