@@ -172,7 +172,7 @@ def check(
 
 def _findings(answer: CheckedAnswer) -> list[Finding]:
     if not re.search(r"\w", answer.text):  # nothing else can be said of it
-        return [Finding("empty", *span, answer.text, message) for *span, message in check_empty(answer)]
+        return [Finding("empty", start, end, answer.text, message) for start, end, message in check_empty(answer)]
     return [
         Finding(name, start, end, answer.text[start:end], message)
         for name, (function, _) in _CHECKS.items()

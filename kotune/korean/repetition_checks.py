@@ -45,7 +45,8 @@ def check_repeated_ngram(answer: CheckedAnswer) -> Spans:
     if len(written) < 3:
         return
     words = [word.strip(".,!?") for word in written]
-    found, covered = [], 0  # covered: the first word behind the last loop
+    found: list[tuple[int, int, str]] = []
+    covered = 0  # the first word behind the last loop
     for start, end, size in _loops(words):
         ends_a_sentence = written[start + size - 1].endswith(tuple(FINAL_MARKS))
         if ends_a_sentence and len(bare_letters("".join(words[start : start + size]))) >= LEAST_REPEATED_LETTERS:
@@ -71,7 +72,7 @@ def _spans_of_words(text: str, found: list[tuple[int, int, str]]) -> Spans:
 
 def _loops(words: list[str]) -> list[tuple[int, int, int]]:
     """Return (first word, behind the last, words a phrase) of phrases in a row: of up to two words thrice, of more twice."""
-    found = []
+    found: list[tuple[int, int, int]] = []
     if len(set(words)) == len(words):
         return found
     for size in range(1, min(8, len(words) // 2) + 1):
@@ -183,11 +184,10 @@ def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) ->
 def _repeated_start(text: str, question: str) -> tuple[int, int] | None:
     """Return the span at the start of a text whose letters are those of the question."""
     letters = re.finditer(r"[^\W_]", text)
-    start = end = None
+    places = []
     for wanted in question:
         match = next(letters, None)
         if match is None or match[0] != wanted:
             return None
-        start = match.start() if start is None else start
-        end = match.end()
-    return start, end
+        places.append(match.start())
+    return (places[0], places[-1] + 1) if places else None
