@@ -178,11 +178,14 @@ _NUMERAL = re.compile(rf"(?<!\d)\d[\d,.]{{{_LONGEST_NUMERAL},}}|(?<!\d){_FIGURE}
 _RANGE = re.compile(r" ?[~∼～–-] ?")  # 1~2년: what stands before the mark has the unit behind it
 # "1." at the start of a line; in a line "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
 _LIST_NUMBER = re.compile(r"(?m:^)[^\S\n]*\d{1,3}[.)](?=\s)|(?<=\s)(?<!\()\d{1,2}\)(?=\s)")
+_ANY_SIGN = re.compile(r"[\d가-힣]")  # what has no figure and no word has no number, and is soon done with
 _BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 
 
 def quantities(text: str) -> list[Quantity]:
     """Return the quantities of a text in order, but for the numbers that count the points of a list."""
+    if not _ANY_SIGN.search(text):
+        return []
     found: list[Quantity] = []
     taken = bytearray(len(text))
     for start, end in _points_of_lists(text):
