@@ -1,5 +1,5 @@
 # make course   run the four notebooks on this machine's recipe, then print what they found
-# make check    lint, format, import contracts and the fast tests
+# make check    lint, format, import contracts, types and the fast tests
 # make test     everything: the checks, all tests, then the notebooks against their stored outputs
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
@@ -9,8 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-# the type checker is not clean yet, and so no part of `make check`
-.PHONY: course check lint types test serve bench notebooks adapters recording
+.PHONY: course check lint test serve bench notebooks adapters recording
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -36,8 +35,6 @@ lint: $(VENV)/testing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-
-types: $(VENV)/testing
 	@$(BIN)/mypy
 
 # Two workers of one thread each: most tests wait for processes and servers, and threads that wait by spinning would
