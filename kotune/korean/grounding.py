@@ -65,10 +65,10 @@ class _Known:
             if quantity.dimension in COUNTS
             for thing in _things_around(source, quantity)
         }
-        found = different(found, source).values()
-        self.exact = {key for quantity in found for key in exact_keys(quantity)}
-        self.loose = {key for quantity in found for key in loose_keys(quantity)}
-        self.dimensions = {quantity.dimension for quantity in found}
+        known = different(found, source).values()
+        self.exact = {key for quantity in known for key in exact_keys(quantity)}
+        self.loose = {key for quantity in known for key in loose_keys(quantity)}
+        self.dimensions = {quantity.dimension for quantity in known}
 
     def has(self, quantity: Quantity) -> bool:
         return not (self.loose.isdisjoint(exact_keys(quantity)) and self.exact.isdisjoint(loose_keys(quantity)))

@@ -214,15 +214,15 @@ def _dates(text: str) -> Iterator[Quantity]:
     for match in _DATE.finditer(text):
         year, month, day = _year(match[1]), int(match[2]), int(match[3])
         if 1 <= month <= 12 and 1 <= day <= 31:
-            for value, unit, dimension, group in ((year, "년", YEAR, 1), (month, "월", MONTH, 2), (day, "일", DAY, 3)):
+            for number, unit, dimension, group in ((year, "년", YEAR, 1), (month, "월", MONTH, 2), (day, "일", DAY, 3)):
                 end = match.end() if group == 3 else match.end(group)
-                yield Quantity(Fraction(value), unit, dimension, match.start(group), end, Fraction(value))
+                yield Quantity(Fraction(number), unit, dimension, match.start(group), end, Fraction(number))
     for match in _MONTH_AND_DAY.finditer(text):
         yield _simple(match[1], "월", MONTH, match.start(1), match.end(1) + 1)
         yield _simple(match[2], "일", DAY, match.start(2), match.end())
     for match in _YEAR_ALONE.finditer(text):
-        year = Fraction(_year(match[1] or match[2]))
-        yield Quantity(year, "년", YEAR, match.start(), match.end(), year)
+        value = Fraction(_year(match[1] or match[2]))
+        yield Quantity(value, "년", YEAR, match.start(), match.end(), value)
 
 
 def _year(written: str) -> int:
