@@ -31,6 +31,11 @@ class CheckedAnswer:
         self.source = source
         self.ended = ended
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The texts that may state the answer's numbers, apart: a source serves many questions. The first ends a line."""
+        return f"{self.source or ''}\n", self.question or ""
+
     @cached_property
     def hidden(self) -> str:
         """The text with quotations and brackets hidden."""

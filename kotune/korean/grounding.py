@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ from kotune.korean.numbers import (
     exact_keys,
     loose_keys,
     quantities,
+    quantities_once,
 )
 from kotune.korean.particles import is_noun
 from similarity import content_words
@@ -54,47 +55,80 @@ def _things_around(text: str, quantity: Quantity) -> set[str]:
 # --- numbers that the source does not have ---------------------------------------------------
 
 
-class _Known:
-    """The quantities of a source, to be asked whether it has another one."""
+_STATED = frozenset({MONEY, RATIO, DURATION, MONTHS})
+_LONGEST_REMEMBERED = 50_000  # characters
 
-    def __init__(self, source: str):
-        found = quantities(source)
-        self.counted = {
-            (quantity.dimension, thing)
-            for quantity in found
-            if quantity.dimension in COUNTS
-            for thing in _things_around(source, quantity)
-        }
-        known = different(found, source).values()
-        self.exact = {key for quantity in known for key in exact_keys(quantity)}
-        self.loose = {key for quantity in known for key in loose_keys(quantity)}
-        self.dimensions = {quantity.dimension for quantity in known}
+
+@dataclass(frozen=True)
+class _Known:
+    """What a source says in quantities, to be asked of many answers."""
+
+    exact: frozenset[Key]
+    loose: frozenset[Key]
+    dimensions: frozenset[str]
+    counted: frozenset[tuple[str, str]]  # dimension and thing: 3명 of 임차인
+    stated: tuple[tuple[str, str, Key], ...]  # thing ("" where none is named), dimension and value of amounts and times
 
     def has(self, quantity: Quantity) -> bool:
         return not (self.loose.isdisjoint(exact_keys(quantity)) and self.exact.isdisjoint(loose_keys(quantity)))
 
-    def lacks(self, quantity: Quantity, text: str) -> bool:
-        """Return whether a quantity of a text that the source does not have should be there.
 
-        An answer may count for itself what the source lists, and 한 번 더 counts nothing: a number in words is lacking only
-        where the source has another one of its kind, and where things are counted, another one of these things.
-        """
-        if not quantity.in_words:
-            return True
-        if quantity.numeral == 1 or quantity.unit in ("하루", "해"):
-            return False
-        if quantity.dimension in COUNTS:
-            return any((quantity.dimension, thing) in self.counted for thing in _things_around(text, quantity))
-        return quantity.dimension in self.dimensions
+def _known(sources: Iterable[str]) -> list[_Known]:
+    return [_remembered(source) if len(source) <= _LONGEST_REMEMBERED else _read(source) for source in sources if source]
 
 
-def unsupported(text: str, source: str) -> Iterator[Quantity]:
-    """Yield the quantities of a text that the source does not have: 3억 5,000만 원 and 350,000,000원 are one."""
-    known = _Known(source)
-    found = quantities(text)
-    kept = {way for way, quantity in different(found, text).items() if known.has(quantity)}
+def _read(source: str) -> _Known:
+    found = quantities(source)
+    different_ones = different(found, source).values()
+    return _Known(
+        exact=frozenset(key for quantity in different_ones for key in exact_keys(quantity)),
+        loose=frozenset(key for quantity in different_ones for key in loose_keys(quantity)),
+        dimensions=frozenset(quantity.dimension for quantity in different_ones),
+        counted=frozenset(
+            (quantity.dimension, thing)
+            for quantity in found
+            if quantity.dimension in COUNTS
+            for thing in _things_around(source, quantity)
+        ),
+        stated=tuple(
+            {
+                (_thing_before(source, quantity), quantity.dimension, key)
+                for quantity in found
+                if quantity.dimension in _STATED
+                for key in exact_keys(quantity)
+            }
+        ),
+    )
+
+
+_remembered = lru_cache(256)(_read)  # many answers have one source
+
+
+def _is_lacking(quantity: Quantity, text: str, known: Sequence[_Known]) -> bool:
+    """Return whether a quantity of a text that no source has should be in one.
+
+    An answer may count for itself what the source lists, and 한 번 더 counts nothing: a number in words is lacking only
+    where the source has another one of its kind, and where things are counted, another one of these things.
+    """
+    if not quantity.in_words:
+        return True
+    if quantity.numeral == 1 or quantity.unit in ("하루", "해"):
+        return False
+    if quantity.dimension in COUNTS:
+        counted = {(quantity.dimension, thing) for thing in _things_around(text, quantity)}
+        return any(not counted.isdisjoint(one.counted) for one in known)
+    return any(quantity.dimension in one.dimensions for one in known)
+
+
+def unsupported(text: str, *sources: str) -> Iterator[Quantity]:
+    """Yield the quantities of a text that no source has: 3억 5,000만 원 and 350,000,000원 are one."""
+    found = quantities_once(text)
+    if not found:
+        return
+    known = _known(sources)
+    kept = {way for way, one in different(found, text).items() if any(source.has(one) for source in known)}
     for one in found:
-        if (text[one.start : one.end], one.dimension, one.unit) not in kept and known.lacks(one, text):
+        if (text[one.start : one.end], one.dimension, one.unit) not in kept and _is_lacking(one, text, known):
             yield one
 
 
@@ -105,27 +139,25 @@ def unsupported_numbers(text: str, source: str) -> list[str]:
 
 # --- numbers of another thing ----------------------------------------------------------------
 
-_STATED = frozenset({MONEY, RATIO, DURATION, MONTHS})
 
+def misplaced(text: str, *sources: str) -> Iterator[Quantity]:
+    """Yield the quantities of a text that the sources state of another thing, as where deposit and rent are exchanged.
 
-def _stated(text: str) -> Iterator[tuple[str, Quantity]]:
-    return ((_thing_before(text, one), one) for one in quantities(text) if one.dimension in _STATED)
-
-
-def misplaced(text: str, source: str) -> Iterator[Quantity]:
-    """Yield the quantities of a text that the source states of another thing, as where deposit and rent are exchanged.
-
-    Only where the source has one value beside the word for this thing, and has the quantity beside another word alone.
+    Only where the sources have one value beside the word for this thing, and the quantity beside another word alone.
     """
+    found = [one for one in quantities_once(text) if one.dimension in _STATED]
+    if not found:
+        return
+    stated = [one for source in _known(sources) for one in source.stated]
     values: dict[tuple[str, str], set[Key]] = defaultdict(set)
     things: dict[Key, set[str]] = defaultdict(set)
-    for thing, quantity in _stated(source):
-        for key in exact_keys(quantity):
-            values[thing, quantity.dimension].add(key)
-            things[key].add(thing)
-    for thing, quantity in _stated(text):
-        stated = values.get((thing, quantity.dimension), set())
-        if thing and len(stated) == 1 and not stated & exact_keys(quantity):
+    for thing, dimension, key in stated:
+        values[thing, dimension].add(key)
+        things[key].add(thing)
+    for quantity in found:
+        thing = _thing_before(text, quantity)
+        beside = values.get((thing, quantity.dimension), set())
+        if thing and len(beside) == 1 and not beside & exact_keys(quantity):
             (key,) = exact_keys(quantity)
             if key in things and "" not in things[key]:
                 yield quantity
