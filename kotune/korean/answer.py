@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from kotune.korean.numbers import Quantity, quantities
 from kotune.korean.sentences import HIDDEN, QUOTATION, Sentence, hide_quotations, split_sentences
 from kotune.korean.speech_levels import levels_of
 
@@ -30,6 +31,11 @@ class CheckedAnswer:
         self.question = question
         self.source = source
         self.ended = ended
+
+    @cached_property
+    def quantities(self) -> list[Quantity]:
+        """The numbers with their units."""
+        return quantities(self.text)
 
     @property
     def sources(self) -> tuple[str, ...]:

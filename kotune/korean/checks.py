@@ -99,7 +99,7 @@ def check_particle(answer: CheckedAnswer) -> Spans:
 def check_unsupported_number(answer: CheckedAnswer) -> Spans:
     if answer.source is None:
         return
-    for number in unsupported(answer.text, *answer.sources):
+    for number in unsupported(answer.text, *answer.sources, found=answer.quantities):
         written = answer.text[number.start : number.end]
         yield number.start, number.end, f"The number {written} stands neither in the source nor in the question."
 
@@ -107,7 +107,7 @@ def check_unsupported_number(answer: CheckedAnswer) -> Spans:
 def check_misplaced_number(answer: CheckedAnswer) -> Spans:
     if answer.source is None:
         return
-    for number in misplaced(answer.text, *answer.sources):
+    for number in misplaced(answer.text, *answer.sources, found=answer.quantities):
         written = answer.text[number.start : number.end]
         yield number.start, number.end, f"In doubt: the source has {written} of another thing."
 

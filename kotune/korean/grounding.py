@@ -20,7 +20,6 @@ from kotune.korean.numbers import (
     exact_keys,
     loose_keys,
     quantities,
-    quantities_once,
 )
 from kotune.korean.particles import is_noun
 from similarity import content_words
@@ -120,9 +119,12 @@ def _is_lacking(quantity: Quantity, text: str, known: Sequence[_Known]) -> bool:
     return any(quantity.dimension in one.dimensions for one in known)
 
 
-def unsupported(text: str, *sources: str) -> Iterator[Quantity]:
-    """Yield the quantities of a text that no source has: 3억 5,000만 원 and 350,000,000원 are one."""
-    found = quantities_once(text)
+def unsupported(text: str, *sources: str, found: Sequence[Quantity] | None = None) -> Iterator[Quantity]:
+    """Yield the quantities of a text that no source has: 3억 5,000만 원 and 350,000,000원 are one.
+
+    found: `quantities(text)`, where it is already known.
+    """
+    found = quantities(text) if found is None else found
     if not found:
         return
     known = _known(sources)
@@ -140,13 +142,13 @@ def unsupported_numbers(text: str, source: str) -> list[str]:
 # --- numbers of another thing ----------------------------------------------------------------
 
 
-def misplaced(text: str, *sources: str) -> Iterator[Quantity]:
+def misplaced(text: str, *sources: str, found: Sequence[Quantity] | None = None) -> Iterator[Quantity]:
     """Yield the quantities of a text that the sources state of another thing, as where deposit and rent are exchanged.
 
-    Only where the sources have one value beside the word for this thing, and the quantity beside another word alone.
+    Only where the sources have one value beside the word for this thing, and the quantity beside another word alone. found: `quantities(text)`, where it is already known.
     """
-    found = [one for one in quantities_once(text) if one.dimension in _STATED]
-    if not found:
+    amounts = [one for one in (quantities(text) if found is None else found) if one.dimension in _STATED]
+    if not amounts:
         return
     stated = [one for source in _known(sources) for one in source.stated]
     values: dict[tuple[str, str], set[Key]] = defaultdict(set)
@@ -154,7 +156,7 @@ def misplaced(text: str, *sources: str) -> Iterator[Quantity]:
     for thing, dimension, key in stated:
         values[thing, dimension].add(key)
         things[key].add(thing)
-    for quantity in found:
+    for quantity in amounts:
         thing = _thing_before(text, quantity)
         beside = values.get((thing, quantity.dimension), set())
         if thing and len(beside) == 1 and not beside & exact_keys(quantity):

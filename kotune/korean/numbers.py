@@ -69,7 +69,8 @@ _UNITS["분"] = (DURATION, Fraction(1, 60))
 _UNIT_WORDS = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 # "3분의", "4대보험", "2주택": what begins like a unit and is another word stays a plain number
 _NO_UNIT = r"(?!분의|인데|인지|인가|대보험|월세|세입|세금|세율|주택|주식|부동산|통장|원룸|점포|회사|시장|건물|장기|종근)"
-_UNIT = re.compile(rf" ?(?:여 ?)?{_NO_UNIT}({_UNIT_WORDS})(?![A-Za-z])")
+_UNIT_BEGINS = "".join({re.escape(word[0]) for word in _UNITS})  # most numbers have no unit: soon said
+_UNIT = re.compile(rf"(?=[ 여{_UNIT_BEGINS}]) ?(?:여 ?)?(?=[{_UNIT_BEGINS}]){_NO_UNIT}({_UNIT_WORDS})(?![A-Za-z])")
 
 # --- numerals --------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ _SHARE = re.compile(
 _YEARS_AND_MONTHS = re.compile(r"(?<![\d.,])(\d{1,2}) ?년 ?(\d{1,2}) ?개월")
 _HALF_MORE = re.compile(r" 반(?![가-힣])")
 _LONGEST_NUMERAL = 40  # characters; what is longer is a code, not a value
-_NUMERAL = re.compile(rf"(?<!\d)\d[\d,.]{{{_LONGEST_NUMERAL},}}|(?<!\d){_FIGURE}(?!\d)|\d+")
+_NUMERAL = re.compile(rf"\d[\d,.]{{{_LONGEST_NUMERAL},}}|{_FIGURE}(?!\d)|\d+")
 _RANGE = re.compile(r" ?[~∼～–-] ?")  # 1~2년: what stands before the mark has the unit behind it
 _POINT_OF_LINE = re.compile(r"\n[^\S\n]*\d{1,3}[.)](?=\s)")  # "1." at the start of a line
 _POINT_IN_LINE = re.compile(r"\s\d{1,2}\)(?=\s)")  # "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
@@ -184,7 +185,7 @@ _BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 # Most places of a text begin no number, and a pattern that looks behind itself first is slow to say so. Each is tried only
 # where a run of digits or a word with one of these syllables begins, and only where the text has its signs at all.
 _DIGITS_BEGIN = re.compile(r"\d(?<!\d\d)")
-_YEAR_BEGINS = re.compile(r"[’'‘`\d](?<!\d\d)")
+_YEAR_BEGINS = re.compile(r"[’'‘`\d](?<!\d\d)(?=\d)")
 _ARTICLE_BEGINS = re.compile(r"[제\d](?<!\d\d)")
 _MYRIAD_SIGN = re.compile("[십백천만억조]")
 
@@ -193,16 +194,20 @@ def _first_syllables(*words: str) -> re.Pattern:
     return re.compile(rf"[{''.join({word[0] for word in words})}](?<![가-힣].)")
 
 
-_WHOLE_WORD_BEGINS = _first_syllables(*_WHOLE_WORDS)
+_WHOLE_WORD_BEGINS = re.compile("|".join(_WHOLE_WORDS))
 _NATIVE_BEGINS = _first_syllables(*_NATIVE_TENS, *_NATIVE_ONES)
 _SINO_BEGINS = _first_syllables(*_DIGITS, *_TENS, *_MYRIADS)
 
 
-def _matches(pattern: re.Pattern, begins: re.Pattern, text: str) -> Iterator[re.Match]:
-    """Yield what pattern.finditer(text) yields, tried only where `begins` says that it may begin."""
+def _starts(begins: re.Pattern, text: str) -> list[int]:
+    return [match.start() for match in begins.finditer(text)]
+
+
+def _matches(pattern: re.Pattern, starts: Sequence[int], text: str) -> Iterator[re.Match]:
+    """Yield what pattern.finditer(text) yields, tried only at the places where it may begin."""
     match, behind = pattern.match, 0
-    for begin in begins.finditer(text):
-        if (start := begin.start()) >= behind and (found := match(text, start)):
+    for start in starts:
+        if start >= behind and (found := match(text, start)):
             behind = found.end()
             yield found
 
@@ -222,19 +227,6 @@ def quantities(text: str) -> list[Quantity]:
     return _with_units_of_ranges(text, sorted(found, key=attrgetter("start", "end")))
 
 
-_LONGEST_REMEMBERED = 20_000  # characters
-
-
-@lru_cache(16)
-def _remembered(text: str) -> tuple[Quantity, ...]:
-    return tuple(quantities(text))
-
-
-def quantities_once(text: str) -> Sequence[Quantity]:
-    """Return the quantities of a text that is asked for again soon, as an answer is by two checks."""
-    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else quantities(text)
-
-
 def _points_of_lists(text: str) -> list[tuple[int, int]]:
     lines = f"\n{text}"
     found = [(match.start(), match.end() - 1) for match in _POINT_OF_LINE.finditer(lines)]
@@ -252,16 +244,17 @@ def _points_of_lists(text: str) -> list[tuple[int, int]]:
 
 
 def _dates(text: str) -> Iterator[Quantity]:
-    for match in _matches(_DATE, _YEAR_BEGINS, text):
+    years = _starts(_YEAR_BEGINS, text)
+    for match in _matches(_DATE, years, text):
         year, month, day = _year(match[1]), int(match[2]), int(match[3])
         if 1 <= month <= 12 and 1 <= day <= 31:
             for number, unit, dimension, group in ((year, "년", YEAR, 1), (month, "월", MONTH, 2), (day, "일", DAY, 3)):
                 end = match.end() if group == 3 else match.end(group)
                 yield Quantity(Fraction(number), unit, dimension, match.start(group), end, Fraction(number))
-    for match in _matches(_MONTH_AND_DAY, _DIGITS_BEGIN, text) if "월" in text else ():
+    for match in _matches(_MONTH_AND_DAY, _starts(_DIGITS_BEGIN, text), text) if "월" in text else ():
         yield _simple(match[1], "월", MONTH, match.start(1), match.end(1) + 1)
         yield _simple(match[2], "일", DAY, match.start(2), match.end())
-    for match in _matches(_YEAR_ALONE, _YEAR_BEGINS, text):
+    for match in _matches(_YEAR_ALONE, years, text):
         value = Fraction(_year(match[1] or match[2]))
         yield Quantity(value, "년", YEAR, match.start(), match.end(), value)
 
@@ -276,7 +269,7 @@ def _simple(written: str, unit: str, dimension: str, start: int, end: int) -> Qu
 
 
 def _articles(text: str) -> Iterator[Quantity]:
-    for match in _matches(_ARTICLE, _ARTICLE_BEGINS, text) if "제" in text or "조의" in text else ():
+    for match in _matches(_ARTICLE, _starts(_ARTICLE_BEGINS, text), text) if "제" in text or "조의" in text else ():
         number, kind, branch = (match[1], match[2], match[3]) if match[1] else (match[4], "조", match[5])
         if len(number) <= _LONGEST_NUMERAL:
             unit = f"{kind}의{branch}" if branch else kind
@@ -291,25 +284,26 @@ def _shares(text: str) -> Iterator[Quantity]:
 
 
 def _years_and_months(text: str) -> Iterator[Quantity]:
-    for match in _matches(_YEARS_AND_MONTHS, _DIGITS_BEGIN, text) if "개월" in text else ():
+    for match in _matches(_YEARS_AND_MONTHS, _starts(_DIGITS_BEGIN, text), text) if "개월" in text else ():
         yield Quantity(Fraction(12 * int(match[1]) + int(match[2])), "개월", MONTHS, *match.span())
 
 
 def _numbers_in_words(text: str) -> Iterator[Quantity]:
-    for match in _matches(_WHOLE_WORD, _WHOLE_WORD_BEGINS, text):
+    for match in _matches(_WHOLE_WORD, _starts(_WHOLE_WORD_BEGINS, text), text):
         dimension, value = _WHOLE_WORDS[match[1]]
         yield Quantity(value, match[1], dimension, *match.span(), in_words=True)
-    for match in _matches(_NATIVE_NUMBER, _NATIVE_BEGINS, text):
+    for match in _matches(_NATIVE_NUMBER, _starts(_NATIVE_BEGINS, text), text):
         number, unit = Fraction(_native(match[1])), match[2] or match[3]
         dimension, factor = _NATIVE_UNITS.get(unit) or _UNITS[unit]
         number += Fraction(1, 2) if match[4] else 0
         yield Quantity(number * factor, unit, dimension, *match.span(), number, in_words=True)
-    for match in _matches(_SINO_NUMBER, _SINO_BEGINS, text):
+    sino = _starts(_SINO_BEGINS, text)
+    for match in _matches(_SINO_NUMBER, sino, text):
         numeral, unit = match[1].strip(), match[2]
         alone = len(numeral) == 1 and not (numeral in "백천만" and unit in ("원", "명") and match[1].endswith(" "))
         if not alone and not ("조" in numeral and unit != "원"):  # 만일, 천년 and 구조 are words
             yield _in_words(amount(numeral), unit, match)
-    for match in _matches(_SINO_DIGIT, _SINO_BEGINS, text):
+    for match in _matches(_SINO_DIGIT, sino, text):
         digit, unit = (group for group in match.groups() if group)
         yield _in_words(Fraction(_DIGITS[digit]), unit, match)
 
@@ -329,12 +323,12 @@ def _in_words(number: Fraction, unit: str, match: re.Match) -> Quantity:
 
 
 def _amounts(text: str) -> Iterator[Quantity]:
-    for match in _matches(_AMOUNT, _DIGITS_BEGIN, text) if _MYRIAD_SIGN.search(text) else ():
+    for match in _matches(_AMOUNT, _starts(_DIGITS_BEGIN, text), text) if _MYRIAD_SIGN.search(text) else ():
         yield _with_unit(text, match[0], *match.span())
 
 
 def _plain_numbers(text: str) -> Iterator[Quantity]:
-    for match in _matches(_NUMERAL, _DIGITS_BEGIN, text):
+    for match in _matches(_NUMERAL, _starts(_DIGITS_BEGIN, text), text):
         if len(match[0]) > _LONGEST_NUMERAL:
             yield Quantity(Fraction(0), match[0], "code", *match.span())
         else:
@@ -368,10 +362,9 @@ _READERS_OF_WORDS = (_shares, _numbers_in_words)
 def _with_units_of_ranges(text: str, found: list[Quantity]) -> list[Quantity]:
     for place in range(len(found) - 2, -1, -1):
         one, following = found[place], found[place + 1]
-        between = text[one.end : following.start] if following.start - one.end <= 3 else ""
         if one.dimension != NUMBER or one.unit or following.dimension == NUMBER or following.numeral is None:
             continue
-        if between and _RANGE.fullmatch(between):
+        if following.start - one.end <= 3 and _RANGE.fullmatch(text, one.end, following.start):
             factor = following.value / following.numeral if following.numeral else Fraction(0)
             dimension, unit = following.dimension, following.unit
             found[place] = Quantity(one.value * factor, unit, dimension, one.start, one.end, one.numeral)
