@@ -145,7 +145,8 @@ def unsupported_numbers(text: str, source: str) -> list[str]:
 def misplaced(text: str, *sources: str, found: Sequence[Quantity] | None = None) -> Iterator[Quantity]:
     """Yield the quantities of a text that the sources state of another thing, as where deposit and rent are exchanged.
 
-    Only where the sources have one value beside the word for this thing, and the quantity beside another word alone. found: `quantities(text)`, where it is already known.
+    Only where the sources have one value beside the word for this thing, and the quantity beside another word alone.
+    found: `quantities(text)`, where it is already known.
     """
     amounts = [one for one in (quantities(text) if found is None else found) if one.dimension in _STATED]
     if not amounts:
