@@ -11,15 +11,16 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
+
+from kotune.korean.numbers import Key, exact_key, quantities
 
 
 @dataclass(frozen=True)
 class Contrast:
     """What a text says of the things in which texts that look alike differ."""
 
-    numbers: tuple[str, ...]  # values with their units, in order
+    numbers: tuple[Key, ...]  # values with their dimensions, in order
     negations: int
     parties: tuple[tuple[str, str], ...]  # who, and "to" or "from" where the particle says so, in order
     kinds: Mapping[int, frozenset[str]]  # of each family of words, those that stand in the text
@@ -30,84 +31,12 @@ class Contrast:
 
 # --- numbers ---------------------------------------------------------------------------------
 
-_NATIVE = {
-    "한": 1, "두": 2, "세": 3, "석": 3, "네": 4, "넉": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10,
-}  # fmt: skip
-_SINO = dict(zip("일이삼사오육칠팔구", range(1, 10), strict=True))
-_SCALES = {"조": 10**12, "억": 10**8, "만": 10**4, "천": 1000, "백": 100, "십": 10}
-_UNIT = (
-    r"개월|주일|퍼센트|프로|제곱미터|시간|세대|가구|m2|%|km|월(?!세)|일(?!반)|세(?!대|금|입)|호(?!선)|"
-    r"[달년해주시분원평층동명채곳번회차급살배항호조]"
-)
-_SAME_UNIT = {"개월": "달", "퍼센트": "%", "프로": "%", "제곱미터": "m2", "원": "", "주일": "주"}
-_DIGITS = r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?"
-_NUMBER = re.compile(
-    r"(?=[0-9'’제절한두세석네넉다여일아열이삼사오육칠팔구십백천만억조])(?:"  # what a number begins with
-    r"(?P<article>(?:제 ?)?[0-9]+조(?![0-9 ]*[억만])(?:의 ?[0-9]+)?)|"
-    r"['’](?P<short_year>[0-9]{2})(?:년|(?![0-9]))|"
-    rf"(?P<amount>{_DIGITS} ?[조억만천백]*(?: ?{_DIGITS} ?[조억만천백]+)*)(?: ?(?P<unit>{_UNIT}))?|"
-    rf"(?<![가-힣])(?P<native>{'|'.join(_NATIVE)}) ?(?P<counter>달|개월|번|명|채|곳|가지|살|배|주|해|시간)|"
-    r"(?<![가-힣])(?P<sino>[일이삼사오육칠팔구십백천만억조]{1,8}) ?(?P<sino_unit>개월|퍼센트|프로|원|평|년)(?![가-힣]{2})|"
-    r"(?P<half>절반))"
-)
-_LONGEST_NUMBER = 40  # characters; what is longer is compared as it stands
-_PART = re.compile(rf"({_DIGITS}) ?([조억만천백]*)")
+_LONGEST_READ = 20_000  # characters; what is longer is no question, and its figures are compared as they are written
+_FIGURE = re.compile(r"\d+")
 
 
-def _numbers(text: str) -> tuple[str, ...]:
-    # most numbers are digits alone, and need no more than that
-    return tuple(
-        found.lstrip("0") or "0" if (found := match[0]).isdecimal() else _normal_form(match)
-        for match in _NUMBER.finditer(text)
-    )
-
-
-def _normal_form(match: re.Match) -> str:
-    """Return a number so that equal ones are equal in every notation: 두 달 as 2달, 1년 as 12달, 3억 5천만 as 350000000."""
-    if amount := match["amount"]:
-        return _amount(amount, match["unit"] or "")
-    if match["article"]:
-        return match["article"].replace(" ", "").removeprefix("제")
-    if match["native"] or match["sino"]:
-        value = _NATIVE[match["native"]] if match["native"] else _sino_value(match["sino"])
-        return _with_unit(Fraction(value), match["counter"] or match["sino_unit"])
-    return f"20{match['short_year']}년" if match["short_year"] else "50%"
-
-
-def _amount(amount: str, unit: str) -> str:
-    if len(amount) > _LONGEST_NUMBER:
-        return amount
-    return _with_unit(_value(amount), unit)
-
-
-def _value(amount: str) -> Fraction:
-    """Return the value of "3억 5천만": each part times its scales."""
-    total = Fraction(0)
-    for digits, scales in _PART.findall(amount):
-        part = Fraction(digits.replace(",", ""))
-        for scale in scales:
-            part *= _SCALES[scale]
-        total += part
-    return total
-
-
-def _sino_value(word: str) -> int:
-    """Return the value of "이천오백만"."""
-    total = group = digit = 0
-    for character in word:
-        if character in _SINO:
-            digit = _SINO[character]
-        elif _SCALES[character] < 10_000:
-            group, digit = group + max(digit, 1) * _SCALES[character], 0
-        else:
-            total, group, digit = total + max(group + digit, 1) * _SCALES[character], 0, 0
-    return total + group + digit
-
-
-def _with_unit(value: Fraction, unit: str) -> str:
-    if unit in ("년", "해") and value < 100:  # a length of time; from 100 on it is the name of a year
-        value, unit = value * 12, "달"
-    return f"{value}{_SAME_UNIT.get(unit, unit)}"
+def _numbers(text: str) -> tuple[Key, ...]:
+    return tuple(map(exact_key, quantities(text))) if len(text) <= _LONGEST_READ else tuple(zip(_FIGURE.findall(text)))
 
 
 # --- negation --------------------------------------------------------------------------------

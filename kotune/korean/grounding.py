@@ -17,7 +17,7 @@ from kotune.korean.numbers import (
     Key,
     Quantity,
     different,
-    exact_keys,
+    exact_key,
     loose_keys,
     quantities,
 )
@@ -69,7 +69,7 @@ class _Known:
     stated: tuple[tuple[str, str, Key], ...]  # thing ("" where none is named), dimension and value of amounts and times
 
     def has(self, quantity: Quantity) -> bool:
-        return not (self.loose.isdisjoint(exact_keys(quantity)) and self.exact.isdisjoint(loose_keys(quantity)))
+        return exact_key(quantity) in self.loose or not self.exact.isdisjoint(loose_keys(quantity))
 
 
 def _known(sources: Iterable[str]) -> list[_Known]:
@@ -80,7 +80,7 @@ def _read(source: str) -> _Known:
     found = quantities(source)
     different_ones = different(found, source).values()
     return _Known(
-        exact=frozenset(key for quantity in different_ones for key in exact_keys(quantity)),
+        exact=frozenset(exact_key(quantity) for quantity in different_ones),
         loose=frozenset(key for quantity in different_ones for key in loose_keys(quantity)),
         dimensions=frozenset(quantity.dimension for quantity in different_ones),
         counted=frozenset(
@@ -91,10 +91,9 @@ def _read(source: str) -> _Known:
         ),
         stated=tuple(
             {
-                (_thing_before(source, quantity), quantity.dimension, key)
+                (_thing_before(source, quantity), quantity.dimension, exact_key(quantity))
                 for quantity in found
                 if quantity.dimension in _STATED
-                for key in exact_keys(quantity)
             }
         ),
     )
@@ -160,10 +159,9 @@ def misplaced(text: str, *sources: str, found: Sequence[Quantity] | None = None)
     for quantity in amounts:
         thing = _thing_before(text, quantity)
         beside = values.get((thing, quantity.dimension), set())
-        if thing and len(beside) == 1 and not beside & exact_keys(quantity):
-            (key,) = exact_keys(quantity)
-            if key in things and "" not in things[key]:
-                yield quantity
+        key = exact_key(quantity)
+        if thing and len(beside) == 1 and key not in beside and key in things and "" not in things[key]:
+            yield quantity
 
 
 def quotations(text: str, source: str, minimum: int = 6) -> list[str]:

@@ -125,7 +125,9 @@ def amount(text: str) -> Fraction:
 
 _NATIVE_ONES = dict(zip(_split("한 두 세 네 다섯 여섯 일곱 여덟 아홉"), range(1, 10), strict=True))
 _NATIVE_TENS = dict(zip(_split("열 스물 서른 마흔 쉰 예순 일흔 여든 아흔"), range(10, 100, 10), strict=True))
-_NATIVE = rf"(?:(?:{'|'.join(_NATIVE_TENS)})(?:{'|'.join(_NATIVE_ONES)})?|스무|{'|'.join(_NATIVE_ONES)})"
+_NATIVE_ONE = rf"(?:{'|'.join(_NATIVE_ONES)}|[석넉](?= ?달))"  # 석 달, but 석명 is no three people
+_NATIVE_ONES |= {"석": 3, "넉": 4}
+_NATIVE = rf"(?:(?:{'|'.join(_NATIVE_TENS)}){_NATIVE_ONE}?|스무|{_NATIVE_ONE})"
 _NATIVE_UNITS = {
     unit: _UNITS[unit]
     for unit in _split("달 해 시간 가지 명 사람 번째 번 개 곳 군데 채 살 배 차례 주 장 부 통 권 대 마리 가구 층 시")
@@ -186,7 +188,7 @@ _BRACKETS = re.compile(r"\([^()\n]{0,200}\)")
 # where a run of digits or a word with one of these syllables begins, and only where the text has its signs at all.
 _DIGITS_BEGIN = re.compile(r"\d(?<!\d\d)")
 _YEAR_BEGINS = re.compile(r"[’'‘`\d](?<!\d\d)(?=\d)")
-_ARTICLE_BEGINS = re.compile(r"[제\d](?<!\d\d)")
+_ARTICLE_BEGINS = re.compile(r"[제\d](?<!\d\d)(?= ?\d|\d*+조의)")
 _MYRIAD_SIGN = re.compile("[십백천만억조]")
 
 
@@ -328,11 +330,16 @@ def _amounts(text: str) -> Iterator[Quantity]:
 
 
 def _plain_numbers(text: str) -> Iterator[Quantity]:
+    behind = 0
     for match in _matches(_NUMERAL, _starts(_DIGITS_BEGIN, text), text):
+        if match.start() < behind:  # the 2 of 84m2
+            continue
         if len(match[0]) > _LONGEST_NUMERAL:
             yield Quantity(Fraction(0), match[0], "code", *match.span())
         else:
-            yield _with_unit(text, match[0], *match.span())
+            quantity = _with_unit(text, match[0], *match.span())
+            behind = quantity.end
+            yield quantity
 
 
 def _with_unit(text: str, numeral: str, start: int, end: int) -> Quantity:
@@ -376,16 +383,16 @@ def _with_units_of_ranges(text: str, found: list[Quantity]) -> list[Quantity]:
 Key = tuple[str | Fraction, ...]
 
 
-def exact_keys(quantity: Quantity) -> frozenset[Key]:
+def exact_key(quantity: Quantity) -> Key:
     """Return what a quantity is: equal for two of one dimension and value, however they are written."""
     if quantity.dimension in (ARTICLE, "code"):
-        return frozenset({(quantity.dimension, quantity.unit, quantity.value)})
-    return frozenset({(quantity.dimension, quantity.value)})
+        return quantity.dimension, quantity.unit, quantity.value
+    return quantity.dimension, quantity.value
 
 
 def loose_keys(quantity: Quantity) -> frozenset[Key]:
     """Return what a quantity may be called as well: 3명 is the 3 of a table, and 600원 its 600."""
-    keys = set(exact_keys(quantity))
+    keys = {exact_key(quantity)}
     if quantity.numeral is not None and quantity.dimension != NUMBER:
         keys.add((NUMBER, quantity.numeral))
     if quantity.dimension == MONEY:
@@ -405,7 +412,7 @@ def loose_keys(quantity: Quantity) -> frozenset[Key]:
 
 def is_same(one: Quantity, other: Quantity) -> bool:
     """Return whether two quantities may be one; a number without a unit is any that is written with its figures."""
-    return bool(exact_keys(one) & loose_keys(other) or loose_keys(one) & exact_keys(other))
+    return exact_key(one) in loose_keys(other) or exact_key(other) in loose_keys(one)
 
 
 def different(found: Sequence[Quantity], text: str) -> dict[tuple[str, str, str], Quantity]:
