@@ -36,7 +36,9 @@ _FIGURE = re.compile(r"\d+")
 
 
 def _numbers(text: str) -> tuple[Key, ...]:
-    return tuple(map(exact_key, quantities(text))) if len(text) <= _LONGEST_READ else tuple(zip(_FIGURE.findall(text)))
+    if len(text) > _LONGEST_READ:
+        return tuple((figure,) for figure in _FIGURE.findall(text))
+    return tuple(map(exact_key, quantities(text)))
 
 
 # --- negation --------------------------------------------------------------------------------
