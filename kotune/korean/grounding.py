@@ -127,9 +127,12 @@ def unsupported(text: str, *sources: str, found: Sequence[Quantity] | None = Non
     if not found:
         return
     known = _known(sources)
-    kept = {way for way, one in different(found, text).items() if any(source.has(one) for source in known)}
+    supported: dict[tuple[str, str, str], bool] = {}  # by how it is written, dimension and unit: many are said again
     for one in found:
-        if (text[one.start : one.end], one.dimension, one.unit) not in kept and _is_lacking(one, text, known):
+        way = text[one.start : one.end], one.dimension, one.unit
+        if way not in supported:
+            supported[way] = any(source.has(one) for source in known)
+        if not supported[way] and _is_lacking(one, text, known):
             yield one
 
 

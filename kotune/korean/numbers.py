@@ -70,7 +70,7 @@ _UNIT_WORDS = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
 # "3분의", "4대보험", "2주택": what begins like a unit and is another word stays a plain number
 _NO_UNIT = r"(?!분의|인데|인지|인가|대보험|월세|세입|세금|세율|주택|주식|부동산|통장|원룸|점포|회사|시장|건물|장기|종근)"
 _UNIT_BEGINS = "".join({re.escape(word[0]) for word in _UNITS})  # most numbers have no unit: soon said
-_UNIT = re.compile(rf"(?=[ 여{_UNIT_BEGINS}]) ?(?:여 ?)?(?=[{_UNIT_BEGINS}]){_NO_UNIT}({_UNIT_WORDS})(?![A-Za-z])")
+_UNIT = rf"(?=[ 여{_UNIT_BEGINS}]) ?(?:여 ?)?(?=[{_UNIT_BEGINS}]){_NO_UNIT}({_UNIT_WORDS})(?![A-Za-z])"
 
 # --- numerals --------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ _GOES_ON = (
 )
 # 123만 4567명: what is left below 만
 _REST = rf"{_FIGURE}(?= ?원)|\d(?:,?\d{{3}}|\d\d)(?= ?(?:명|개|건|대|세대|가구|톤|호))"
-_AMOUNT = re.compile(rf"(?<!\d)(?<!\d[,.])(?:{_PART})(?: ?(?:{_PART})){{0,5}}(?: ?(?:{_REST}))?(?:{_GOES_ON})")
+_AMOUNT = re.compile(rf"(?<!\d)(?<!\d[,.])((?:{_PART})(?: ?(?:{_PART})){{0,5}}(?: ?(?:{_REST}))?(?:{_GOES_ON}))(?:{_UNIT})?")
 _NUMERAL_TOKEN = re.compile(rf"({_FIGURE})|([영일이삼사오육칠팔구])|([십백천])|([만억조])")
 
 
@@ -177,7 +177,7 @@ _SHARE = re.compile(
 _YEARS_AND_MONTHS = re.compile(r"(?<![\d.,])(\d{1,2}) ?년 ?(\d{1,2}) ?개월")
 _HALF_MORE = re.compile(r" 반(?![가-힣])")
 _LONGEST_NUMERAL = 40  # characters; what is longer is a code, not a value
-_NUMERAL = re.compile(rf"\d[\d,.]{{{_LONGEST_NUMERAL},}}|{_FIGURE}(?!\d)|\d+")
+_NUMERAL = re.compile(rf"(\d[\d,.]{{{_LONGEST_NUMERAL},}}|{_FIGURE}(?!\d)|\d+)(?:{_UNIT})?")
 _RANGE = re.compile(r" ?[~∼～–-] ?")  # 1~2년: what stands before the mark has the unit behind it
 _POINT_OF_LINE = re.compile(r"\n[^\S\n]*\d{1,3}[.)](?=\s)")  # "1." at the start of a line
 _POINT_IN_LINE = re.compile(r"\s\d{1,2}\)(?=\s)")  # "가) 집 2) 땅", but no number at the end of a bracket: (총 14)
@@ -223,8 +223,9 @@ def quantities(text: str) -> list[Quantity]:
         taken[start:end] = b"\1" * (end - start)
     for reader in readers:
         new = [quantity for quantity in reader(text) if taken.find(1, quantity.start, quantity.end) < 0]
-        for _, _, _, start, end, _, _ in new:
-            taken[start:end] = b"\1" * (end - start)
+        if reader is not readers[-1]:
+            for quantity in new:
+                taken[quantity.start : quantity.end] = b"\1" * (quantity.end - quantity.start)
         found += new
     return _with_units_of_ranges(text, sorted(found, key=attrgetter("start", "end")))
 
@@ -326,40 +327,37 @@ def _in_words(number: Fraction, unit: str, match: re.Match) -> Quantity:
 
 def _amounts(text: str) -> Iterator[Quantity]:
     for match in _matches(_AMOUNT, _starts(_DIGITS_BEGIN, text), text) if _MYRIAD_SIGN.search(text) else ():
-        yield _with_unit(text, match[0], *match.span())
+        yield _with_unit(text, match)
 
 
 def _plain_numbers(text: str) -> Iterator[Quantity]:
-    behind = 0
     for match in _matches(_NUMERAL, _starts(_DIGITS_BEGIN, text), text):
-        if match.start() < behind:  # the 2 of 84m2
-            continue
-        if len(match[0]) > _LONGEST_NUMERAL:
-            yield Quantity(Fraction(0), match[0], "code", *match.span())
+        if len(match[1]) > _LONGEST_NUMERAL:
+            yield Quantity(Fraction(0), match[1], "code", *match.span(1))
         else:
-            quantity = _with_unit(text, match[0], *match.span())
-            behind = quantity.end
-            yield quantity
+            yield _with_unit(text, match)
 
 
-def _with_unit(text: str, numeral: str, start: int, end: int) -> Quantity:
-    match = _UNIT.match(text, end)
-    unit, end = (match[1], match.end()) if match else ("", end)
-    dimension = _UNITS[unit][0] if unit else NUMBER
-    half = _HALF_MORE.match(text, end) if dimension in (MONTHS, DURATION) else None
-    value, figure = _measured(numeral, unit, half is not None)
-    if not unit and numeral[-1] in "조천백":
-        unit = numeral[-1]
-    return Quantity(value, unit, dimension, start, half.end() if half else end, figure)
+def _with_unit(text: str, match: re.Match) -> Quantity:
+    numeral, unit = match.groups("")
+    start, end = match.span()
+    half = _HALF_MORE.match(text, end) if unit and _UNITS[unit][0] in (MONTHS, DURATION) else None
+    if half:
+        end = half.end()
+    value, unit, dimension, figure = _measured(numeral, unit, half is not None)
+    return Quantity(value, unit, dimension, start, end, figure)
 
 
 @lru_cache(_REMEMBERED)
-def _measured(numeral: str, unit: str, and_a_half: bool) -> tuple[Fraction, Fraction | None]:
-    """Return the value of a numeral with its unit, and the figure in it where there is one alone: 5 in 5천만."""
+def _measured(numeral: str, unit: str, and_a_half: bool) -> tuple[Fraction, str, str, Fraction | None]:
+    """Return the value of a numeral with its unit, the unit, its dimension, and the figure where there is one alone."""
     figures = re.findall(_FIGURE, numeral)
+    figure = _figure(figures[0]) if len(figures) == 1 and not and_a_half else None  # 5 in 5천만
     number = amount(numeral) + (Fraction(1, 2) if and_a_half else 0)
-    factor = _UNITS[unit][1] if unit else 1
-    return number * factor, _figure(figures[0]) if len(figures) == 1 and not and_a_half else None
+    if not unit:
+        return number, numeral[-1] if numeral[-1] in "조천백" else "", NUMBER, figure
+    dimension, factor = _UNITS[unit]
+    return number * factor, unit, dimension, figure
 
 
 _READERS = (_dates, _articles, _shares, _years_and_months, _numbers_in_words, _amounts, _plain_numbers)

@@ -78,6 +78,8 @@ def _loops(words: list[str]) -> list[tuple[int, int, int]]:
     for size in range(1, min(8, len(words) // 2) + 1):
         least = size if size >= 3 else 2 * size  # three words said twice in a row are enough
         equal = bytes(map(eq, words[size:], words))  # 1 where a word is the one `size` words before it
+        if b"\1" * least not in equal:
+            continue
         for run in re.finditer(rb"\x01{%d,}" % least, equal):
             if any(words[run.start() + size : run.end() + size]):
                 found.append((run.start(), run.end() + size, size))

@@ -66,7 +66,8 @@ def is_banmal(sentence: str, level: str | None) -> bool:
 def _tail_of(sentence: str) -> tuple[str, str]:
     """Return the end of a sentence without the marks behind it, and the marks."""
     core = sentence.rstrip(" .!?…")
-    if not ("가" <= core[-1:] <= "힣"):
+    last = core[-1:]
+    if not ("가" <= last <= "힣" or (last.isascii() and last.isalnum())):  # neither is a mark
         core = _BEHIND_THE_ENDING.sub("", sentence)
     return core[-_TAIL:], sentence[len(core) :]
 
