@@ -412,30 +412,37 @@ def _endings() -> dict[str, list[tuple[str, str]]]:
 
 def particle_errors(text: str) -> Iterator[ParticleError]:
     """Yield each particle that does not fit the word, number or acronym before it, in order; the text is NFC."""
-    endings = _endings()
     found = []
     for match in _RUN.finditer(text):
-        start, end = match.span()
-        if (last := text[end - 1]) in endings and (error := _judge(text, start, end, endings[last])):
+        if (misfit := _misfit(match[0][-_LONGEST_END:])) and (error := _judge(text, *match.span(), *misfit)):
             found.append(error)
     return iter(sorted(found))
 
 
-def _judge(text: str, start: int, end: int, endings: list[tuple[str, str]]) -> ParticleError | None:
-    for ending, form in endings:
-        stem_end = end - len(ending)
-        if stem_end < start or not text.startswith(ending, stem_end):
-            continue
-        if stem_end == start:
-            return _judge_lone(text, start, end, form)
-        if _syllable_sound(text[stem_end - 1]) <= _FITS[form]:
-            return None
-        if _is_wrong(text, start, stem_end, end, form):
-            first = start
-            while first and first > start - _REACH and text[first - 1] in "0123456789,.":  # 2만원를
-                first -= 1
-            return _error(text, first, stem_end, end, form)
+_LONGEST_END = 16  # syllables; an ending and the syllable before it are shorter
+
+
+@lru_cache(_REMEMBERED)  # most words of a text are words of the next
+def _misfit(word: str) -> tuple[str, str] | None:
+    """Return the ending of a word and the particle in it, where it stands alone or does not fit the syllable before it."""
+    for ending, form in _endings().get(word[-1], ()):
+        if word == ending:
+            return ending, form
+        if word.endswith(ending):
+            return None if _syllable_sound(word[-len(ending) - 1]) <= _FITS[form] else (ending, form)
     return None
+
+
+def _judge(text: str, start: int, end: int, ending: str, form: str) -> ParticleError | None:
+    stem_end = end - len(ending)
+    if stem_end == start:
+        return _judge_lone(text, start, end, form)
+    if not _is_wrong(text, start, stem_end, end, form):
+        return None
+    first = start
+    while first and first > start - _REACH and text[first - 1] in "0123456789,.":  # 2만원를
+        first -= 1
+    return _error(text, first, stem_end, end, form)
 
 
 def _is_wrong(text: str, start: int, stem_end: int, end: int, form: str) -> bool:
