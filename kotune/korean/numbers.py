@@ -91,7 +91,12 @@ _AMOUNT = re.compile(rf"(?<!\d)(?<!\d[,.])((?:{_PART})(?: ?(?:{_PART})){{0,5}}(?
 _NUMERAL_TOKEN = re.compile(rf"({_FIGURE})|([영일이삼사오육칠팔구])|([십백천])|([만억조])")
 
 
-_REMEMBERED = 4096  # a text has the same few numbers again and again
+_REMEMBERED = 4096  # a text has the same few numbers again and again, and a Fraction is slow to make
+
+
+@lru_cache(_REMEMBERED)
+def _whole(number: int) -> Fraction:
+    return Fraction(number)
 
 
 @lru_cache(_REMEMBERED)
@@ -253,12 +258,13 @@ def _dates(text: str) -> Iterator[Quantity]:
         if 1 <= month <= 12 and 1 <= day <= 31:
             for number, unit, dimension, group in ((year, "년", YEAR, 1), (month, "월", MONTH, 2), (day, "일", DAY, 3)):
                 end = match.end() if group == 3 else match.end(group)
-                yield Quantity(Fraction(number), unit, dimension, match.start(group), end, Fraction(number))
+                value = _whole(number)
+                yield Quantity(value, unit, dimension, match.start(group), end, value)
     for match in _matches(_MONTH_AND_DAY, _starts(_DIGITS_BEGIN, text), text) if "월" in text else ():
         yield _simple(match[1], "월", MONTH, match.start(1), match.end(1) + 1)
         yield _simple(match[2], "일", DAY, match.start(2), match.end())
     for match in _matches(_YEAR_ALONE, years, text):
-        value = Fraction(_year(match[1] or match[2]))
+        value = _whole(_year(match[1] or match[2]))
         yield Quantity(value, "년", YEAR, match.start(), match.end(), value)
 
 
@@ -268,7 +274,8 @@ def _year(written: str) -> int:
 
 
 def _simple(written: str, unit: str, dimension: str, start: int, end: int) -> Quantity:
-    return Quantity(Fraction(written), unit, dimension, start, end, Fraction(written))
+    value = _figure(written)
+    return Quantity(value, unit, dimension, start, end, value)
 
 
 def _articles(text: str) -> Iterator[Quantity]:
@@ -276,7 +283,8 @@ def _articles(text: str) -> Iterator[Quantity]:
         number, kind, branch = (match[1], match[2], match[3]) if match[1] else (match[4], "조", match[5])
         if len(number) <= _LONGEST_NUMERAL:
             unit = f"{kind}의{branch}" if branch else kind
-            yield Quantity(Fraction(number), unit, ARTICLE, *match.span(), Fraction(number))
+            value = _figure(number)
+            yield Quantity(value, unit, ARTICLE, *match.span(), value)
 
 
 def _shares(text: str) -> Iterator[Quantity]:
@@ -296,10 +304,9 @@ def _numbers_in_words(text: str) -> Iterator[Quantity]:
         dimension, value = _WHOLE_WORDS[match[1]]
         yield Quantity(value, match[1], dimension, *match.span(), in_words=True)
     for match in _matches(_NATIVE_NUMBER, _starts(_NATIVE_BEGINS, text), text):
-        number, unit = Fraction(_native(match[1])), match[2] or match[3]
-        dimension, factor = _NATIVE_UNITS.get(unit) or _UNITS[unit]
-        number += Fraction(1, 2) if match[4] else 0
-        yield Quantity(number * factor, unit, dimension, *match.span(), number, in_words=True)
+        unit = match[2] or match[3]
+        value, dimension, number = _native_measured(match[1], unit, match[4] is not None)
+        yield Quantity(value, unit, dimension, *match.span(), number, in_words=True)
     sino = _starts(_SINO_BEGINS, text)
     for match in _matches(_SINO_NUMBER, sino, text):
         numeral, unit = match[1].strip(), match[2]
@@ -309,6 +316,13 @@ def _numbers_in_words(text: str) -> Iterator[Quantity]:
     for match in _matches(_SINO_DIGIT, sino, text):
         digit, unit = (group for group in match.groups() if group)
         yield _in_words(Fraction(_DIGITS[digit]), unit, match)
+
+
+@lru_cache(_REMEMBERED)
+def _native_measured(written: str, unit: str, and_a_half: bool) -> tuple[Fraction, str, Fraction]:
+    number = Fraction(_native(written)) + (Fraction(1, 2) if and_a_half else 0)
+    dimension, factor = _NATIVE_UNITS.get(unit) or _UNITS[unit]
+    return number * factor, dimension, number
 
 
 def _native(written: str) -> int:
