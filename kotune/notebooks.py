@@ -126,14 +126,15 @@ def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:
 
 
 def tidy(path: Path) -> None:
-    """Remove what papermill adds, which names this machine and the time of day."""
+    """Remove what papermill adds, which names this machine and the time of day; a cell's own tags stay."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
-        cell.metadata = {}
+        tags = [tag for tag in cell.metadata.get("tags", []) if not tag.startswith("papermill")]
+        cell.metadata = {"tags": tags} if tags else {}
     nbformat.write(notebook, path)
 
 

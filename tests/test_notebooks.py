@@ -71,8 +71,11 @@ def test_a_cell_that_fails_is_named_with_its_error(here):
 def test_a_stored_notebook_keeps_no_trace_of_the_machine(here):
     write_notebook(here / "good.ipynb", "x = 1 + 1\nx")
     assert notebooks.execute("good.ipynb", here / "outputs" / "good.ipynb") > 0
+    executed = json.loads((here / "outputs" / "good.ipynb").read_text())
+    executed["cells"][0]["metadata"]["tags"] = ["nbval-ignore-output", "papermill-error-cell-tag"]
+    (here / "outputs" / "good.ipynb").write_text(json.dumps(executed))
     notebooks.tidy(here / "outputs" / "good.ipynb")
     stored = json.loads((here / "outputs" / "good.ipynb").read_text())
     assert set(stored["metadata"]) == {"kernelspec", "language_info"}
-    assert stored["cells"][0]["metadata"] == {}
+    assert stored["cells"][0]["metadata"] == {"tags": ["nbval-ignore-output"]}  # the cell's own stays
     assert stored["cells"][0]["outputs"][0]["data"]["text/plain"] in ("2", ["2"])
