@@ -146,7 +146,7 @@ def test_a_judge_below_the_bar_or_not_calibrated_is_marked_in_the_report():
     judgments = compare(ReferenceJudge(), rows, other)
     assert "was not calibrated" in report(judgments).warning
     calibration = calibrate(ReferenceJudge())
-    assert "wrong_number 6 of 20" in report(judgments, calibration).row()["warning"]
+    assert "wrong_number 19 of 50" in report(judgments, calibration).row()["warning"]
     with pytest.raises(CourseError, match="calibrate the judge that judged"):
         report(compare(ReferenceJudge(tie_below=0.3), rows, other), calibration)
 
