@@ -123,17 +123,6 @@ def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -
     finish(axes, "학습 손실과 검증 손실", "step", "nats per completion token")
 
 
-def shares_with_intervals(shares: Mapping[str, tuple[float, tuple[float, float]]], title: str, unit: str) -> None:
-    """Bars of shares from 0 to 1, each with its interval as a whisker."""
-    axes = new_axes()
-    values = [share for share, _ in shares.values()]
-    below = [share - low for share, (low, _) in shares.values()]
-    above = [high - share for share, (_, high) in shares.values()]
-    axes.bar(list(shares), values, yerr=[below, above], capsize=4, color=[*[GREY] * (len(values) - 1), GREEN])
-    axes.set_ylim(0, 1.03)
-    finish(axes, title, "", unit)
-
-
 def reward_margins(log: Sequence[dict]) -> None:
     """Implicit rewards of chosen and rejected answers, and their margin, by step."""
     axes = new_axes()

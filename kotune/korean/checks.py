@@ -24,6 +24,7 @@ from kotune.korean.answer import CheckedAnswer, Finding, Spans
 from kotune.korean.ending_checks import check_no_end_token, check_unfinished
 from kotune.korean.grounding import misplaced, unsupported
 from kotune.korean.leftover_checks import check_leftover, check_template_marker
+from kotune.korean.numbers import Quantity
 from kotune.korean.particles import particle_errors
 from kotune.korean.repetition_checks import (
     check_echo,
@@ -96,20 +97,20 @@ def check_particle(answer: CheckedAnswer) -> Spans:
 # --- what does not belong --------------------------------------------------------------------
 
 
-def check_unsupported_number(answer: CheckedAnswer) -> Spans:
+def _numbers_against_the_source(answer: CheckedAnswer, find: Callable[..., Iterator[Quantity]], message: str) -> Spans:
     if answer.source is None:
         return
-    for number in unsupported(answer.text, *answer.sources, found=answer.quantities):
-        written = answer.text[number.start : number.end]
-        yield number.start, number.end, f"The number {written} stands neither in the source nor in the question."
+    for number in find(answer.text, *answer.sources, found=answer.quantities):
+        yield number.start, number.end, message.format(written=answer.text[number.start : number.end])
+
+
+def check_unsupported_number(answer: CheckedAnswer) -> Spans:
+    message = "The number {written} stands neither in the source nor in the question."
+    return _numbers_against_the_source(answer, unsupported, message)
 
 
 def check_misplaced_number(answer: CheckedAnswer) -> Spans:
-    if answer.source is None:
-        return
-    for number in misplaced(answer.text, *answer.sources, found=answer.quantities):
-        written = answer.text[number.start : number.end]
-        yield number.start, number.end, f"In doubt: the source has {written} of another thing."
+    return _numbers_against_the_source(answer, misplaced, "In doubt: the source has {written} of another thing.")
 
 
 # --- all of them -----------------------------------------------------------------------------

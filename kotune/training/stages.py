@@ -348,42 +348,45 @@ def _with_reward_adapter(run: _Run):
     return add_reward_adapter(with_reward_head(run.model, run.tokenizer), run.recipe)
 
 
-def _language_modelling_trainer(run: _Run, adapted):
+def _trainer_settings(run: _Run, adapted, prepare: Callable[[list[dict]], list[dict]] = list) -> dict[str, Any]:
+    """Return what every trainer takes: model, data, tokenizer and callbacks; `prepare` gives rows the form that it reads."""
     from datasets import Dataset
+
+    held_out = run.validation_rows
+    return {
+        "model": adapted,
+        "train_dataset": Dataset.from_list(prepare(run.rows.rows)),
+        "eval_dataset": Dataset.from_list(prepare(held_out.rows)) if held_out else None,
+        "processing_class": run.tokenizer,
+        "callbacks": run.callbacks(),
+    }
+
+
+def _language_modelling_trainer(run: _Run, adapted):
     from trl import SFTConfig
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from kotune.training.trainers import CompletionSFTTrainer, PackedCollator
 
-    recipe, rows = run.recipe, run.rows.rows
-    collator = PackedCollator if recipe.packing else DataCollatorForLanguageModeling
+    settings = _trainer_settings(run, adapted)
+    if run.recipe.packing:
+        settings["train_dataset"] = pack(run.rows.rows, run.recipe.max_length)
+    collator = PackedCollator if run.recipe.packing else DataCollatorForLanguageModeling
     return CompletionSFTTrainer(
-        model=adapted,
         args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
         data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
-        train_dataset=pack(rows, recipe.max_length) if recipe.packing else Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(run.validation_rows.rows) if run.validation_rows else None,
-        processing_class=run.tokenizer,
-        callbacks=run.callbacks(),
+        **settings,
     )
 
 
 def _reward_trainer(run: _Run, adapted):
-    from datasets import Dataset
     from trl import RewardConfig
 
     from kotune.training.trainers import CourseRewardTrainer
 
-    held_out = run.validation_rows
-    return CourseRewardTrainer(
-        model=adapted,
-        # scores may drift together without any effect on the loss: the coefficient keeps them near zero
-        args=RewardConfig(**run.arguments(), center_rewards_coefficient=0.01),
-        train_dataset=Dataset.from_list(_whole_conversations(run.rows.rows)),
-        eval_dataset=Dataset.from_list(_whole_conversations(held_out.rows)) if held_out else None,
-        processing_class=run.tokenizer,
-        callbacks=run.callbacks(),
-    )
+    # scores may drift together without any effect on the loss: the coefficient keeps them near zero
+    args = RewardConfig(**run.arguments(), center_rewards_coefficient=0.01)
+    return CourseRewardTrainer(args=args, **_trainer_settings(run, adapted, _whole_conversations))
 
 
 def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
@@ -391,19 +394,12 @@ def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
 
 
 def _dpo_trainer(run: _Run, adapted):
-    from datasets import Dataset
     from trl import DPOConfig
 
     from kotune.training.trainers import CompletionDPOTrainer
 
-    return CompletionDPOTrainer(
-        model=adapted,
-        args=DPOConfig(**run.arguments(), beta=run.recipe.dpo_beta),
-        train_dataset=Dataset.from_list(run.rows.rows),
-        eval_dataset=Dataset.from_list(run.validation_rows.rows) if run.validation_rows else None,
-        processing_class=run.tokenizer,
-        callbacks=run.callbacks(),
-    )
+    args = DPOConfig(**run.arguments(), beta=run.recipe.dpo_beta)
+    return CompletionDPOTrainer(args=args, **_trainer_settings(run, adapted))
 
 
 def _no_figures(trainer, run: _Run, log: list[dict]) -> dict:

@@ -102,9 +102,9 @@ def test_reviews_are_asked_as_the_zero_shot_set_is_and_say_nothing_by_number():
         rows = registry.load_rows(f"reviews_{part}")
         assert Counter(row["output"] for row in rows) == {"긍정": len(rows) // 2, "부정": len(rows) // 2}
         texts[part] = [row["instruction"].split("감상평: ")[1].split("\n\n")[0] for row in rows]
-        for row, text in zip(rows, texts[part], strict=True):
+        for row, record, text in zip(rows, registry.load(f"reviews_{part}"), texts[part], strict=True):
             item = zero_shot.Item(row["id"], (text,), row["output"])
-            assert registry.load(f"reviews_{part}")[rows.index(row)]["prompt"] == zero_shot.messages("sentiment", item)
+            assert record["prompt"] == zero_shot.messages("sentiment", item)
     sample = [item.texts[0] for item in zero_shot.read("sentiment")]
     for unit in ("eojeol", "morpheme"):
         assert not find_overlap(texts["train"], texts["test"] + sample, 0.7, unit=unit)
