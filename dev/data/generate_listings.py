@@ -5,20 +5,26 @@ advertisement is drawn from facts: a fact becomes a statement in words, with the
 what the statements state, so that text and record agree. No house and no person stands behind any of them.
 
     python dev/data/generate_listings.py        rewrite the files in data/listings
+    python dev/data/generate_listings.py --wide 2000 --seed 1 --out wide.jsonl      more rows to train on, worded more widely
 
 The tables lie beside it, in `listings/`: `places`, `offers` (what is offered, how often, between which bounds), `wording`
 and `registers` (how whole texts are written). `wording_test`, the places and the registers
-under `test` are drawn from for the test's texts alone, beside all others.
+under `test` are drawn from for the test's texts alone, beside all others. Wide rows draw from the tables whose names end in
+`_more` too, and never from what is held out for the test; no text of theirs stands in a shipped file.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -73,7 +79,30 @@ VARIANTS = {
     "available": {"now": 36, "open": 22, "date": 30, "moved": 8, "relative": 5},
 }
 STATIONS = ("망원", "합정", "신림", "서현", "부평", "범어", "상수", "문정", "까치산", "광안", "사당")
+SUBJECTS = re.compile(
+    "융자|대출|역|주차|P|년|수리|1층|일층|에어컨|복비|중개|옆|실거래|대지|권리|청소비"
+    "|햇빛|남향|엘리베이터|엘베|보증보험|버팀목|전세대출|분 거리"
+)
+MORE_SUBJECTS = re.compile(
+    SUBJECTS.pattern
+    + "|정류장|버스|옵션|계약|마트|편의점|시세|층간|방음|학교|공원|냉장고|CCTV|보안|도배|전입|수도|가스|난방"
+    "|전기|세대수|창고|옥상|남서향|동향|햇살|볕|채광|리모델링|인테리어|벌레|곰팡이|직거래|수수료"
+)
 MONEY_OF_DEALS = {"월세": "lease", "단기": "short lease", "전세": "jeonse", "매매": "sale"}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What an advertisement is drawn from."""
+
+    wording: dict
+    places: list[dict]
+    registers: list[dict]
+    kinds: list[dict]
+    deal_words: dict[str, list[str]]
+    stations: Sequence[str]
+    habits: dict[str, int]  # of writing amounts, with their weights
+    subjects: re.Pattern[str]  # of what stands beside the fields; a text speaks of each once
 
 
 @dataclass(frozen=True)
@@ -125,6 +154,7 @@ def native_korean(number: int) -> str:
 # --- amounts ---------------------------------------------------------------------------------
 
 HABITS = {"digits": 22, "comma": 8, "man": 22, "man won": 12, "short": 19, "won": 6, "words": 5, "decimal": 6}
+MORE_HABITS = {"spaced short": 14, "short won": 12, "joined won": 12}
 SLASH_HABITS = ("digits", "digits", "digits", "short", "comma")
 TALK_HABITS = ("words", "words", "words", "words won", "digits", "short")
 
@@ -133,7 +163,8 @@ def amount_in_words(amount: int | float, habit: str) -> str:
     """Return an amount in 만원 as a writer of this habit writes it; a habit that does not fit falls back on another.
 
     Habits: digits (35000), comma (35,000), man (3억5000만), man won (3억 5,000만 원), short (3억5천), won (350,000,000원),
-    words (삼억오천), words won (삼억오천만원), decimal (3.5억).
+    words (삼억오천), words won (삼억오천만원), decimal (3.5억), spaced short (3억 5천), short won (3억5천만원),
+    joined won (3억5000만원).
     """
     if isinstance(amount, float):
         return _with_thousands_of_won(amount, habit)
@@ -170,6 +201,9 @@ AMOUNT_WRITERS: dict[str, Callable[[int, int], str]] = {  # of the parts above a
     "words": lambda eok, rest: _joined(eok, rest, sino_korean, sino_korean),
     "words won": lambda eok, rest: _joined(eok, rest, sino_korean, sino_korean, end="만") + "원",
     "decimal": lambda eok, rest: f"{eok + rest / 10_000:g}억",
+    "spaced short": lambda eok, rest: _joined(eok, rest, write_rest=_short, gap=" "),
+    "short won": lambda eok, rest: _joined(eok, rest, write_rest=_short, end="만") + "원",
+    "joined won": lambda eok, rest: _joined(eok, rest, end="만") + "원",
 }
 
 
@@ -212,7 +246,8 @@ class Maintenance(Slot):
     """A small amount a month, which is never written in 천 or 백."""
 
     def __format__(self, form: str) -> str:
-        habit = {"short": "man", "decimal": "digits", "words": "words won"}.get(self.writer.habit, self.writer.habit)
+        other = {"short": "man", "decimal": "digits", "words": "words won", "spaced short": "man", "short won": "joined won"}
+        habit = other.get(self.writer.habit, self.writer.habit)
         habit = self.writer.rng.choice(("words won", "words won", "man", "man won")) if form == "talk" else habit
         return amount_in_words(self.value, habit)
 
@@ -313,6 +348,7 @@ class Writer:
     """Who writes an advertisement: the random numbers, the register, how amounts and areas are written."""
 
     rng: random.Random
+    tables: Tables
     register: dict
     held_out: bool
     habit: str
@@ -338,7 +374,7 @@ class Writer:
         held_out = _of_manner(HELD_OUT_WORDING.get(topic, {}).get(variant, {}), self.manner, strict=True)
         if self.held_out and held_out and self.rng.random() < HELD_OUT_PHRASES:
             return self.rng.choice(held_out)
-        return self.rng.choice(_of_manner(WORDING[topic][variant], self.manner))
+        return self.rng.choice(_of_manner(self.tables.wording[topic][variant], self.manner))
 
     def say(self, topic: str, variant: str, slots: dict[str, Slot | str | int], states: dict[str, Value]) -> Statement:
         """Return a statement of a topic; a slip of the keyboard spares its slots, so that what it states stays clear."""
@@ -350,7 +386,7 @@ class Writer:
 
     def edge(self, topic: str) -> str:
         """Return an opening or a closing, which may be empty."""
-        return self.rng.choice(WORDING[topic][self.manner])
+        return self.rng.choice(self.tables.wording[topic][self.manner])
 
 
 def _of_manner(phrases: dict[str, list[str]], manner: str, strict: bool = False) -> list[str]:
@@ -379,9 +415,9 @@ class House:
         return next((rooms for name, rooms in OFFERS["rooms_of_words"].items() if name in self.word), None)
 
 
-def _draw_house(rng: random.Random) -> House:
+def _draw_house(rng: random.Random, tables: Tables) -> House:
     deal = rng.choices(list(OFFERS["deals"]), list(OFFERS["deals"].values()))[0]
-    entries = [entry for entry in OFFERS["kinds"] if deal in entry["deals"]]
+    entries = [entry for entry in tables.kinds if deal in entry["deals"]]
     entry = rng.choices(entries, [entry["deals"][deal] for entry in entries])[0]
     word = rng.choice(entry["words"])
     house = House(deal, entry["kind"], word, 0, rng.randint(*entry["floors"]), None, None, entry)
@@ -392,19 +428,52 @@ def _draw_house(rng: random.Random) -> House:
     return House(deal, entry["kind"], word, area, house.total_floors, rooms, bathrooms, entry)
 
 
-def write_advertisement(rng: random.Random, held_out: bool) -> Advertisement:
+SHIPPED = Tables(
+    WORDING, PLACES["train"], REGISTERS["train"], OFFERS["kinds"], OFFERS["deal_words"], STATIONS, HABITS, SUBJECTS
+)
+
+
+@cache
+def wide_tables() -> Tables:
+    """Return the tables of training with what `_more` adds to them, less the phrases that are held out for the test."""
+    more_places, more_offers = _read_table("places_more"), _read_table("offers_more")
+    wording = _with_more(WORDING, _read_table("wording_more"), HELD_OUT_WORDING)
+    kinds = [entry | {"words": entry["words"] + more_offers["words"].get(entry["kind"], [])} for entry in OFFERS["kinds"]]
+    deal_words = {deal: words + more_offers["deal_words"].get(deal, []) for deal, words in OFFERS["deal_words"].items()}
+    return Tables(
+        wording,
+        PLACES["train"] + more_places["places"],
+        REGISTERS["train"] + _read_table("registers_more")["registers"],
+        kinds,
+        deal_words,
+        (*STATIONS, *more_places["stations"]),
+        HABITS | MORE_HABITS,
+        MORE_SUBJECTS,
+    )
+
+
+def _with_more(old: Any, more: Any, held_out: Any) -> Any:
+    """Return phrases with more of them, in whatever depth of topics, variants and manners; none that is held out."""
+    if isinstance(more, list):
+        return (old or []) + [phrase for phrase in more if phrase not in (held_out or [])]
+    old, held_out = old or {}, held_out or {}
+    return old | {name: _with_more(old.get(name), added, held_out.get(name)) for name, added in more.items()}
+
+
+def write_advertisement(rng: random.Random, held_out: bool, tables: Tables = SHIPPED) -> Advertisement:
     """Return an advertisement; with `held_out` it may have phrases, places and registers that training never has."""
-    registers = REGISTERS["train"] + (REGISTERS["test"] if held_out else [])
+    registers = tables.registers + (REGISTERS["test"] if held_out else [])
     writer = Writer(
         rng,
+        tables,
         rng.choices(registers, [register["weight"] for register in registers])[0],
         held_out,
-        rng.choices(list(HABITS), list(HABITS.values()))[0],
+        rng.choices(list(tables.habits), list(tables.habits.values()))[0],
         rng.choice(("㎡", "㎡", "㎡", "m2", "m²", " ㎡", "제곱미터")),
         rng.random() < 0.55,
         rng.choice((0, 0, 0, 0.08, 0.15, 0.3)),
     )
-    house = _draw_house(rng)
+    house = _draw_house(rng, tables)
     statements = _draw_statements(writer, house)
     stated = {name: value for statement in statements for name, value in statement.states.items()}
     record = ListingRecord(**{name: stated.get(name) for name in FIELDS})
@@ -452,7 +521,7 @@ def _head(writer: Writer, house: House, place: bool, kind: bool, deal: bool) -> 
         if house.rooms_in_word:
             states["rooms"] = house.rooms_in_word
     if deal:
-        words = OFFERS["deal_words"][house.deal]
+        words = writer.tables.deal_words[house.deal]
         slots["deal"], states["deal"] = writer.rng.choice(words), house.deal
     return writer.say("head", variant, slots, states)
 
@@ -460,15 +529,15 @@ def _head(writer: Writer, house: House, place: bool, kind: bool, deal: bool) -> 
 def _place(writer: Writer) -> tuple[str, str]:
     """Return a place and the words that name it, which may name another beside it."""
     rng = writer.rng
-    entry = rng.choice(PLACES["test"] if writer.held_out and rng.random() < HELD_OUT_PLACES else PLACES["train"])
+    entry = rng.choice(PLACES["test"] if writer.held_out and rng.random() < HELD_OUT_PLACES else writer.tables.places)
     city, district = rng.choice(entry["city"]), entry["district"]
     dong, other_dong = rng.sample(entry["dongs"], 2)
     parts = rng.choices(([dong], [district, dong], [city, district, dong], [city, district or dong]), (38, 30, 24, 8))[0]
     place = " ".join(part for part in parts if part)
     if writer.manner == "tag" or place.split()[-1] != dong or not writer.chance(18):
         return place, place
-    phrase = rng.choice(WORDING["near"][writer.manner])
-    return place, with_particles(phrase.format(place=place, dong=other_dong, station=rng.choice(STATIONS)))
+    phrase = rng.choice(writer.tables.wording["near"][writer.manner])
+    return place, with_particles(phrase.format(place=place, dong=other_dong, station=rng.choice(writer.tables.stations)))
 
 
 # --- money -----------------------------------------------------------------------------------
@@ -622,12 +691,6 @@ def _date(rng: random.Random) -> tuple[str, str]:
     return rng.choice((f"{year}.{month}.{day}", f"{short}.{month:02}.{day:02}")), f"{year}-{month:02}-{day:02}"
 
 
-SUBJECTS = re.compile(
-    "융자|대출|역|주차|P|년|수리|1층|일층|에어컨|복비|중개|옆|실거래|대지|권리|청소비"
-    "|햇빛|남향|엘리베이터|엘베|보증보험|버팀목|전세대출|분 거리"
-)
-
-
 def _beside(writer: Writer, house: House, amounts: dict[str, int]) -> list[Statement]:
     """Draw what is no field: the station, the year of the building, parking, loans, what the neighbours pay."""
     topics = ["any", "any", "any"]
@@ -638,7 +701,7 @@ def _beside(writer: Writer, house: House, amounts: dict[str, int]) -> list[State
     spoken_of: set[str] = set()
     for variant in chosen:
         statement = writer.say("beside", variant, _beside_slots(writer, amounts), {})
-        subjects = set(SUBJECTS.findall(statement.words)) or {statement.words}
+        subjects = set(writer.tables.subjects.findall(statement.words)) or {statement.words}
         if not subjects & spoken_of:  # a text has a loan, or has none
             spoken_of |= subjects
             statements.append(statement)
@@ -650,7 +713,7 @@ def _beside_slots(writer: Writer, amounts: dict[str, int]) -> dict:
     return {
         **{name: Amount(writer, amount) for name, amount in amounts.items()},
         "other": Amount(writer, rng.choice((500, 800, 1000, 2000, 3000, 5000, 8000, 12000, 15000))),
-        "station": rng.choice(STATIONS),
+        "station": rng.choice(writer.tables.stations),
         "minutes": rng.randint(2, 12),
         "built": rng.randint(1994, 2024),
         "month": rng.randint(1, 12),
@@ -706,11 +769,48 @@ def generate(seed: int) -> dict[str, list[Advertisement]]:
         parts[part] = []
         while len(parts[part]) < rows:
             advertisement = write_advertisement(rng, held_out=part == "test")
-            bare = re.sub(r"\W", "", advertisement.text)
-            if bare not in seen and not pii.find(advertisement.text) and not pii.find(" ".join(advertisement.text.split())):
-                seen.add(bare)
+            if _is_new(advertisement.text, seen):
                 parts[part].append(advertisement)
     return parts
+
+
+def bare(text: str) -> str:
+    """Return what is compared to tell whether a text comes twice: its letters and digits."""
+    return re.sub(r"\W", "", text)
+
+
+def _is_new(text: str, seen: set[str]) -> bool:
+    """Tell whether a text may stand in a file, and note it among those seen if so."""
+    if bare(text) in seen or pii.find(text) or pii.find(" ".join(text.split())):
+        return False
+    seen.add(bare(text))
+    return True
+
+
+def generate_wide(rows: int, seed: int) -> list[Advertisement]:
+    """Return advertisements to train on from all tables but those held out; none has the text of a shipped row."""
+    seen = shipped_texts()
+    rng = random.Random(f"wide {seed}")
+    advertisements: list[Advertisement] = []
+    while len(advertisements) < rows:
+        advertisement = write_advertisement(rng, held_out=False, tables=wide_tables())
+        if _is_new(advertisement.text, seen):
+            advertisements.append(advertisement)
+    return advertisements
+
+
+def shipped_texts() -> set[str]:
+    """Return the bare texts of all files in data/listings."""
+    files = sorted((DATA / "listings").glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return {bare(json.loads(line)["input"]) for line in lines}
+
+
+def write_wide(file: Path | str, rows: int, seed: int) -> None:
+    """Write a file of wide rows."""
+    write_jsonl(
+        Path(file), [_row(f"listing-wide-{number:05}", one) for number, one in enumerate(generate_wide(rows, seed), 1)]
+    )
 
 
 def write(folder: Path | str, seed: int) -> None:
@@ -729,5 +829,22 @@ def _row(identity: str, advertisement: Advertisement) -> dict[str, str]:
     }
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the shipped files, or with --wide a file of more rows to train on."""
+    parser = argparse.ArgumentParser(description="Write advertisements with their records.")
+    parser.add_argument("--wide", type=int, metavar="ROWS", help="write so many rows drawn from the wider tables")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the wide rows (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the wide rows go")
+    options = parser.parse_args(arguments)
+    if options.wide is None:
+        if options.out:
+            parser.error("--out goes with --wide ROWS")
+        write(DATA / "listings", seed=SEED)
+    elif options.wide < 1 or options.out is None:
+        parser.error("--wide takes a number of rows above 0, and --out FILE")
+    else:
+        write_wide(options.out, options.wide, options.seed)
+
+
 if __name__ == "__main__":
-    write(DATA / "listings", seed=SEED)
+    main()
