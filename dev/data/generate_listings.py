@@ -85,9 +85,17 @@ SUBJECTS = re.compile(
 )
 MORE_SUBJECTS = re.compile(
     SUBJECTS.pattern
-    + "|정류장|버스|옵션|계약|마트|편의점|시세|층간|방음|학교|공원|냉장고|CCTV|보안|도배|전입|수도|가스|난방"
-    "|전기|세대수|창고|옥상|남서향|동향|햇살|볕|채광|리모델링|인테리어|벌레|곰팡이|직거래|수수료"
+    + "|정류장|버스|옵션|풀옵|계약|마트|편의점|시세|층간|방음|학교|공원|냉장고|세탁기|CCTV|보안|도배|전입|수도"
+    "|가스|난방|전기|전세|세대수|창고|옥상|남동향|남서향|햇살|해가|볕|채광|리모델링|인테리어|벌레|직거래|수수료|준공|사용승인|신축|건축"
+    "|2층|HUG|버팀목|보증|시설|부가세|VAT|업종"
 )
+SAME_SUBJECTS = {  # of these a text speaks once as well
+    "준공": "년", "사용승인": "년", "신축": "년", "건축": "년", "대출": "융자", "버스": "정류장", "풀옵": "옵션",
+    "에어컨": "옵션", "냉장고": "옵션", "세탁기": "옵션", "엘베": "엘리베이터", "복비": "중개", "수수료": "중개",
+    "직거래": "중개", "남동향": "남향", "남서향": "남향", "햇살": "채광", "햇빛": "채광", "해가": "채광", "볕": "채광",
+    "도배": "수리", "리모델링": "수리", "인테리어": "수리", "HUG": "보증", "보증보험": "보증", "시설": "권리",
+    "VAT": "부가세", "실거래": "시세", "옆": "시세",
+}  # fmt: skip
 MONEY_OF_DEALS = {"월세": "lease", "단기": "short lease", "전세": "jeonse", "매매": "sale"}
 
 
@@ -103,6 +111,7 @@ class Tables:
     stations: Sequence[str]
     habits: dict[str, int]  # of writing amounts, with their weights
     subjects: re.Pattern[str]  # of what stands beside the fields; a text speaks of each once
+    same_subjects: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -429,7 +438,7 @@ def _draw_house(rng: random.Random, tables: Tables) -> House:
 
 
 SHIPPED = Tables(
-    WORDING, PLACES["train"], REGISTERS["train"], OFFERS["kinds"], OFFERS["deal_words"], STATIONS, HABITS, SUBJECTS
+    WORDING, PLACES["train"], REGISTERS["train"], OFFERS["kinds"], OFFERS["deal_words"], STATIONS, HABITS, SUBJECTS, {}
 )
 
 
@@ -449,6 +458,7 @@ def wide_tables() -> Tables:
         (*STATIONS, *more_places["stations"]),
         HABITS | MORE_HABITS,
         MORE_SUBJECTS,
+        SAME_SUBJECTS,
     )
 
 
@@ -701,7 +711,8 @@ def _beside(writer: Writer, house: House, amounts: dict[str, int]) -> list[State
     spoken_of: set[str] = set()
     for variant in chosen:
         statement = writer.say("beside", variant, _beside_slots(writer, amounts), {})
-        subjects = set(writer.tables.subjects.findall(statement.words)) or {statement.words}
+        found = writer.tables.subjects.findall(statement.words)
+        subjects = {writer.tables.same_subjects.get(subject, subject) for subject in found} or {statement.words}
         if not subjects & spoken_of:  # a text has a loan, or has none
             spoken_of |= subjects
             statements.append(statement)
