@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import sys
-import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data"
@@ -26,32 +28,179 @@ class CourseError(Exception):
         return [f"CourseError: {self}"]
 
 
+class FileError(CourseError, OSError):
+    """A CourseError on what the system says of a file; it is that OSError too, with its errno."""
+
+    def __init__(self, sentence: str, error: OSError):
+        super().__init__(error.errno, error.strerror)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.sentence
+
+
 def relative(path: str | Path) -> str:
     """Return a path as the course prints it: relative to the repository where it lies inside."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # Path.resolve raises where links lead in a circle
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+# --- what a system can say of a file ---------------------------------------------------------
+
+_TOO_LONG = "has a name that is too long for this system; shorten it (most take 255 bytes, and a Korean letter is three)."
+_FULL = "cannot be written, because the disk is full; make room, or name another place."
+_DENIED = "may not be opened or changed by this user; change its permissions, or name another."
+_NO_FOLDER = "needs a folder where a file lies; name another path."
+_WHAT_TO_DO = {
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: "lies where nothing can be written (a read-only disk); name another place.",
+    errno.ENOENT: "does not exist; check the path.",
+    errno.EISDIR: "is a folder; name a file.",
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENAMETOOLONG: _TOO_LONG,
+    errno.ELOOP: "is a link that leads back to itself; name the file itself.",
+    errno.ENOSPC: _FULL,
+    getattr(errno, "EDQUOT", errno.ENOSPC): _FULL,  # Windows has none
+    errno.EFBIG: "would grow larger than a file may be here; raise that limit (`ulimit -f`), or name another place.",
+    errno.EMFILE: "cannot be opened, because too many files are open already; raise that limit (`ulimit -n`).",
+}
+
+
+def error_sentence(error: OSError, path: str | Path | None = None) -> str:
+    """Return one sentence on what the system says of a file, a folder, a disk or an address, and what to do.
+
+    path: the file that a user knows, where the error names another one or none.
+    """
+    name = path if path is not None else error.filename2 or error.filename
+    if isinstance(error, FileError):
+        return str(error)
+    if error.errno is None:  # made by a library, with words alone
+        return " ".join(str(error).split()) or f"A file or an address failed ({type(error).__name__})."
+    subject = relative(os.fsdecode(name)) if isinstance(name, str | bytes | Path) else "A file, or what this command prints,"
+    reason = str(error.strerror or error)
+    if isinstance(error, ConnectionError | TimeoutError) and name is None:
+        return f"A connection failed ({reason}); check the address, and whether its server runs."
+    return f"{subject} {_WHAT_TO_DO.get(error.errno, f'cannot be read or written ({reason}); name another.')}"
+
+
+@contextmanager
+def errors_of(path: str | Path) -> Iterator[None]:
+    """Turn what the system says of a file into a FileError that names it."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(error_sentence(error, path), error) from None
+
+
+def require_plain_file(path: str | Path) -> None:
+    """Raise a FileError if a path is there and is a folder, a pipe or a device; opening a pipe would wait for ever."""
+    path = Path(path)
+    with errors_of(path):
+        missing = not os.path.lexists(path)
+        if missing or path.is_file():
+            return
+        if path.is_symlink() and not path.exists():  # False for a circle of links too, which stat names
+            with suppress(FileNotFoundError):
+                path.stat()
+            return
+    number, kind = (errno.EISDIR, "a folder") if path.is_dir() else (errno.ESPIPE, "no plain file (a pipe or a device)")
+    raise FileError(f"{relative(path)} is {kind}; name a file.", OSError(number, os.strerror(number)))
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Say whether two paths are one file, by whichever links and spellings; a file to come may be named twice too."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        spelt = (unicodedata.normalize("NFC", os.path.normcase(os.path.realpath(path))) for path in (one, other))
+        return len(set(spelt)) == 1
+
+
+def require_other_files(
+    inputs: Iterable[str | Path | None],
+    outputs: Iterable[str | Path | None],
+    *,
+    called: str = "the input",
+    instead: str = "another output",
+) -> None:
+    """Raise a CourseError if an output is a file that a command reads, or that it writes something else to.
+
+    inputs: files, and folders that are read whole. None stands for what was not asked for. called, instead: what the
+    sentence says of the input, and what to name.
+    """
+    read = [file for given in inputs if given is not None for file in _files_in(Path(given))]
+    written: list[str | Path] = []
+    for output in outputs:
+        if output is None:
+            continue
+        if any(same_file(output, one) for one in read):
+            raise CourseError(f"{relative(output)} is {called}; name {instead}.")
+        if any(same_file(output, one) for one in written):
+            raise CourseError(f"{relative(output)} is to hold two things at once; name {instead}.")
+        written.append(output)
+
+
+def _files_in(path: Path) -> list[Path]:
+    return [path, *(file for file in path.iterdir() if file.is_file())] if path.is_dir() else [path]
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Lend a temporary path with the same suffix; what was written there takes the file's place at the end of the block.
 
-    A reader sees the old file or the new one, never half of one; when the block raises, the old one stays.
+    A reader sees the old file or the new one, never half of one; when the block raises, the old one stays. Each writer has
+    a temporary file of its own, so that of two at once the later wins whole. A link stays, and what it names is written.
+
+    Raises:
+        FileError: the file cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:  # Windows syncs only what is open for writing
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    shown = Path(path)
+    require_plain_file(shown)
+    path = Path(os.path.realpath(shown))
+    with errors_of(shown):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = path.stat().st_mode & 0o777 if path.exists() else None
+        if mode is not None and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        temporary = path.with_name(_temporary_name(path.name))
+        try:
+            # made as `open` would, for its owner or for all as the user has set; a second of this name is impossible
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode))
+            yield temporary
+            with temporary.open("rb+") as file:  # Windows syncs only what is open for writing
+                os.fsync(file.fileno())
+            if mode is not None:
+                with suppress(OSError):  # not every file system has modes
+                    temporary.chmod(mode)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _temporary_name(name: str) -> str:
+    """Return a hidden name with the same suffix that no other writer takes; names have 255 bytes at most."""
+    stem, own, suffix = name, f".{uuid4().hex[:12]}", Path(name).suffix
+    while len(os.fsencode(f".{stem}{own}{suffix}")) > 255 and stem:
+        stem = stem[:-1]
+    return f".{stem}{own}{suffix}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new name to the disk; where a folder cannot be opened (Windows), the system does so by itself."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomic(path: str | Path, content: str) -> Path:
@@ -65,13 +214,13 @@ def read_text(path: str | Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        CourseError: the file is missing or is not UTF-8.
+        CourseError: the file is missing, cannot be read, or is not UTF-8.
     """
     path = Path(path)
+    require_plain_file(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise CourseError(f"{relative(path)} does not exist; check the path.") from None
+        with errors_of(path):
+            return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CourseError(f"{relative(path)} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again.") from None
 
@@ -88,6 +237,8 @@ def read_json(path: str | Path):
         raise CourseError(
             f"{relative(path)}, line {error.lineno}, is not valid JSON ({error.msg}); fix that line or fetch the file again."
         ) from None
+    except (RecursionError, ValueError) as error:  # a hundred thousand brackets; a number of ten thousand digits
+        raise CourseError(f"{relative(path)} is not valid JSON ({error}); fix it or fetch the file again.") from None
 
 
 def write_json(path: str | Path, value) -> Path:
@@ -112,6 +263,8 @@ def read_jsonl(path: str | Path) -> list[dict]:
                 f"{relative(path)}, line {number}, is not valid JSON ({error.msg}); the file may be "
                 "truncated: fix or remove that line, or fetch the file again."
             ) from None
+        except (RecursionError, ValueError) as error:
+            raise CourseError(f"{relative(path)}, line {number}, is not valid JSON ({error}); fix or remove it.") from None
         if not isinstance(row, dict):
             raise CourseError(
                 f"{relative(path)}, line {number}, holds a {type(row).__name__}, not an object; write one {{...}} a line."

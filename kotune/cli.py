@@ -6,14 +6,19 @@ What a command needs is imported once it is chosen, so that `kotune --help` answ
 from __future__ import annotations
 
 import argparse
+import errno
+import io
+import os
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kotune.stage_table import STAGES
-from utils import OUTPUTS, CourseError, relative
+from utils import OUTPUTS, CourseError, error_sentence, relative
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
 MODEL = "an adapter's folder, a merged model's, or a hub name"
@@ -274,7 +279,7 @@ def _data(chosen: Namespace) -> int | None:
     if chosen.subcommand == "check":
         limit = _token_limit(chosen.recipe) if chosen.recipe else None
         report = registry.check(chosen.data, limit, chosen.against)
-        print(str(report).encode("utf-8", "backslashreplace").decode())
+        print(report)
         return 1 if report.errors else 0
     registry.convert(chosen.source, chosen.target, chosen.to)
     return None
@@ -388,16 +393,78 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and end the process: 1 after a user's mistake, which is one line, and 130 after Ctrl-C."""
+    """Run one command and end the process.
+
+    The exit code is 1, after one sentence, where the user, a file, a disk, an address or a signal stopped it; 130 after
+    Ctrl-C; 2 after a flag that is not known.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
-        print(help_page())
-        sys.exit(0 if given else 2)
-    if given[0] not in COMMANDS:
-        sys.exit(f"error: There is no command {given[0]!r}; the commands are {', '.join(COMMANDS)}.")
+    _print_any_character()
     try:
-        sys.exit(run(given))
-    except CourseError as error:
-        sys.exit(f"error: {error}")
+        with _ended_by_signals(given[:1]):
+            code = _run_or_help(given)
+            sys.stdout.flush()  # a full disk behind the output is known here, and not as the process ends
+    except BrokenPipeError:  # as in `kotune ... | head`: who reads has seen enough
+        _drop_output()
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (CourseError, OSError, MemoryError, _EndedBySignalError) as error:
+        sys.exit(f"error: {_sentence(error)}")
+    sys.exit(code)
+
+
+def _run_or_help(given: Sequence[str]) -> int:
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(help_page())
+        return 0 if given else 2
+    if given[0] not in COMMANDS:
+        raise CourseError(f"There is no command {given[0]!r}; the commands are {', '.join(COMMANDS)}.")
+    return run(given)
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what went wrong on one line, whatever a file is called."""
+    if isinstance(error, MemoryError):
+        return "This machine has too little memory for that; close other programs, or give less at once."
+    if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+        _drop_output()  # it may be what is printed that has no room, which would fail again as the process ends
+    text = error_sentence(error) if isinstance(error, OSError) else str(error)
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _print_any_character() -> None:
+    """Let a console that lacks a character, as CP949 lacks emoji, show its code in the place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None under pythonw
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _ended_by_signals(command: Sequence[str]) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as a mistake does, so that no temporary file stays; a server has its own way."""
+    names = [] if [*command] == ["serve"] else [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    earlier = {}
+    for name in names:
+        number = getattr(signal, name)
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup SIGHUP is ignored, and stays so
+            earlier[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+class _EndedBySignalError(BaseException):
+    """A signal asked this process to end; no `except Exception` on the way keeps it."""
+
+
+def _end(number: int, frame: object) -> None:
+    raise _EndedBySignalError(f"This command was ended by {signal.Signals(number).name}; run it again to go on.")

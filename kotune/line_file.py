@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from filelock import FileLock
 
-from utils import CourseError, json_line, relative, write_atomic
+from utils import CourseError, errors_of, json_line, relative, require_plain_file, write_atomic
 
 Row = TypeVar("Row")
 
@@ -19,38 +20,47 @@ class LineFile:
     """A JSONL file that several processes may append to, and that survives being killed in the middle of a line."""
 
     def __init__(self, path: str | Path):
-        """Open or create the file, repair a torn last line, and read what is there."""
+        """Open or create the file, repair a torn last line, and read what is there.
+
+        Raises:
+            FileError: the file or its lock cannot be written.
+        """
         self.path = Path(path)
         self._lock = FileLock(f"{self.path}.lock")
         self._offset, self._lines = 0, 0
-        try:
+        require_plain_file(self.path)
+        with errors_of(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab"):
                 pass
-        except OSError as error:
-            raise CourseError(f"{relative(self.path)} cannot be written ({error.strerror}); name another file.") from None
-        with self._lock:
+        with self._held():
             self._repair_torn_line()
             self._read_new()
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with errors_of(self.path), self._lock:
+            yield
+
     def refresh(self) -> None:
         """Read what other processes have written since."""
-        with self._lock:
+        with self._held():
             self._repair_torn_line()
             self._read_new()
 
     def append(self, rows: Sequence[dict]) -> None:
-        """Write the rows that are wanted, one a line; what they say counts once they are on disk."""
-        with self._lock:
+        """Write the rows that are wanted, one a line; what they say counts once they are on disk.
+
+        Raises:
+            FileError: they cannot be written, as on a full disk; the file holds nothing of them then.
+        """
+        with self._held():
             self._repair_torn_line()  # of a process that was killed since
             self._read_new()
             wanted = self._wanted(rows)
             data = "".join(map(json_line, wanted)).encode()
             if data:
-                with self.path.open("ab") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                self._write(data)
                 self._offset += len(data)
                 self._lines += len(wanted)
             for row in wanted:
@@ -61,11 +71,24 @@ class LineFile:
 
         rows: called once everything that is in the file was read and nobody else may write.
         """
-        with self._lock:
+        with self._held():
             self.refresh()
             lines = [json_line(row) for row in rows()]
             write_atomic(self.path, "".join(lines))
             self._offset, self._lines = sum(len(line.encode()) for line in lines), len(lines)
+
+    def _write(self, data: bytes) -> None:
+        """Write at the file's end, all or nothing."""
+        with self.path.open("ab", buffering=0) as file:  # a buffer would try again as the file is closed
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) or 0 :]
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(self._offset)
+                raise
 
     def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:
         """Return the rows that are to be written."""

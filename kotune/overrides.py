@@ -69,6 +69,7 @@ RUN_ARGUMENTS = {
     "plot_loss": "plot_loss",
     "report_to": "report_to",
 }
+TEXTS = {name for name, argument in RUN_ARGUMENTS.items() if argument != "plot_loss"}
 # Settings of theirs that the course does in one way only: the value that is that way, and what the course does.
 FIXED: dict[str, tuple[tuple, str]] = {
     "use_rslora": ((False,), "LoRA is scaled by alpha / r"),
@@ -114,6 +115,9 @@ def read_config(path: str | Path) -> Config:
     text = read_text(path)
     try:
         loaded = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
+        written = loaded if Path(path).suffix == ".json" else yaml.load(text, yaml.BaseLoader)  # each value as its text
+    except RecursionError:
+        raise CourseError(f"{relative(path)} is nested too deep to be settings; write one `name: value` a line.") from None
     except (yaml.YAMLError, json.JSONDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else getattr(error, "lineno", 1)
@@ -121,7 +125,20 @@ def read_config(path: str | Path) -> Config:
         raise CourseError(f"{relative(path)}, line {line}, is no valid YAML or JSON ({reason}); fix that line.") from None
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
         raise CourseError(f"{relative(path)} holds no settings; write one `name: value` a line, as in `lora_r: 16`.")
+    for name in TEXTS & set(loaded):
+        loaded[name] = _text(name, loaded[name], written[name], relative(path))
     return sort_settings(loaded, f"{relative(path)}: ")
+
+
+def _text(name: str, value: Any, written: Any, file: str) -> str | None:
+    """Return a name or a path as it was written: YAML takes the folder 2024_11_28 for a number."""
+    if value is None:
+        return None
+    if not isinstance(written, str):
+        raise CourseError(f"{file}: {name} is a {type(value).__name__}, and takes a name or a path; write it in quotes.")
+    if "\0" in written or any("\ud800" <= character <= "\udfff" for character in written):
+        raise CourseError(f"{file}: {name} holds a character that no path can have; write it anew.")
+    return written
 
 
 def sort_settings(given: Mapping[str, Any], where: str = "") -> Config:

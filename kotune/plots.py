@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from utils import write_atomic
+from utils import atomic_path, write_atomic
 
 BLUE, ORANGE, GREY, GREEN, RED = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a", "#9b2c2c"
 STYLE = {
@@ -155,7 +155,8 @@ def save_losses(log: Sequence[dict], validation: Sequence[dict], folder: Path, s
     write_atomic(folder / "loss.csv", table.getvalue())
     if plot:
         figure = loss_figure(log, validation, stage)
-        figure.savefig(folder / "loss.png", dpi=120)
+        with atomic_path(folder / "loss.png") as temporary:
+            figure.savefig(temporary, dpi=120)
 
 
 def loss_figure(log: Sequence[dict], validation: Sequence[dict], stage: str):

@@ -89,6 +89,11 @@ class TeacherModel:
         return [reply.text if reply.error is None else None for reply in replies]
 
 
+def card_file(path: Path) -> Path:
+    """Return the file beside an answers file that says what made them."""
+    return path.with_suffix(".run.json")
+
+
 class AnswerFile(KeyedLines[AnswerRow]):
     """An answers file that grows line by line and survives being killed; `rows` holds the answers by id."""
 
@@ -102,7 +107,7 @@ class AnswerFile(KeyedLines[AnswerRow]):
         """
         path = Path(path)
         if card is not None:
-            card_path = path.with_suffix(".run.json")
+            card_path = card_file(path)
             held = read_json(card_path) if card_path.exists() else None
             if path.exists() and path.stat().st_size > 0 and held != json.loads(json.dumps(card)):
                 raise CourseError(

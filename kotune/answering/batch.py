@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.answering import engines
-from kotune.answering.answer_files import AnswerFile, AnswerRow, write_answers
+from kotune.answering.answer_files import AnswerFile, AnswerRow, card_file, write_answers
 from kotune.answering.engines import Engine, EngineChoice
 from kotune.answering.workbook import InferenceRow, read_rows, write_workbook
 from kotune.data.records import data_hash
-from kotune.data.registry import locate
+from kotune.data.registry import locate, require_other_outputs
 from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models import merging, sources
 from kotune.models.adapters import adapter_hash
@@ -31,7 +31,7 @@ from kotune.models.machine import Recipe, choose
 from kotune.models.sampling import RANGES, Sampling
 from kotune.models.sources import ModelSource
 from prompts import Message
-from utils import OUTPUTS, CourseError, relative
+from utils import OUTPUTS, CourseError, read_text, relative, require_other_files
 
 FOLDER = OUTPUTS / "inference"
 
@@ -104,7 +104,7 @@ def settings_card(
         "model": served.base,
         "adapters_sha256": [adapter_hash(adapter) for adapter in served.adapters],
         "rows_sha256": data_hash([{"id": row.id, "prompt": row.prompt} for row in asked]),
-        "documents_sha256": data_hash([{"text": Path(documents).read_text(encoding="utf-8")}]) if documents else None,
+        "documents_sha256": data_hash([{"text": read_text(documents)}]) if documents else None,
         "engine": choice.name,
         **{name: value for name, value in asdict(sampling).items() if name != "stop"},  # no file is answered with stop texts
     }
@@ -134,7 +134,10 @@ def infer(
     choice = choice or EngineChoice()
     sampling.require_sound()
     asked = read_rows(data, system_prompt)
-    lines_path, workbook = _outputs(output, data)
+    lines_path, workbook = _outputs(output)
+    written = (lines_path, workbook, card_file(lines_path))
+    require_other_outputs(data, *written, called="the file with the questions", instead="another --save_name")
+    require_other_files([documents], written, called="the file of documents", instead="another --save_name")
     if columns_from_json and workbook is None:
         raise CourseError(
             f"--columns_from_json makes columns in a workbook, and {output} asks for none; name it without .jsonl."
@@ -161,16 +164,11 @@ def _with_passages(question: str, library: Library | None) -> OpenBookPrompt:
     return OpenBookPrompt(question, ()) if library is None else library.ask(question)
 
 
-def _outputs(output: Path, data: str | Path) -> tuple[Path, Path | None]:
-    """Return the files of answers and of the workbook; none of them may be the input."""
+def _outputs(output: Path) -> tuple[Path, Path | None]:
+    """Return the files of answers and of the workbook."""
     folder = output.parent if output.parent != Path() else FOLDER
     stem = output.stem if output.suffix in (".jsonl", ".xlsx") else output.name
-    lines, workbook = folder / f"{stem}.jsonl", folder / f"{stem}.xlsx" if output.suffix != ".jsonl" else None
-    source = Path(data).resolve()
-    for path in (lines, workbook):
-        if path is not None and path.resolve() == source:
-            raise CourseError(f"{relative(path)} is the file with the questions; pass another --save_name.")
-    return lines, workbook
+    return folder / f"{stem}.jsonl", folder / f"{stem}.xlsx" if output.suffix != ".jsonl" else None
 
 
 # --- command line ----------------------------------------------------------------------------

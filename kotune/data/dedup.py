@@ -78,8 +78,7 @@ def deduplicate_file(
     if target.suffix != ".jsonl":
         raise CourseError(f"{target.name} does not end in .jsonl; name the output so.")
     dropped_file, spared_file = (target.with_name(f"{target.stem}.{part}.jsonl") for part in ("dropped", "spared"))
-    for out in (target, dropped_file, spared_file):
-        registry.require_other_file(source, out)
+    registry.require_other_outputs(source, target, dropped_file, spared_file)
     rows = list(registry.read(source))
     texts = [text_to_compare(row.value, row.place, field) for row in rows]
     found = similarity.deduplicate(texts, threshold=threshold, unit=unit, differ=differ)

@@ -390,7 +390,7 @@ def scan_file(name_or_path: str | Path, out: str | Path | None = None) -> dict[s
     from kotune.data import registry
 
     if out is not None:
-        registry.require_other_file(name_or_path, out)
+        registry.require_other_outputs(name_or_path, out)
     lines = list(scan_rows(row.value for row in registry.read(name_or_path)))
     if out is not None:
         write_jsonl(out, lines)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kotune.data import readers, records
-from utils import DATA, OUTPUTS, CourseError, read_json, relative
+from utils import DATA, OUTPUTS, CourseError, read_json, relative, require_other_files
 
 if TYPE_CHECKING:
     from kotune.data.validation import ValidationReport
@@ -105,10 +105,13 @@ def course_data(part: str) -> Path:
     return own if own.exists() else locate(f"real_estate_{part}")
 
 
-def require_other_file(name_or_path: str | Path, out: str | Path) -> None:
-    """Raise a CourseError if an output is the file that the data set is read from."""
-    if "hf_hub_url" not in registry().get(str(name_or_path), {}) and locate(name_or_path).resolve() == Path(out).resolve():
-        raise CourseError(f"{relative(out)} is the input; name another output.")
+def require_other_outputs(name_or_path: str | Path, *outputs: str | Path | None, **words: str) -> None:
+    """Raise a CourseError if an output is a file that the data set is read from, or if two outputs are one file.
+
+    words: as `require_other_files` takes them.
+    """
+    on_the_hub = "hf_hub_url" in registry().get(str(name_or_path), {})
+    require_other_files([] if on_the_hub else [locate(name_or_path)], outputs, **words)
 
 
 def read_with_errors(name_or_path: str | Path) -> Iterator[readers.Row | CourseError]:
@@ -257,8 +260,9 @@ def check(name_or_path: str, limit: TokenLimit | None, against: list[str]) -> Va
 
 def convert(source: str, target: str, to: str) -> None:
     """Write a data set in another format, and say what that format could not hold."""
-    from kotune.data.writers import NOT_HELD, Loss, write
+    from kotune.data.writers import NOT_HELD, Loss, left_out_file, write
 
+    require_other_outputs(source, target, left_out_file(target))
     losses = write(iterate(source), target, to)
     for row in read(source):
         losses += [Loss(row.place, f"the field {name}, which no format has") for name in records.unknown_fields(row.value)]

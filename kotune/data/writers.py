@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 
 from kotune.data.excel import UNWRITABLE, write_sheet
-from utils import CourseError, atomic_path, json_line, relative
+from utils import CourseError, atomic_path, json_line, relative, write_jsonl
 
 NOT_HELD = "left out"
 
@@ -269,6 +269,11 @@ TARGETS = {
 }
 
 
+def left_out_file(path: str | Path) -> Path:
+    """Return the file beside an output that keeps the records which its format cannot hold."""
+    return Path(path).with_name(f"{Path(path).name}.left_out.jsonl")
+
+
 def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
     """Write canonical records in a target's format; return what it could not hold.
 
@@ -303,14 +308,15 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
             losses.extend(Loss(record.get("id", str(number)), what) for what in chosen.losses(record))
             yield row
 
-    aside = path.with_name(f"{path.name}.left_out.jsonl")
+    aside = left_out_file(path)
     try:
         with atomic_path(path) as temporary:
             cleaned = chosen.write(temporary, rows())
-        aside.unlink(missing_ok=True)  # of an earlier run
+        if not left_out:
+            aside.unlink(missing_ok=True)  # of an earlier run
     except OSError as error:
         raise CourseError(f"{relative(path)} cannot be written ({error.strerror}); name another file.") from None
     if left_out:
-        _write_jsonl(aside, left_out)
+        write_jsonl(aside, left_out)
         print(f"{len(left_out)} records do not fit into {target}; they are in {relative(aside)}.")
     return losses + [Loss("", what) for what in cleaned]

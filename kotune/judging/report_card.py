@@ -14,7 +14,7 @@ from kotune.judging.comparison import Report, ScoreSummary
 from kotune.judging.judgments import JUDGED, Judgment, Winner
 from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
 from kotune.stats import Agreement, Interval, LengthControlled, agree
-from utils import CourseError, write_atomic
+from utils import CourseError, atomic_path, write_atomic
 
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
 MOST_INSTRUCTIVE = 10
@@ -294,7 +294,7 @@ def html(card: ReportCard) -> str:
 
 def write_html(card: ReportCard, path: str | Path) -> Path:
     """Write the page."""
-    return write_atomic(path, html(card))
+    return write_atomic(path, html(card).encode(errors="replace").decode())  # half of an emoji is no UTF-8
 
 
 # --- PNG -------------------------------------------------------------------------------------
@@ -324,13 +324,14 @@ def write_png(card: ReportCard, path: str | Path) -> Path:
     if card.warnings:
         warned = "\n".join(_wrapped(f"주의: {warning}", 120) for warning in card.warnings)
         figure.supxlabel(_plain_text(warned), fontsize=8.5, color=RED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
     return path
 
 
 def _plain_text(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib reads a pair of them as mathematics
+    """Return a text that matplotlib draws: a pair of dollar signs is mathematics to it, and half of an emoji no text."""
+    return text.replace("$", r"\$").encode(errors="replace").decode()
 
 
 def _wrapped(text: str, width: int) -> str:

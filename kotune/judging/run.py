@@ -21,7 +21,7 @@ from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, ShownPair, Si
 from kotune.judging.judgments import Judgment, compare, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
 from kotune.teacher.client import connect, has_real_teacher
-from utils import OUTPUTS, CourseError, relative, write_json
+from utils import OUTPUTS, CourseError, relative, require_other_files, write_json
 
 JUDGES = "reference, reward or openai:MODEL"
 
@@ -113,6 +113,10 @@ def judge_command(chosen: argparse.Namespace) -> None:
     for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
         if given and Path(given).suffix.lower() != ending:
             raise CourseError(f"{given} does not end in {ending}; name the file so.")
+    judgments = Path(chosen.judgments) if chosen.judgments else None
+    read = [chosen.answers_a, chosen.answers_b, *([chosen.calibration] if chosen.calibrate else [])]
+    written = [out, chosen.html, chosen.png, chosen.journal]
+    require_other_files(read, [*written, judgments])
     side_by_side(chosen.answers_a, chosen.answers_b)  # what is wrong with them is said before a judge is loaded
     if chosen.calibrate:
         load_calibration(chosen.calibration)
@@ -120,7 +124,10 @@ def judge_command(chosen: argparse.Namespace) -> None:
     judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
     if len({judge.name for judge in judges}) < len(judges):
         raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
-    judgments = Path(chosen.judgments) if chosen.judgments else _beside(out, judges[0], "judgments")
+    judgments = judgments or _beside(out, judges[0], "judgments")
+    kept = [_beside(out, judge, what) for judge in judges for what in ("calibration", "scores_a", "scores_b")]
+    kept += [_beside(out, judge, "judgments") for judge in judges[1:]]
+    require_other_files(read, [*written, judgments, *kept], instead="another --out")
     first, lines, calibration = _judge_once(judges[0], chosen, judgments)
     seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments")) for judge in judges[1:]]
     card = make_card(
@@ -133,13 +140,13 @@ def judge_command(chosen: argparse.Namespace) -> None:
         seconds=[(one, judgments) for one, judgments, _ in seconds],
         second_calibrations=[own for _, _, own in seconds if own],
     )
-    written = [write_json(out, card.json())]
+    done = [judgments, write_json(out, card.json())]
     if chosen.html:
-        written.append(write_html(card, chosen.html))
+        done.append(write_html(card, chosen.html))
     if chosen.png:
-        written.append(write_png(card, chosen.png))
+        done.append(write_png(card, chosen.png))
     print("\n".join(summary(card)))
-    print(f"written: {', '.join(map(relative, [judgments, *written]))}")
+    print(f"written: {', '.join(map(relative, done))}")
 
 
 def summary(card: ReportCard) -> list[str]:

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,12 +36,23 @@ from kotune.judging.judges import Side
 from kotune.judging.judgments import JUDGED, WINNERS, Judgment, Winner, read_judgments
 from kotune.line_file import KeyedLines, LineFile
 from kotune.stats import Agreement, agree
-from utils import CourseError, read_json, read_jsonl, read_text, relative, write_atomic, write_json, write_jsonl
+from utils import (
+    CourseError,
+    read_json,
+    read_jsonl,
+    read_text,
+    relative,
+    require_other_files,
+    write_atomic,
+    write_json,
+    write_jsonl,
+)
 
 BALLOTS = 10
 COLUMNS = ("number", "id", "question", "answer_A", "answer_B", "vote")
 LABELS: dict[str, Side] = {"A": "first", "B": "second", "tie": "tie"}  # what a ballot calls what it shows
 SPELLINGS = {"a": "A", "b": "B", "tie": "tie", "=": "tie", "무승부": "tie", "비김": "tie", "동점": "tie"}
+LONGEST_IN_A_NAME = 40  # characters of a model in a folder's name; two of Hangul and what is between them fit into 255 bytes
 SPREADSHEET_FORMULA = ("=", "+", "@", "\t", "\r")
 
 
@@ -119,8 +131,7 @@ def store(path: str | Path, vote: Vote) -> None:
     """Append a decided vote to the page's file, on disk when this returns; two processes do not mix their lines.
 
     Raises:
-        CourseError: the file cannot be written.
-        OSError: the disk is full.
+        FileError: the file cannot be written, as on a full disk; nothing of the vote is in it then.
     """
     LineFile(path).append([asdict(vote)])
 
@@ -133,10 +144,24 @@ def read(path: str | Path) -> list[Vote]:
     """
     votes = []
     for number, row in enumerate(read_jsonl(path), start=1):
-        if set(row) != {field.name for field in fields(Vote)} or row["winner"] not in ("a", "b", "tie"):
+        if not _is_vote(row):
             raise CourseError(f"{relative(path)}, row {number}, is no vote of the chat page; remove that line.")
         votes.append(Vote(**row))
     return votes
+
+
+def _is_vote(row: dict) -> bool:
+    """Say whether a row has every field of a decided vote on two named models, and each of its kind."""
+    if set(row) != {field.name for field in fields(Vote)}:
+        return False
+    models = row["models"]
+    return (
+        all(isinstance(row[name], str) for name in ("id", "question", "answer_a", "answer_b", "time"))
+        and row["winner"] in WINNERS
+        and row["shown_first"] in ("a", "b")
+        and isinstance(models, dict)
+        and all(isinstance(models.get(side), str) and models[side].strip() for side in ("a", "b"))
+    )
 
 
 def _winners(path: str | Path) -> KeyedLines[dict]:
@@ -207,6 +232,9 @@ def answers(votes: Sequence[Vote]) -> tuple[list[AnswerRow], list[AnswerRow]]:
     )
 
 
+WRITTEN = ("a.jsonl", "b.jsonl", "judgments.jsonl")  # of two models, in a folder of their own
+
+
 def write(votes: Sequence[Vote], folder: Path) -> list[Path]:
     """Write the votes on one pair of models as a.jsonl, b.jsonl and judgments.jsonl."""
     sides = zip(("a.jsonl", "b.jsonl"), answers(votes), strict=True)
@@ -228,6 +256,7 @@ def write_csv(votes: Sequence[Vote], path: str | Path, key: str | Path) -> Path:
         if one.exists():
             raise CourseError(f"{relative(one)} is there already, and may hold votes; read it, or name another file.")
     text = io.StringIO()
+    require_other_files([], [path, key])
     rows = csv.writer(text, lineterminator="\r\n")
     rows.writerow(COLUMNS)
     for number, vote in enumerate(votes, start=1):
@@ -254,11 +283,11 @@ def read_csv(path: str | Path, key: str | Path) -> dict[str, Winner]:
     if wrong:
         raise CourseError(f"{relative(key)} is no key of a vote; name the file that write_csv wrote.")
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    if not {"id", "vote"} <= set(reader.fieldnames or ()):
+    if not {"id", "vote"} <= set(_header(reader)):
         raise CourseError(f"{relative(path)} has no columns id and vote; name the file that write_csv wrote.")
     known = {name.removeprefix("'"): system for name, system in systems.items()}
     winners, blank = {}, 0
-    for row in reader:
+    for row in _csv_rows(reader, relative(path)):
         place = f"{relative(path)}, line {reader.line_num}"
         identity, said = (row["id"] or "").removeprefix("'").strip(), (row["vote"] or "").strip()
         if identity not in known:
@@ -276,6 +305,20 @@ def read_csv(path: str | Path, key: str | Path) -> dict[str, Winner]:
     if blank:
         print(f"{blank} of {blank + len(winners)} pairs have no vote, and are left out.")
     return winners
+
+
+def _header(reader: csv.DictReader) -> Sequence[str]:
+    try:
+        return reader.fieldnames or ()
+    except csv.Error:
+        return ()
+
+
+def _csv_rows(reader: csv.DictReader, name: str) -> Iterator[dict]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise CourseError(f"{name}, line {reader.line_num}, is not valid CSV ({error}); fix that line.") from None
 
 
 # --- in a notebook ---------------------------------------------------------------------------
@@ -304,7 +347,11 @@ def widget(votes: Sequence[Vote], out: str | Path):
 
     def cast(button) -> None:
         vote, said = waiting()[0], button.description
-        file.append([{"id": vote.id, "vote": said, "winner": vote.decided(LABELS[said]).winner}])
+        try:
+            file.append([{"id": vote.id, "vote": said, "winner": vote.decided(LABELS[said]).winner}])
+        except CourseError as error:  # raised in a button, it would go unseen, and the pair would seem to wait
+            where.value = f"이 투표는 저장되지 않았습니다. {error}"
+            return
         show()
 
     for button in buttons:
@@ -327,12 +374,28 @@ def _pair_html(vote: Vote) -> str:
 
 def votes_command(chosen: argparse.Namespace) -> None:
     """Count the votes of a file as the command line asks, and write them for `kotune judge`."""
-    for (a, b), cast in by_models(read(chosen.votes)).items():
+    pairs = by_models(read(chosen.votes))
+    folders = {models: chosen.out / _folder_name(*models) for models in pairs}
+    require_other_files([chosen.votes], [folder / name for folder in folders.values() for name in WRITTEN])
+    for (a, b), cast in pairs.items():
         counted = report(judgments(cast))
         low, high = counted.interval
         print(
             f"{a} against {b}: {counted.wins} better, {counted.ties} alike, {counted.losses} worse, of {counted.n_judged}; "
             f"win rate {counted.win_rate:.0%} [{low:.0%}, {high:.0%}], p = {counted.p_value:.2g}"
         )
-        written = write(cast, chosen.out / "_against_".join(re.sub(r"[^\w.-]+", "_", name) for name in (a, b)))
+        written = write(cast, folders[a, b])
         print(f"written: {', '.join(map(relative, written))}")
+
+
+def _folder_name(a: str, b: str) -> str:
+    """Return the folder's name for two models: a path's slashes have no place in it, and a name has 255 bytes at most."""
+    return "_against_".join(map(_in_a_name, (a, b)))
+
+
+def _in_a_name(model: str) -> str:
+    plain = re.sub(r"[^\w.-]+", "_", model)
+    if len(plain) <= LONGEST_IN_A_NAME:
+        return plain
+    digest = hashlib.sha256(model.encode(errors="surrogatepass")).hexdigest()[:8]  # long names begin alike
+    return f"{plain[: LONGEST_IN_A_NAME - 9]}-{digest}"

@@ -45,7 +45,7 @@ from kotune.korean.script_checks import (
 from kotune.korean.sentences import Sentence
 from kotune.korean.spacing_checks import check_spacing
 from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
-from utils import CourseError, write_jsonl
+from utils import CourseError, require_other_files, write_jsonl
 
 # --- speech level and particles --------------------------------------------------------------
 
@@ -306,6 +306,7 @@ def table(counts: Sequence[Count]) -> str:
 
 def check_command(chosen: argparse.Namespace) -> None:
     """Check a file of answers as the command line asks: print the counts and, where asked, write a line a finding."""
+    require_other_files([chosen.answers], [chosen.out])
     rows, found = check_rows(chosen.answers)
     if chosen.out:
         lines = [

@@ -240,8 +240,8 @@ def read_output(task_id: str, output: str, given: TaskReply | None) -> TaskReply
 
 
 def _read_answer(task: Task, text: str, asked: dict) -> TaskReply | None:
-    if task.schema is ChoiceReply:
-        return _read_choice(text, asked)
+    if task.schema is ChoiceReply:  # None too where the example that was given is of another kind of task
+        return _read_choice(text, asked) if "choices" in asked else None
     if task.schema is YesNoReply:
         match = _YES_NO.fullmatch(text)
         return YesNoReply.model_validate({**asked, "answer": match[1], "rationale": match[2]}) if match else None

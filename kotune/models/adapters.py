@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from kotune.models.files import model_path
 from kotune.models.machine import Recipe
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
 
-UNFINISHED = "saving-"  # folders that a killed run may leave behind
+UNFINISHED = "saving-"  # how a folder begins that a killed run may leave behind
 OF_AN_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "run.json")
+OF_A_SAVE = {*OF_AN_ADAPTER, "README.md"}  # what peft and this module write into such a folder
+OF_CHECKPOINTS = ("experiment.json", "held.lock")  # beside the checkpoints themselves
 OF_A_RUN = (*OF_AN_ADAPTER, "loss.csv", "loss.png")  # what a later run in the same folder replaces
 
 
@@ -154,10 +158,22 @@ def require_replaceable(folder: str | Path, parent: str | Path | None = None) ->
     folder = Path(folder)
     if parent is not None and folder.resolve() == Path(parent).resolve():
         raise CourseError(f"{relative(folder)} holds the adapter that this run starts from; pass another output_dir.")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise CourseError(f"{relative(folder)} is no folder; pass another output_dir.")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    unfinished = any(name.startswith(UNFINISHED) for name in held)  # a run died while it put its adapter in its place
+    unfinished = any(map(_is_unfinished, folder.iterdir())) if held else False  # a run died while it moved its adapter
     if held - {"checkpoints"} and "run.json" not in held and not unfinished:
         raise CourseError(f"{relative(folder)} holds files that are no earlier run; pass an empty output_dir.")
+    for name in OF_A_RUN:
+        if (folder / name).is_dir():
+            raise CourseError(f"{relative(folder / name)} is a folder where a run writes a file; pass another output_dir.")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Say whether a folder was left by a killed run: by its name, and by what lies in it."""
+    if not path.name.startswith(UNFINISHED) or path.is_symlink() or not path.is_dir():
+        return False
+    return {inside.name for inside in path.iterdir()} <= OF_A_SAVE
 
 
 def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None, state: dict | None = None) -> Path:
@@ -189,14 +205,26 @@ def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None,
     for old in folder.iterdir():
         if old.name in OF_A_RUN:
             old.unlink()
-        elif old != work and old.name.startswith(UNFINISHED):
+        elif old != work and _is_unfinished(old):
             shutil.rmtree(old)
     for name in OF_AN_ADAPTER:
         (work / name).chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(work / name, folder / name)
     shutil.rmtree(work)  # what is left is peft's own card, which names machine paths
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    _delete_checkpoints(folder / "checkpoints")
     return folder
+
+
+def _delete_checkpoints(folder: Path) -> None:
+    """Delete what a finished run needs no more, by the names that a run writes; a user's files stay, and the folder then."""
+    for old in folder.glob("*"):
+        with suppress(OSError):  # a lock that Windows still holds
+            if re.fullmatch(r"checkpoint-\d+", old.name) and not old.is_symlink():
+                shutil.rmtree(old)
+            elif old.name in OF_CHECKPOINTS:
+                old.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def adapter_hash(folder: str | Path) -> str:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from kotune.data.registry import require_other_outputs
 from kotune.models import adapters
 from kotune.models.machine import RecipeChoice, choose
 from kotune.overrides import Config, read_config, sort_settings, with_overrides
@@ -130,6 +131,10 @@ def train(chosen: argparse.Namespace) -> None:
     _require_tracker(run.report_to)
     if run.train_dataset is None:
         raise CourseError("Which data to train on? Pass --train_dataset with a file or a name in data/dataset_info.json.")
+    written = [run.output_dir / name for name in adapters.OF_A_RUN]
+    for dataset in (run.train_dataset, run.eval_dataset):
+        if dataset is not None:
+            require_other_outputs(dataset, *written)
     records = stage_records(run.train_dataset, run.stage)
     held_out = stage_records(run.eval_dataset, run.stage) if run.eval_dataset else None
     start = find_start(settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from kotune.data.records import data_hash
 from kotune.models.machine import Recipe
-from utils import CourseError, read_json, relative, write_json
+from utils import CourseError, errors_of, read_json, relative, write_json
 
 EXPERIMENT = "experiment.json"
 COMPLETE = "complete.json"
@@ -60,14 +61,16 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "held.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise CourseError(
-            f"{relative(folder.parent)} is in use by a run that is going on; wait for its end, or pass another output_dir."
-        ) from None
+    with errors_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise CourseError(
+                f"{relative(folder.parent)} is in use by a run that is going on; wait for its end, or pass another "
+                "output_dir."
+            ) from None
     try:
         yield
     finally:
@@ -81,7 +84,8 @@ def resume_point(folder: Path, wanted: dict) -> ResumePoint:
         CourseError: the folder holds checkpoints of another experiment.
     """
     marked = folder / EXPERIMENT
-    saved = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    named = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
+    saved = sorted(named, key=lambda path: int(path.name.rpartition("-")[2]))  # a user's checkpoint-best is none
     if not saved:
         write_json(marked, wanted)
         return ResumePoint(None, [])
