@@ -199,6 +199,18 @@ def test_a_blank_choice_is_no_choice(blank):
 
 
 @pytest.mark.parametrize(
+    "task_id", [task_id for task_id, task in TASKS.items() if task.schema not in (TextReply, KeywordReply)]
+)
+@pytest.mark.parametrize(
+    "output", ["", " ", "\n", "\u3000", "질문:", "질문: \n", "- 정답: ①\n- 까닭", "예.", "정답은 ‘④’입니다. 까닭."]
+)
+@pytest.mark.parametrize("given", [None, SubjectiveReply(question="무엇인가요?", answer="가"), TextReply(output="가")])
+def test_what_says_nothing_or_is_given_for_another_task_is_read_or_is_none(task_id, output, given):
+    read = read_output(task_id, output, given)
+    assert read is None or (isinstance(read, TASKS[task_id].schema) and output.strip())
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("- 신고 기한은 30일\n- 늦으면 과태료 부과", []),
