@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kotune.data import readers
+from kotune.data.records import SHOWN, UnusedFields, known_names, nfc, of_a_table
 from kotune.line_file import KeyedLines
 from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
@@ -26,6 +27,7 @@ from utils import CourseError, read_json, relative, write_json
 CHUNK = 20  # questions answered before their lines are written
 Source = str | Path | Sequence["AnswerRow | dict"]
 Item = TypeVar("Item")
+FIELDS = ("id", "question", "answer", "reference", "ended", "tokens", "model", "sources")
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def answer(
     Raises:
         CourseError: the file holds answers of another model or to other questions; nothing was answered.
     """
-    asked = _questions(questions)
+    asked = _questions(questions, alone=prompts is None)
     shown = prompts or [[{"role": "user", "content": question.question}] for question in asked]
     if len(shown) != len(asked):
         raise CourseError(f"There are {len(shown)} prompts for {len(asked)} questions; give one each.")
@@ -196,12 +198,18 @@ def answer(
     return answered
 
 
-def _questions(source: Source | Sequence[Question]) -> list[Question]:
-    return [row if isinstance(row, Question) else _question(row, place) for place, row in _rows(source)]
+def _questions(source: Source | Sequence[Question], alone: bool) -> list[Question]:
+    return [row if isinstance(row, Question) else _question(row, place, alone) for place, row in _rows(source)]
 
 
-def _question(row: AnswerRow | dict, place: str) -> Question:
-    row = row.row() if isinstance(row, AnswerRow) else row
+def _question(row: AnswerRow | dict, place: str, alone: bool) -> Question:
+    """Return the question of a row; `alone` says that nothing but it is shown to who answers."""
+    row = row.row() if isinstance(row, AnswerRow) else known_names(row)
+    beside = [name for name in SHOWN if name != "question" and row.get(name)]
+    if alone and beside:
+        raise CourseError(
+            f"{place}, field {beside[0]}: the question would be asked without it; pass prompts that hold it, or take it out."
+        )
     return Question(_identity(row, place), _text(row, "question", place), _optional(row, "reference", str, place))
 
 
@@ -223,12 +231,16 @@ def read_answers(source: Source) -> list[AnswerRow]:
     answers: dict[str, AnswerRow] = {}
     places: dict[str, str] = {}
     twice = []
+    unused = UnusedFields("an answers file has id, question, answer, reference, ended, tokens, model and sources")
     for place, row in _rows(source):
+        if isinstance(row, dict):
+            unused.add([name for name in known_names(row) if name not in FIELDS], place)
         answered = row if isinstance(row, AnswerRow) else _read(row, place)
         if answered.id in answers:
             twice.append((place, answered.id))
         answers.setdefault(answered.id, answered)
         places.setdefault(answered.id, place)
+    unused.say()
     if twice:
         place, identity = twice[0]
         more = f" ({len(twice) - 1} more ids come twice)" if len(twice) > 1 else ""
@@ -248,6 +260,7 @@ def _rows(source: str | Path | Sequence[Item]) -> Iterable[tuple[str, Item | dic
 
 
 def _read(row: dict, place: str) -> AnswerRow:
+    row = known_names(row)
     return AnswerRow(
         id=_identity(row, place),
         question=_text(row, "question", place),
@@ -262,9 +275,11 @@ def _read(row: dict, place: str) -> AnswerRow:
 
 def _identity(row: dict, place: str) -> str:
     value = row.get("id")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return _text(row, "id", place)
+    return nfc(_text(row, "id", place))
 
 
 def _text(row: dict, name: str, place: str, may_be_empty: Sequence[str] = ()) -> str:
@@ -280,6 +295,8 @@ def _text(row: dict, name: str, place: str, may_be_empty: Sequence[str] = ()) ->
 
 def _optional(row: dict, name: str, kind: type, place: str):
     value = row.get(name)
+    if isinstance(value, str) and kind is not str:
+        value = of_a_table(value, kind)
     if value is not None and type(value) is not kind:
         raise CourseError(
             f"{place}, field {name}: holds a {type(value).__name__}, not a {kind.__name__}; fix it or leave it out."

@@ -41,8 +41,10 @@ def read_rows(name_or_path: str | Path, system_prompt: str | None = None) -> lis
     """
     stem = Path(str(name_or_path)).stem
     asked: dict[str, InferenceRow] = {}
+    unused = records.UnusedFields("the model does not see them, and the workbook keeps them")
     for number, (place, value) in enumerate(registry.read(name_or_path), start=1):
-        row = _with_instruction(value, place, system_prompt)
+        row = _with_instruction(records.known_names(value), place, system_prompt)
+        unused.add(records.unused_when_answered(row), place)
         for record in records.to_answer(row, place, f"{stem}-{number:05d}"):
             twin = asked.get(record["id"])
             if twin is not None:
@@ -51,6 +53,7 @@ def read_rows(name_or_path: str | Path, system_prompt: str | None = None) -> lis
             question = row[CONCLUSION] if CONCLUSION in row else record["prompt"][-1]["content"]
             prompt = _with_system_prompt(row, record["prompt"], system_prompt)
             asked[record["id"]] = InferenceRow(record["id"], place, question, prompt, record.get("reference"), dict(value))
+    unused.say()
     return list(asked.values())
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.data.records import EXTRA_FIELDS, SHAPES
+from kotune.data.spreadsheets import Sheet, cell_name, escape, open_sheet
 from utils import CourseError, atomic_path, relative
 
 LONGEST_CELL = 32_767  # characters; Excel's own limit
 LARGEST_NUMBER = 10**15  # from here on Excel rounds whole numbers
+FAR = 3  # columns; what stands farther from the names of the columns is no part of the table
+KNOWN_NAMES = {*EXTRA_FIELDS, *(name for shape in SHAPES.values() for name in shape.fields)}
 # What XML 1.0 cannot hold: control characters but tab, line feed and carriage return; and lone surrogates.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -26,101 +29,94 @@ class CleanedCell:
 
 
 def read_sheet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (row number as Excel shows it, {column: text}) of the first sheet; the first row that is not empty names
-    the columns.
+    """Yield (row number as Excel shows it, {column: text}) of the first sheet that is not hidden; its first row that is
+    not empty names the columns, a title above it aside.
 
-    Numbers and dates come as the text that they stand for, empty cells as "". Rows without any text are left out, as
-    Excel keeps many that only have a format. Of a formula the value counts that Excel stored with it.
+    Numbers and dates come as the sheet shows them, empty cells as "". Rows without any text are left out, as
+    Excel keeps many that only have a format. Of a formula the value counts that Excel stored with it. What is
+    not read (other sheets, a title, cells beside the table) is said.
 
     Raises:
         CourseError: the file is no workbook or has no rows; a column's name is missing or comes twice; cells are
-            merged; a formula has no stored value.
+            merged; a formula has no stored value, or a cell an error.
     """
-    values, formulas = _sheets(path)
-    if formulas.merged_cells.ranges:
-        first = sorted(str(r) for r in formulas.merged_cells.ranges)[0]
+    sheet = open_sheet(path)
+    for note in sheet.notes:
+        print(note)
+    titles = _titles(sheet)
+    if titles:
+        print(f"{relative(path)}: the {len(titles)} rows above the names of the columns were not read ({titles[0]!r:.40}).")
+    table = sheet.rows[len(titles) :]
+    if not table:
+        raise CourseError(f"{relative(path)} has an empty sheet; write the column names into its first row.")
+    top, names = table[0]
+    _require_sound(sheet, path, top, names)
+    header = _header(names, path, top)
+    last = max(header)
+    _require_unmerged(sheet, path, top, last)
+    aside = 0
+    for number, texts in table[1:]:
+        faults = [column for column in texts if column in header and (number, column) in sheet.faults]
+        if faults:
+            said = sheet.faults[number, faults[0]]
+            raise CourseError(f"{relative(path)}, cell {cell_name(number, faults[0])}, {said}.")
+        if texts.get(last + 1):
+            raise CourseError(
+                f"{relative(path)}, row {number}, has text ({texts[last + 1]!r:.40}) in a column without a name; name it."
+            )
+        if any(texts.get(column) for column in header):
+            yield number, {name: texts.get(column, "") for column, name in header.items()}
+        aside += sum(column > last for column in texts)
+    if aside:
+        print(f"{relative(path)}: {aside} cells beside the table were not read; give their columns names to have them read.")
+    if sheet.hidden_rows:
+        print(f"{relative(path)}: {sheet.hidden_rows} rows are hidden (a filter?) and were read as well.")
+
+
+def _titles(sheet: Sheet) -> list[str]:
+    """Return the texts of the rows above the column names: one text each, where the names are several."""
+    alone = []
+    for _, texts in sheet.rows:
+        full = [text for text in texts.values() if text.strip()]
+        if len(full) > 1:
+            known = {name.casefold() for name in alone} & {name.casefold() for name in KNOWN_NAMES}
+            return [] if known else alone
+        alone += full
+    return []
+
+
+def _require_sound(sheet: Sheet, path: Path, row: int, texts: dict[int, str]) -> None:
+    for column in texts:
+        if (row, column) in sheet.faults:
+            raise CourseError(f"{relative(path)}, cell {cell_name(row, column)}, {sheet.faults[row, column]}.")
+
+
+def _require_unmerged(sheet: Sheet, path: Path, top: int, last: int) -> None:
+    bottom = sheet.rows[-1][0]
+    inside = [one for one in sheet.merged if one.last_row >= top and one.first_row <= bottom and one.first_column <= last]
+    if inside:
+        first = min(inside, key=lambda one: (one.first_row, one.first_column))
         raise CourseError(
-            f"{relative(path)}: the cells {first} are merged, so that all but the first are empty; unmerge them and "
+            f"{relative(path)}: the cells {first.name} are merged, so that all but the first are empty; unmerge them and "
             "fill each."
         )
-    header: list[str] | None = None
-    for number, (cells, written) in enumerate(zip(values.iter_rows(), formulas.iter_rows(), strict=True), start=1):
-        texts = [_text(cell, other, path) for cell, other in zip(cells, written, strict=True)]
-        if not any(texts):
-            continue
-        if header is None:
-            header = _header(texts, path, number)
-            continue
-        beyond = [text for text in texts[len(header) :] if text]
-        if beyond:
-            raise CourseError(f"{relative(path)}, row {number}, has text ({beyond[0]!r:.40}) in a column without a name.")
-        yield number, dict(zip(header, texts, strict=False))
-    if header is None:
-        raise CourseError(f"{relative(path)} has an empty sheet; write the column names into its first row.")
 
 
-def _sheets(path: Path):
-    import warnings
-
-    import openpyxl
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on styles and extensions that do not matter here
-            values = openpyxl.load_workbook(path, data_only=True)
-            formulas = openpyxl.load_workbook(path)
-    except Exception as error:  # a damaged archive fails in the zip, zlib, XML or openpyxl, each in its own way
-        raise CourseError(
-            f"{relative(path)} is no Excel workbook ({type(error).__name__}); open it in Excel and save it as .xlsx."
-        ) from None
-    name = values.sheetnames[0] if values.sheetnames else None
-    if name is None or not hasattr(values[name], "iter_rows"):
-        raise CourseError(f"{relative(path)}: the first sheet is missing or a chart; put the sheet with the data first.")
-    if len(values.sheetnames) > 1:
-        others = ", ".join(values.sheetnames[1:])
-        print(f"{relative(path)}: the first sheet, {name}, was read; {others} was not.")
-    return values[name], formulas[name]
-
-
-def _header(texts: list[str], path: Path, number: int) -> list[str]:
-    texts = [text.strip() for text in texts]
-    while texts and not texts[-1]:
-        texts = texts[:-1]
-    for place, text in enumerate(texts, start=1):
-        if not text:
-            raise CourseError(f"{relative(path)}, row {number}: column {place} has no name; give it one.")
-        if text in texts[: place - 1]:
-            raise CourseError(f"{relative(path)}, row {number}: the column {text!r} comes twice; rename one.")
-    return texts
-
-
-def _text(cell, written, path: Path) -> str:
-    value = cell.value
-    if written.data_type == "f" and value is None:
-        raise CourseError(
-            f"{relative(path)}, cell {cell.coordinate}, is a formula without a stored value; open the file in Excel, save "
-            "it, or write the text itself."
-        )
-    if value is None:
-        return ""
-    if cell.data_type == "e":
-        raise CourseError(f"{relative(path)}, cell {cell.coordinate}, holds the error {value}; fix it or write the text.")
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, int | float):
-        return _number(value, cell.number_format)
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    return str(value)
-
-
-def _number(value: float, shown_as: str) -> str:
-    """Return a number as the sheet shows it, for the formats that change its text: 35%, 007."""
-    if shown_as.endswith("%"):
-        decimals = len(shown_as.partition(".")[2].rstrip("%"))
-        return f"{value:.{decimals}%}"
-    whole = str(int(value)) if float(value).is_integer() else str(value)
-    return whole.zfill(len(shown_as)) if re.fullmatch("0{2,}", shown_as) else whole
+def _header(texts: dict[int, str], path: Path, number: int) -> dict[int, str]:
+    """Return the columns' names by their places; beyond an empty column nothing belongs to the table."""
+    named = {column: text.strip() for column, text in texts.items() if text.strip()}
+    first = min(named)
+    header: dict[int, str] = {}
+    for column in range(first, max(named) + 1):
+        name = named.get(column)
+        if name is None:
+            if max(named) - column > FAR:  # a note far to the right is no column
+                break
+            raise CourseError(f"{relative(path)}, row {number}: column {column} has no name; give it one.")
+        if name in header.values():
+            raise CourseError(f"{relative(path)}, row {number}: the column {name!r} comes twice; rename one.")
+        header[column] = name
+    return header
 
 
 def _is_number(value: object) -> bool:
@@ -172,7 +168,7 @@ def write_sheet(
                 cleaned.append(CleanedCell(number, column, removed))
             if text:
                 cell = sheet.cell(number, place)
-                cell.value = text
+                cell.value = escape(text)
                 cell.data_type = "s"  # whatever it begins with: openpyxl would take "=1+1" for a formula
                 cell.quotePrefix = True  # so that Excel leaves it text when a person edits the cell
     with atomic_path(path) as temporary:

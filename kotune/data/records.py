@@ -12,21 +12,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from prompts import open_book_prompt
 from utils import CourseError
 
 # The medical trainer's names for the columns of a row, and its defaults (dataset_info.json, `columns`).
 DEFAULT_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
-SHAREGPT_ROLES = {
-    "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+ROLES = {
+    "system": "system", "developer": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
 }  # fmt: skip
 EXTRA_FIELDS = ("id", "source", "document_id", "task", "Task_name", "kind")
 READ_SHAPES = (
     "question/answer, instruction/input/output (with history, or output as [better, worse]), input/output/Task_name, "
     "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, text"
 )
+# texts beside a question that a model must see to answer it
+CONTEXTS = ("context", "contexts", "passage", "passages", "paragraph", "document", "documents")
+# what belongs into a prompt, in whatever shape of row it stands
+SHOWN = (*CONTEXTS, "instruction", "question", "prompt", "input", "system", "history", "SystemPrompt", "tools", "functions",
+         "image", "images", "audio", "audios", "video", "videos")  # fmt: skip
+# what says of a reply whether it is a good one, as KTO's rows do
+VERDICTS = ("label", "kto_tag", "kto_label", "desirable", "accepted", "is_correct", "correct", "is_good")
+OF_ANSWER_FILES = ("reference", "ended", "tokens", "model", "sources")
 REPLIES = ("answer", "output", "completion", "chosen", "rejected", "Findings", "reference")
 OPEN_SHAPES = "Conclusion (with SystemPrompt), question, prompt, instruction (with input), input, messages, or text"
 
@@ -39,27 +51,100 @@ class Shape:
     fields: tuple[str, ...]
 
 
+_BESIDE = ("input", "history", "system", *CONTEXTS)  # what may stand beside the one text that is asked
 SHAPES = {
     shape.name: shape
     for shape in (
         Shape("messages", ("messages", "system")),
         Shape("sharegpt", ("conversations", "system")),
-        Shape("dpo", ("prompt", "chosen", "rejected", "system")),
-        Shape("completion", ("prompt", "completion", "system")),
-        Shape("ranked", ("instruction", "input", "output", "history", "system")),
-        Shape("alpaca", ("instruction", "input", "output", "history", "system")),
-        Shape("qa", ("question", "answer", "system")),
+        Shape("dpo", ("prompt", "chosen", "rejected", *_BESIDE)),
+        Shape("completion", ("prompt", "completion", *_BESIDE)),
+        Shape("ranked", ("instruction", "output", *_BESIDE)),
+        Shape("alpaca", ("instruction", "output", *_BESIDE)),
+        Shape("qa", ("question", "answer", *_BESIDE)),
         Shape("seed_word", ("seed_word", "answer")),
-        Shape("task", ("input", "output", "Task_name", "system")),
+        Shape("task", ("input", "output", "Task_name", "history", "system", *CONTEXTS)),
         Shape("excel", ("No.", "Conclusion", "SystemPrompt", "Findings")),
         Shape("text", ("text",)),
     )
 }
+NAMES = {
+    name.casefold(): name
+    for name in (*(name for shape in SHAPES.values() for name in shape.fields), *EXTRA_FIELDS, *REPLIES, *OF_ANSWER_FILES)
+}
+
+
+def nfc(text: str) -> str:
+    """Return a text in the Unicode form in which one Korean syllable is one character (macOS writes its letters)."""
+    return unicodedata.normalize("NFC", text)
+
+
+# letters that show nothing: fillers of Hangul, the empty Braille cell, the joiner of graphemes
+_EMPTY_LETTERS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text shows nothing: white space, invisible characters, or marks without a letter to stand on."""
+    return all(
+        letter.isspace() or letter in _EMPTY_LETTERS or unicodedata.category(letter) in ("Cc", "Cf", "Mn", "Me", "Zl", "Zp")
+        for letter in text
+    )
+
+
+def known_names(row: Mapping) -> dict:
+    """Return a row whose fields have the names that the shapes have: `Question` and ` question ` are question.
+
+    A name is left as it is where the row has the other as well.
+    """
+    plain = {name: nfc(name).strip() for name in row if isinstance(name, str)}
+    if all(name == bare and NAMES.get(bare.casefold(), bare) == bare for name, bare in plain.items()):
+        return dict(row)
+    named: dict = {}
+    for name, value in row.items():
+        bare = plain.get(name, name)
+        target = NAMES.get(bare.casefold(), bare) if isinstance(bare, str) else name
+        named[name if target in row or target in named else target] = value
+    return named
+
+
+def of_a_table(text: str, kind: type) -> str | bool | int | None:
+    """Return what a cell of a CSV or of a workbook stands for, where all is text; the text itself where it is no other."""
+    said = text.strip().lower()
+    if not said:
+        return None
+    if kind is bool:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
+            said.partition(",")[0], text
+        )
+    whole = re.fullmatch(r"(\d+)(?:\.0+)?", said)
+    return int(whole[1]) if kind is int and whole else text
+
+
+@dataclass
+class UnusedFields:
+    """Fields of rows that a command does not use: how many rows have each, and the first place."""
+
+    why: str
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, names: Iterable[str], place: str) -> None:
+        """Count the unused fields of a row."""
+        for name in names:
+            self.counts[name] = self.counts.get(name, 0) + 1
+            self.first.setdefault(name, place)
+
+    def say(self) -> None:
+        """Print one sentence on all of them, where there are any."""
+        if self.counts:
+            place = next(iter(self.first.values()))
+            names = ", ".join(f"{name} ({count:,} row{'s' if count > 1 else ''})" for name, count in self.counts.items())
+            print(f"{place}: fields that were not used: {names}; {self.why}.")
 
 
 def shape_of(row: Mapping) -> Shape | None:
     """Return the shape of a row by its fields, or None where it has none of them."""
-    has = row.keys()
+    has = {name for name, value in row.items() if name not in _BESIDE or not _is_empty(value)} | ({"input"} & row.keys())
     if {"prompt", "chosen", "rejected"} <= has:
         name = "dpo"
     elif "messages" in has:
@@ -74,7 +159,7 @@ def shape_of(row: Mapping) -> Shape | None:
         name = "seed_word"
     elif {"question", "answer"} <= has:
         name = "qa"
-    elif {"input", "output"} <= has:
+    elif {"input", "output"} <= has and not {"prompt", "question"} & has:
         name = "task"
     elif "Conclusion" in has:
         name = "excel"
@@ -85,18 +170,43 @@ def shape_of(row: Mapping) -> Shape | None:
     return SHAPES[name]
 
 
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and is_blank(value)) or (isinstance(value, list | dict) and not value)
+
+
 def unknown_fields(row: dict) -> list[str]:
     """Return the fields of a row that its shape does not use, those of its turns included; they would be lost."""
-    shape = shape_of(row)
+    shape = shape_of(known_names(row))
     if shape is None:
         return []
-    unknown = [name for name in row if name not in shape.fields and name not in EXTRA_FIELDS]
-    for field, used in (("messages", {"role", "content"}), ("conversations", {"from", "value"})):
-        turns = row.get(field)
-        if shape.fields[0] != field or not isinstance(turns, list):
+    return _fields_beside(row, (*shape.fields, *EXTRA_FIELDS))
+
+
+def unused_when_answered(row: dict) -> list[str]:
+    """Return the fields of a row that is to be answered which neither its prompt nor its reference is made of."""
+    named = known_names(row)
+    asked = _to_be_answered(named)
+    shape, open_field = shape_of(asked), _open_field(asked)
+    used = _used_when_open(open_field) if open_field else shape.fields if shape else (*asked,)
+    unused = _fields_beside(asked, (*used, *EXTRA_FIELDS))
+    dropped = [name for name, value in named.items() if name not in asked and not _is_empty(value)]
+    return [*dropped, *unused]
+
+
+def _used_when_open(name: str) -> tuple[str, ...]:
+    """Return the fields that the prompt and the reference of a row without a reply are made of."""
+    return (name, "reference", "system", *(() if name in ("messages", "conversations") else _BESIDE))
+
+
+def _fields_beside(row: dict, used: Sequence[str]) -> list[str]:
+    row = known_names(row)
+    unknown = [name for name in row if name not in used]
+    for field_name in ("messages", "conversations"):
+        turns = row.get(field_name)
+        if field_name not in used or not isinstance(turns, list):
             continue
-        beyond = {name for turn in turns if isinstance(turn, dict) for name in turn if name not in used}
-        unknown += [f"{field}[].{name}" for name in sorted(beyond, key=str)]
+        beyond = {name for turn in turns if isinstance(turn, dict) for name in turn if name not in _OF_TURNS}
+        unknown += [f"{field_name}[].{name}" for name in sorted(beyond, key=str)]
     return unknown
 
 
@@ -116,13 +226,15 @@ def rename(row: dict, columns: Mapping[str, str | None]) -> dict:
     }
     unused = {DEFAULT_COLUMNS[name] for name, given in columns.items() if given is None and name in DEFAULT_COLUMNS}
     renamed: dict = {}
-    for field, value in row.items():
-        target = wanted.get(field, field)
-        if target in unused and field not in wanted:
+    wanted = {nfc(given): target for given, target in wanted.items()}
+    for name, value in row.items():
+        given = nfc(name)
+        target = wanted.get(given, name)
+        if target in unused and given not in wanted:
             continue
         if target in renamed:
             raise CourseError(
-                f"The registered columns map {field!r} to {target!r}, which the row has as well; map that one to null, or "
+                f"The registered columns map {name!r} to {target!r}, which the row has as well; map that one to null, or "
                 "to a name of its own."
             )
         renamed[target] = value
@@ -137,15 +249,65 @@ def canonical(row: dict, place: str, default_id: str) -> list[dict]:
     Raises:
         CourseError: the row has no shape that is known, or a field is empty, of a wrong type, or out of order.
     """
+    row = known_names(row)
     shape = shape_of(row)
     if shape is None:
         raise CourseError(f"{place} has the fields {', '.join(map(str, row)) or '(none)'}; the course reads {READ_SHAPES}.")
+    _require_good_reply(row, shape, place)
     base = _base(row, place, default_id)
     task = _extra(row, "Task_name", place) or _extra(row, "task", place)
     extra = ({"task": task} if task else {}) | ({"kind": row["kind"]} if isinstance(row.get("kind"), str) else {})
     if row.get("kind") is not None and not isinstance(row["kind"], str):
         raise CourseError(f"{place}, field kind: expected a text, found {type(row['kind']).__name__}.")
-    return _MAKERS[shape.name](row, place, base, extra)
+    records = _MAKERS[shape.name](row, place, base, extra)
+    _require_shown(row, shape.fields, records[0].get("prompt", ()), place)
+    return records
+
+
+def _require_good_reply(row: dict, shape: Shape, place: str) -> None:
+    """Raise a CourseError for a row whose reply is said to be bad, or to be what a model answered."""
+    for name, value in row.items():
+        said = str(value).strip().lower()
+        of_kto = shape.name in ("completion", "messages", "sharegpt") and said in (
+            "0",
+            "0.0",
+            "-1",
+            "undesirable",
+            "rejected",
+        )
+        if str(name).lower() in VERDICTS and (said in ("false", "no") or of_kto):
+            raise CourseError(
+                f"{place}, field {name}: it is {value}, so the reply is a bad one and would be taught as a good one; leave "
+                "the row out, or make a pair of chosen and rejected of it."
+            )
+    turns = row.get(shape.fields[0]) if shape.name in ("messages", "sharegpt") else None
+    last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
+    if last.get("weight") == 0 or last.get("train") is False:
+        raise CourseError(f"{place}, field {shape.fields[0]}: the last turn is marked not to be learnt; leave the row out.")
+    if shape.name not in ("qa", "alpaca", "task", "completion"):
+        return
+    reply, reference = row.get(shape.fields[1]), row.get("reference")
+    if isinstance(reference, str) and not is_blank(reference) and reference != reply:
+        raise CourseError(
+            f"{place}, field reference: there is a reference beside the {shape.fields[1]}, as a model's answers have; keep "
+            f"what is right as {shape.fields[1]}."
+        )
+    ended = row.get("ended")
+    if ended is False or (isinstance(ended, str) and of_a_table(ended, bool) is False):
+        raise CourseError(f"{place}, field ended: the {shape.fields[1]} was cut at a limit; leave the row out.")
+
+
+def _require_shown(row: dict, used: Sequence[str], prompt: Sequence[dict], place: str) -> None:
+    """Raise a CourseError for a field that belongs into the prompt and does not stand in it."""
+    shown = "\n".join(turn["content"] for turn in prompt)
+    for name in SHOWN:
+        value = row.get(name)
+        if name in used or _is_empty(value) or (isinstance(value, str) and value.strip() in shown):
+            continue
+        raise CourseError(
+            f"{place}, field {name}: rows of {', '.join(used[:3])} have no place for it, and the model would not see it; "
+            "write it into the prompt, or take it out."
+        )
 
 
 def to_answer(row: dict, place: str, default_id: str) -> list[dict]:
@@ -156,9 +318,10 @@ def to_answer(row: dict, place: str, default_id: str) -> list[dict]:
     Raises:
         CourseError: the row has neither; or as `canonical`.
     """
-    row = {name: value for name, value in row.items() if name not in REPLIES or value not in (None, "", [])}
+    row = _to_be_answered(known_names(row))
     prompt = _open_prompt(row, place)
     if prompt is not None:
+        _require_shown(row, _used_when_open(_open_field(row) or ""), prompt, place)
         reference = _extra(row, "reference", place)
         return [{**_base(row, place, default_id), "prompt": prompt, **({"reference": reference} if reference else {})}]
     if shape_of(row) is None:
@@ -174,28 +337,45 @@ def to_answer(row: dict, place: str, default_id: str) -> list[dict]:
     return records
 
 
-def _open_prompt(row: dict, place: str) -> list[dict] | None:
-    """Return the prompt of a row that has no reply, or None where it has one, or no prompt."""
-    turns = row.get("messages") or row.get("conversations")
-    last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
-    if last.get("role") == "user" and "messages" in row:
-        return _with_system(row, _prompt(row["messages"], place, "messages"), place)
-    if SHAREGPT_ROLES.get(last.get("from", "")) == "user":
-        return _with_system(row, _prompt(_sharegpt_messages(row, place), place, "conversations"), place)
+def _to_be_answered(row: dict) -> dict:
+    """Return a row without replies that are empty, or that are an old answer beside the reference or by a model."""
+    row = {name: value for name, value in row.items() if name not in REPLIES or not _is_empty(value)}
+    old = "reference" in row or any(row.get(name) not in (None, "") for name in ("ended", "tokens", "model"))
+    if old and not {"chosen", "messages", "conversations", "seed_word", "Conclusion"} & row.keys():
+        return {name: value for name, value in row.items() if name not in REPLIES or name == "reference"}
+    return row
+
+
+def _open_field(row: dict) -> str | None:
+    """Return the field with the prompt of a row that has no reply, or None where it has one, or no prompt."""
+    for name in ("messages", "conversations"):
+        turns = row.get(name)
+        last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
+        if _role(last) == "user":
+            return name
     if shape_of(row) not in (None, SHAPES["text"]):
         return None
-    if "instruction" in row:
-        return _alpaca_prompt(row, place)
-    field = next((name for name in ("question", "prompt", "input", "text") if name in row), None)
-    return None if field is None else _with_system(row, _prompt(row[field], place, field), place)
+    return next((name for name in ("instruction", "question", "prompt", "input", "text") if name in row), None)
+
+
+def _open_prompt(row: dict, place: str) -> list[dict] | None:
+    """Return the prompt of a row that has no reply, or None where it has one, or no prompt."""
+    name = _open_field(row)
+    if name is None:
+        return None
+    if name in ("messages", "conversations"):
+        return _with_system(row, _prompt(row[name], place, name), place)
+    return _asked(row, name, place)
 
 
 def _base(row: dict, place: str, default_id: str) -> dict:
     identity = row.get("id")
+    if isinstance(identity, float) and identity.is_integer():  # as pandas writes whole numbers beside a gap
+        identity = int(identity)
     if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
         raise CourseError(f"{place}, field id: expected a text or a number.")
     return {
-        "id": default_id if identity in (None, "") else str(identity),
+        "id": default_id if identity in (None, "") else nfc(str(identity)),
         "source": _extra(row, "document_id", place) or _extra(row, "source", place) or "",
     }
 
@@ -211,15 +391,22 @@ def _extra(row: dict, field: str, place: str) -> str | None:
 
 
 def _from_preference(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    prompt = _with_system(row, _prompt(row["prompt"], place, "prompt"), place)
+    prompt = _asked(row, "prompt", place)
     chosen, rejected = _reply(row["chosen"], place, "chosen"), _reply(row["rejected"], place, "rejected")
     return [{**base, "prompt": prompt, **_sides(chosen, rejected, place), **extra}]
 
 
 def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
-    if chosen == rejected:
-        raise CourseError(f"{place}: chosen and rejected are the same text; drop the pair or fix one side.")
+    if _seen(chosen[0]["content"]) == _seen(rejected[0]["content"]):
+        alike = "" if chosen == rejected else " but for blanks at the ends or the Unicode form"
+        raise CourseError(f"{place}: chosen and rejected are the same text{alike}; drop the pair or fix one side.")
     return {"chosen": chosen, "rejected": rejected}
+
+
+def _seen(text: str) -> str:
+    """Return what is seen of a text: without blanks around it and invisible characters in it, in one Unicode form."""
+    visible = "".join(letter for letter in nfc(text) if unicodedata.category(letter) != "Cf")
+    return visible.strip().replace("\xa0", " ")
 
 
 def _from_messages(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
@@ -228,22 +415,8 @@ def _from_messages(row: dict, place: str, base: dict, extra: dict) -> list[dict]
 
 
 def _from_sharegpt(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    turns = _with_system(row, _sharegpt_messages(row, place), place)
+    turns = _with_system(row, _messages(row["conversations"], "user", place, "conversations"), place)
     return [{**base, **_split_turns(turns, place, "conversations"), **extra}]
-
-
-def _sharegpt_messages(row: dict, place: str) -> list[dict]:
-    turns = row["conversations"]
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise CourseError(f"{place}, field conversations: expected a list of turns, each with from and value.")
-    for number, turn in enumerate(turns, start=1):
-        if turn.get("from") not in SHAREGPT_ROLES:
-            raise CourseError(
-                f"{place}, field conversations: turn {number} is from {turn.get('from')!r}; it may be from "
-                f"{', '.join(SHAREGPT_ROLES)}."
-            )
-    messages = [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")} for turn in turns]
-    return _messages(messages, "user", place, "conversations")
 
 
 def _split_turns(turns: list[dict], place: str, field: str) -> dict:
@@ -253,13 +426,13 @@ def _split_turns(turns: list[dict], place: str, field: str) -> dict:
 
 
 def _from_completion(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    prompt = _with_system(row, _prompt(row["prompt"], place, "prompt"), place)
+    prompt = _asked(row, "prompt", place)
     return [{**base, "prompt": prompt, "completion": _reply(row["completion"], place, "completion"), **extra}]
 
 
 def _from_alpaca(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     completion = _reply(row["output"], place, "output")
-    return [{**base, "prompt": _alpaca_prompt(row, place), "completion": completion, **extra}]
+    return [{**base, "prompt": _asked(row, "instruction", place), "completion": completion, **extra}]
 
 
 def _from_ranked(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
@@ -267,16 +440,31 @@ def _from_ranked(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     if len(answers) != 2:
         raise CourseError(f"{place}, field output: a ranked row has two answers, the better first; it has {len(answers)}.")
     sides = _sides(_reply(answers[0], place, "output, better"), _reply(answers[1], place, "output, worse"), place)
-    return [{**base, "prompt": _alpaca_prompt(row, place), **sides, **extra}]
+    return [{**base, "prompt": _asked(row, "instruction", place), **sides, **extra}]
 
 
-def _alpaca_prompt(row: dict, place: str) -> list[dict]:
-    asked = _text(row["instruction"], place, "instruction")
-    further = row.get("input")
+def _asked(row: dict, name: str, place: str) -> list[dict]:
+    """Return the prompt of a row whose field asks something: after its history, with its further input and its context."""
+    value = row[name]
+    if isinstance(value, list):
+        prompt = _prompt(value, place, name)
+        _require_shown(
+            {one: given for one, given in row.items() if one in _BESIDE and one != "system"}, (name,), prompt, place
+        )
+        return _with_system(row, prompt, place)
+    asked = _text(value, place, name)
+    further = row.get("input") if name != "input" else None
     if further is not None and not isinstance(further, str):
         raise CourseError(f"{place}, field input: expected a text, found {type(further).__name__}.")
-    if further and further.strip():
+    if further and not is_blank(further):
         asked += f"\n\n{further}"
+    passages = _passages(row, place)
+    if passages:
+        asked = "\n\n".join(open_book_prompt(asked, passages))
+    return _with_system(row, [*_history(row, place), {"role": "user", "content": asked}], place)
+
+
+def _history(row: dict, place: str) -> list[dict]:
     history = row.get("history") or []
     if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
         raise CourseError(f"{place}, field history: expected a list of [user, assistant] pairs.")
@@ -284,11 +472,31 @@ def _alpaca_prompt(row: dict, place: str) -> list[dict]:
     for number, (user, assistant) in enumerate(history, start=1):
         earlier.append({"role": "user", "content": _text(user, place, f"history, pair {number}")})
         earlier.append({"role": "assistant", "content": _text(assistant, place, f"history, pair {number}")})
-    return _with_system(row, [*earlier, {"role": "user", "content": asked}], place)
+    return earlier
+
+
+def _passages(row: dict, place: str) -> list[dict]:
+    """Return what stands beside a question to answer it from, as the documents of an open-book prompt."""
+    found = []
+    for name in CONTEXTS:
+        value = row.get(name)
+        if _is_empty(value):
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            titled = isinstance(one, dict) and isinstance(one.get("text"), str)
+            text = one["text"] if titled else one
+            title = one.get("title") if titled else row.get("title")
+            if not isinstance(text, str) or is_blank(text):
+                raise CourseError(
+                    f"{place}, field {name}: expected a text, a list of texts, or of documents with title and text; write "
+                    "it as one."
+                )
+            found.append({"title": title if isinstance(title, str) and title.strip() else "문서", "text": text})
+    return found
 
 
 def _from_qa(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    prompt = _with_system(row, _prompt(row["question"], place, "question"), place)
+    prompt = _asked(row, "question", place)
     return [{**base, "prompt": prompt, "completion": _reply(row["answer"], place, "answer"), **extra}]
 
 
@@ -308,7 +516,7 @@ def _from_seed_word(row: dict, place: str, base: dict, extra: dict) -> list[dict
 
 
 def _from_task(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
-    prompt = _with_system(row, _prompt(row["input"], place, "input"), place)
+    prompt = _asked(row, "input", place)
     return [{**base, "prompt": prompt, "completion": _reply(row["output"], place, "output"), **extra}]
 
 
@@ -353,14 +561,14 @@ _MAKERS = {
 def _text(value: object, place: str, field: str) -> str:
     if not isinstance(value, str):
         raise CourseError(f"{place}, field {field}: expected a text, found {type(value).__name__}; write it as text.")
-    if not value.strip():
+    if is_blank(value):
         raise CourseError(f"{place}, field {field}: the text is empty; fill it in or drop the row.")
     return value
 
 
 def _with_system(row: dict, prompt: list[dict], place: str) -> list[dict]:
     system = row.get("system")
-    if system is None or system == "":
+    if system is None or (isinstance(system, str) and is_blank(system)):
         return prompt
     if prompt[0]["role"] == "system":
         raise CourseError(f"{place}, field system: the turns begin with a system text already; keep one of the two.")
@@ -388,24 +596,70 @@ def _reply(value: object, place: str, field: str) -> list[dict]:
     return turns
 
 
+_OF_TURNS = ("role", "content", "from", "value")
+_IN_WORDS = {"tool": "a tool", "function": "a tool", "observation": "a tool", "function_call": "a call of a tool"}
+
+
 def _messages(value: object, role: str, place: str, field: str) -> list[dict]:
-    if isinstance(value, str) and value.strip():
+    """Return the turns of a text, or of a list of turns with role and content, or from and value."""
+    if isinstance(value, str) and not is_blank(value):
         return [{"role": role, "content": value}]
-    if (
-        isinstance(value, list)
-        and value
-        and all(
-            isinstance(m, dict)
-            and m.get("role") in ("system", "user", "assistant")
-            and isinstance(m.get("content"), str)
-            and m["content"].strip()
-            for m in value
+    if field == "conversations" and not (isinstance(value, list) and all(isinstance(turn, dict) for turn in value)):
+        raise CourseError(f"{place}, field {field}: expected a list of turns, each with from and value.")
+    if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
+        raise CourseError(
+            f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."
         )
-    ):
-        return [{"role": m["role"], "content": m["content"]} for m in value]
-    raise CourseError(
-        f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."
-    )
+    turns = [_turn(turn, f"{place}, field {field}: turn {number}") for number, turn in enumerate(value, start=1)]
+    if len(turns) > 1 and turns[0]["role"] == "system" and is_blank(turns[0]["content"]):
+        turns = turns[1:]  # it says nothing
+    for number, turn in enumerate(turns, start=1 + len(value) - len(turns)):
+        if is_blank(turn["content"]):
+            raise CourseError(
+                f"{place}, field {field}: turn {number} is empty, and none of the messages may be (none empty); fill it in "
+                "or drop the row."
+            )
+    return turns
+
+
+def _role(turn: Mapping) -> str | None:
+    said = turn.get("role", turn.get("from"))
+    return ROLES.get(said.strip().lower()) if isinstance(said, str) else None
+
+
+def _turn(turn: dict, place: str) -> dict:
+    """Return a turn with the role and the text that it has, in whichever of the two ways it is written."""
+    role, said = _role(turn), turn.get("role", turn.get("from"))
+    if role is None:
+        what = f", {_IN_WORDS[said]}, which no model here is taught" if isinstance(said, str) and said in _IN_WORDS else ""
+        raise CourseError(f"{place} is from {said!r}{what}; it may be from {', '.join(ROLES)}.")
+    if turn.get("tool_calls") or turn.get("function_call"):
+        raise CourseError(f"{place} calls a tool, which no model here is taught; leave the row out.")
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        content = _joined(content, place)
+    if content is None and role == "system":
+        content = ""
+    if not isinstance(content, str):
+        raise CourseError(f"{place} has no text but {_type_name(content)}; write its content as a text.")
+    return {"role": role, "content": content}
+
+
+def _joined(parts: list, place: str) -> str:
+    """Return the text of parts, [{"type": "text", "text": ...}], as OpenAI's messages may have them."""
+    texts = []
+    for part in parts:
+        text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
+        if isinstance(part, dict) and part.get("type", "text") not in ("text", "input_text", "output_text"):
+            raise CourseError(f"{place} has a part of type {part['type']!r}, which no model here sees; leave the row out.")
+        if not isinstance(text, str):
+            raise CourseError(f"{place} has a part without a text; write its content as a text.")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _type_name(value: Any) -> str:
+    return {type(None): "null", dict: "an object", bool: "true or false", list: "a list"}.get(type(value), "a number")
 
 
 def data_hash(records: Sequence[dict]) -> str:

@@ -67,11 +67,14 @@ def locate(name_or_path: str | Path) -> Path:
     entry = known.get(str(name_or_path))
     if entry is None:
         path = Path(name_or_path)
-        if not path.exists():
+        try:
+            return path if path.is_dir() else readers.existing(path)
+        except CourseError:
+            if path.exists():
+                raise
             raise CourseError(
                 f"{name_or_path} is neither a file nor a registered data set; registered are {', '.join(known)}."
-            )
-        return path
+            ) from None
     if "script_url" in entry and "hf_hub_url" not in entry:
         raise CourseError(
             f"{name_or_path} is registered with a script_url, which would run downloaded code on this machine; download the "
@@ -114,13 +117,13 @@ def require_other_outputs(name_or_path: str | Path, *outputs: str | Path | None,
     require_other_files([] if on_the_hub else [locate(name_or_path)], outputs, **words)
 
 
-def read_with_errors(name_or_path: str | Path) -> Iterator[readers.Row | CourseError]:
-    """Yield the rows of a data set, columns renamed as registered; in the place of a broken line, what is wrong with it."""
+def read_with_errors(name_or_path: str | Path) -> Iterator[readers.Found]:
+    """Yield what is found in a data set: rows, columns renamed as registered; doubts; what is wrong with broken lines."""
     entry = registry().get(str(name_or_path), {})
     columns = entry.get("columns")
     source = _read_hub(entry["hf_hub_url"]) if "hf_hub_url" in entry else readers.read_with_errors(locate(name_or_path))
     for row in source:
-        if columns is None or isinstance(row, CourseError):
+        if columns is None or not isinstance(row, readers.Row):
             yield row
             continue
         try:
@@ -135,10 +138,7 @@ def read(name_or_path: str | Path) -> Iterator[readers.Row]:
     Raises:
         CourseError: a line is broken.
     """
-    for row in read_with_errors(name_or_path):
-        if isinstance(row, CourseError):
-            raise row
-        yield row
+    yield from readers.only_rows(read_with_errors(name_or_path))
 
 
 def _read_hub(name: str) -> Iterator[readers.Row]:
@@ -162,8 +162,10 @@ def load_rows(name_or_path: str | Path) -> list[dict]:
     return [row.value for row in readers.read(locate(name_or_path))]
 
 
-def iterate(name_or_path: str | Path) -> Iterator[dict]:
+def iterate(name_or_path: str | Path, unused: records.UnusedFields | None = None) -> Iterator[dict]:
     """Yield the canonical records of a data set, one after the other, in memory that does not grow with it.
+
+    unused: counts the fields that were not used.
 
     Raises:
         CourseError: a row has no known shape, an empty text, or an id that another row has.
@@ -171,6 +173,8 @@ def iterate(name_or_path: str | Path) -> Iterator[dict]:
     stem = Path(str(name_or_path)).stem
     seen: set[int] = set()  # hashes alone: a file of a gigabyte has millions of ids
     for number, (place, value) in enumerate(read(name_or_path), start=1):
+        if unused is not None:
+            unused.add(records.unknown_fields(value), place)
         for record in records.canonical(value, place, default_id=f"{stem}-{number:05d}"):
             if "id" in record:
                 if hash(record["id"]) in seen:
@@ -190,8 +194,11 @@ def _first_place(name_or_path: str | Path, identity: str) -> str:
 
 
 def load(name_or_path: str | Path) -> list[dict]:
-    """Return the canonical records of a data set. See `iterate`."""
-    return list(iterate(name_or_path))
+    """Return the canonical records of a data set, and say which fields of its rows were not used. See `iterate`."""
+    unused = records.UnusedFields("no format of the course has them")
+    loaded = list(iterate(name_or_path, unused))
+    unused.say()
+    return loaded
 
 
 def dataset(name_or_path: str | Path):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kotune.data import pii
-from kotune.data.readers import Row, seen_from
-from kotune.data.records import canonical, unknown_fields
+from kotune.data.readers import Doubt, Found, Row, seen_from
+from kotune.data.records import UnusedFields, canonical, unknown_fields
 from kotune.data.writers import stage_of
 from utils import CourseError
 
@@ -30,6 +30,8 @@ MOJIBAKE = re.compile(
     + "".join("|" + re.escape(word.encode().decode("cp949", "replace").replace("\ufffd", "?")) for word in _ENDINGS)
 )
 
+# a text that is nothing but one of these was most likely no text
+MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "NaT", "<NA>", "#N/A", "N/A", "undefined"))
 # what a text of printable ASCII cannot be: the kind of finding, its pattern, and what it says of the text
 SUSPECTS = (
     ("mojibake", MOJIBAKE, "was read in a wrong encoding"),
@@ -77,7 +79,7 @@ class ValidationReport:
 
 
 def check(
-    read: Callable[[], Iterable[Row | CourseError]],
+    read: Callable[[], Iterable[Found]],
     name: str,
     *,
     stage: str | None = None,
@@ -94,11 +96,10 @@ def check(
     """
     report = ValidationReport()
     ids = array("q")  # hashes alone: a file of a gigabyte has millions of ids
-    unknown: dict[str, str] = {}
+    unknown = UnusedFields("")
     questions: list[tuple[str, str]] = []
     for row, records in _records(read, name, report):
-        for field_name in unknown_fields(row.value):
-            unknown.setdefault(field_name, row.place)
+        unknown.add(unknown_fields(row.value), row.place)
         for record in records:
             if "id" in record:
                 ids.append(hash(record["id"]))
@@ -114,18 +115,20 @@ def check(
             questions.clear()
     _check_overlap(questions, held_out, report)
     _check_ids(ids, read, name, report)
-    for field_name, place in unknown.items():
-        said = f"{place}, field {field_name}: no format of the course has it, and it will be ignored; rename or remove it."
+    for field_name, place in unknown.first.items():
+        count = f"{unknown.counts[field_name]:,} row{'s' if unknown.counts[field_name] > 1 else ''}"
+        said = f"{place}, field {field_name} ({count}): no format of the course has it, and it will be ignored; remove it."
         report.add("warning", "unknown field", said)
     return report
 
 
-def _records(
-    read: Callable[[], Iterable[Row | CourseError]], name: str, report: ValidationReport
-) -> Iterator[tuple[Row, list[dict]]]:
+def _records(read: Callable[[], Iterable[Found]], name: str, report: ValidationReport) -> Iterator[tuple[Row, list[dict]]]:
     """Yield each good row with its records, and put the bad ones into the report."""
     try:
         for row in read():
+            if isinstance(row, Doubt):
+                report.add("warning", "doubtful", f"{row.place}: {row.what}")
+                continue
             report.rows += 1
             if isinstance(row, CourseError):
                 report.add("error", "unreadable", str(row))
@@ -195,6 +198,9 @@ def _check_texts(record: dict, row: Row, report: ValidationReport) -> None:
         if SURROGATE.search(text):
             said = f"{row.place}, field {name}: the text holds half of a surrogate pair; fix it."
             report.add("error", "half a character", said)
+        if text.strip() in MISSING:
+            said = f"{row.place}, field {name}: the text is {text.strip()!r}, as programs write what is missing; fill it in."
+            report.add("warning", "missing value", said)
         suspects = () if text.isascii() and text.isprintable() else SUSPECTS
         for kind, pattern, what in suspects:
             if found := pattern.search(text):

@@ -198,7 +198,8 @@ def _write_text(path: Path, rows: Iterable[dict]) -> Sequence[str]:
 def _write_csv(path: Path, rows: Iterable[dict]) -> Sequence[str]:
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", encoding="utf-8", newline="", errors="replace") as file:
+    # with a byte order mark: without one Korean Excel reads the file as CP949, and shows rubbish
+    with path.open("w", encoding="utf-8-sig", newline="", errors="replace") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         writer.writerows(rows)

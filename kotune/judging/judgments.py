@@ -14,6 +14,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, same_text, side_by_side
 from kotune.data import readers
+from kotune.data.records import UnusedFields
 from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
 from kotune.line_file import KeyedLines
 from kotune.progress import bar
@@ -139,9 +140,13 @@ def _read_lines(source: str | Path | Sequence[Line], kind: type[Line]) -> list[L
     if not isinstance(source, str | Path):
         return list(source)
     held: dict[str, Line] = {}
+    names = {one.name for one in fields(kind)}
+    unused = UnusedFields("they are of another program")
     for place, row in readers.read(source):
+        unused.add([name for name in row if name not in names], place)
         line = read_line(row, place, kind)
         held[line.id] = _that_counts(held.get(line.id, line), line)
+    unused.say()
     return list(held.values())
 
 

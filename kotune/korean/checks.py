@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from kotune.data.readers import read
+from kotune.data.records import UnusedFields, known_names, of_a_table
 from kotune.korean.answer import CheckedAnswer, Finding, Spans
 from kotune.korean.ending_checks import check_no_end_token, check_unfinished
 from kotune.korean.grounding import misplaced, unsupported
@@ -282,7 +283,12 @@ def check_rows(path: str) -> tuple[list[dict], list[list[Finding]]]:
         CourseError: a row has no answer, or a field is of another kind; the message names the line.
     """
     rows, found = [], []
-    for place, row in read(path):
+    unused = UnusedFields("the checks look at answer, question, source and ended")
+    for place, given in read(path):
+        row = known_names(given)
+        unused.add([name for name in row if name not in ("id", "answer", *_FIELDS)], place)
+        if isinstance(row.get("ended"), str):  # in a CSV all is text
+            row["ended"] = of_a_table(row["ended"], bool)
         if row.get("answer") is None:
             raise CourseError(f"{place}, has no answer; every row needs the field answer, if only as an empty string.")
         for field, kind in _FIELDS.items():
@@ -292,6 +298,7 @@ def check_rows(path: str) -> tuple[list[dict], list[list[Finding]]]:
                 raise CourseError(f"{place}, field {field}, is {type(value).__name__}; write {wanted}.")
         rows.append(row)
         found.append(check(row["answer"], **{field: row.get(field) for field in ("question", "source", "ended")}))
+    unused.say()
     return rows, found
 
 

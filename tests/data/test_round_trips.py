@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kotune.data import registry
+from kotune.data.records import _seen, is_blank
 from kotune.data.writers import TARGETS, write
 from utils import CourseError
 
@@ -19,7 +20,7 @@ texts = st.one_of(
     st.text(min_size=1, max_size=30),
     st.text(alphabet="가나다 \n\r\t\"',=+-@\\{}[]<>&\u2028\ufeff\x00전세😀", min_size=1, max_size=20),
     st.sampled_from(["전세란?", "=1+1", "NA", "첫째\n둘째", "없음"]),
-).filter(lambda text: text.strip())
+).filter(lambda text: not is_blank(text))
 names = st.text(alphabet="abcdef가나다-0123456789", min_size=1, max_size=8)
 
 
@@ -43,7 +44,7 @@ def supervised(draw):
 
 @st.composite
 def preference(draw):
-    chosen, rejected = draw(st.lists(texts, min_size=2, max_size=2, unique=True))
+    chosen, rejected = draw(st.lists(texts, min_size=2, max_size=2, unique_by=_seen))
     record = {"prompt": draw(prompts()), "chosen": reply(chosen), "rejected": reply(rejected)}
     return record | {"source": draw(names)} | ({"kind": draw(names)} if draw(st.booleans()) else {})
 
