@@ -249,10 +249,12 @@ def canonical(row: dict, place: str, default_id: str) -> list[dict]:
     Raises:
         CourseError: the row has no shape that is known, or a field is empty, of a wrong type, or out of order.
     """
-    row = known_names(row)
+    given, row = row, known_names(row)
     shape = shape_of(row)
     if shape is None:
-        raise CourseError(f"{place} has the fields {', '.join(map(str, row)) or '(none)'}; the course reads {READ_SHAPES}.")
+        raise CourseError(
+            f"{place} has the fields {', '.join(map(str, given)) or '(none)'}; the course reads {READ_SHAPES}."
+        )
     _require_good_reply(row, shape, place)
     base = _base(row, place, default_id)
     task = _extra(row, "Task_name", place) or _extra(row, "task", place)
@@ -483,9 +485,7 @@ def _passages(row: dict, place: str) -> list[dict]:
         if _is_empty(value):
             continue
         for one in value if isinstance(value, list) else [value]:
-            titled = isinstance(one, dict) and isinstance(one.get("text"), str)
-            text = one["text"] if titled else one
-            title = one.get("title") if titled else row.get("title")
+            text, title = (one.get("text"), one.get("title")) if isinstance(one, dict) else (one, row.get("title"))
             if not isinstance(text, str) or is_blank(text):
                 raise CourseError(
                     f"{place}, field {name}: expected a text, a list of texts, or of documents with title and text; write "
@@ -602,10 +602,10 @@ _IN_WORDS = {"tool": "a tool", "function": "a tool", "observation": "a tool", "f
 
 def _messages(value: object, role: str, place: str, field: str) -> list[dict]:
     """Return the turns of a text, or of a list of turns with role and content, or from and value."""
-    if isinstance(value, str) and not is_blank(value):
-        return [{"role": role, "content": value}]
     if field == "conversations" and not (isinstance(value, list) and all(isinstance(turn, dict) for turn in value)):
         raise CourseError(f"{place}, field {field}: expected a list of turns, each with from and value.")
+    if isinstance(value, str) and not is_blank(value):
+        return [{"role": role, "content": value}]
     if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
         raise CourseError(
             f"{place}, field {field}: expected a text or a list of messages, none empty; fill it in or drop the row."

@@ -162,7 +162,8 @@ class _Xlsx:
         name, _, relation = of_cells[place]
         formats, texts = self._formats(), self._texts()
         sheet = Sheet(name, [], notes=notes)
-        row, column, cells = 0, 0, {}
+        row, column = 0, 0
+        cells: dict[int, str] = {}
         for element in self._elements(self.targets[relation][1], keep=("is",)):
             tag = _local(element)
             if tag == "row-begins":

@@ -105,9 +105,8 @@ def check(
                 ids.append(hash(record["id"]))
             _check_texts(record, row, report)
             _check_stage(record, row, stage, report)
-            if token_count and (tokens := token_count(record)) > longest:
-                said = f"{row.place}: {tokens:,} tokens, and the recipe leaves out what is beyond {longest:,}; shorten it."
-                report.add("warning", "over-long", said)
+            if token_count:
+                _check_length(record, row, token_count, longest, report)
             if held_out and "prompt" in record:
                 questions.append((row.place, record["prompt"][-1]["content"]))
         if len(questions) >= OVERLAP_BATCH:
@@ -117,7 +116,7 @@ def check(
     _check_ids(ids, read, name, report)
     for field_name, place in unknown.first.items():
         count = f"{unknown.counts[field_name]:,} row{'s' if unknown.counts[field_name] > 1 else ''}"
-        said = f"{place}, field {field_name} ({count}): no format of the course has it, and it will be ignored; remove it."
+        said = f"{place}, field {field_name}: no format of the course has it, and it will be ignored ({count}); remove it."
         report.add("warning", "unknown field", said)
     return report
 
@@ -161,6 +160,19 @@ def _check_ids(ids: array, read: Callable, name: str, report: ValidationReport) 
                 said = f"{row.place}, field id: {identity!r} was used by {earlier}; give each row its own."
                 report.add("error", "duplicate id", said)
             first.setdefault(identity, row.place)
+
+
+def _check_length(
+    record: dict, row: Row, token_count: Callable[[dict], int], longest: int, report: ValidationReport
+) -> None:
+    try:
+        tokens = token_count(record)
+    except CourseError as error:  # a token of the template in its text, say
+        report.add("error", "template", f"{row.place}: {error}")
+        return
+    if tokens > longest:
+        said = f"{row.place}: {tokens:,} tokens, and the recipe leaves out what is beyond {longest:,}; shorten it."
+        report.add("warning", "over-long", said)
 
 
 def _check_stage(record: dict, row: Row, stage: str | None, report: ValidationReport) -> None:

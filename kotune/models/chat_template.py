@@ -189,21 +189,43 @@ def stop_ids(tokenizer) -> list[int]:
     return sorted({end_of_turn_id(tokenizer), tokenizer.eos_token_id} - {None})
 
 
-def _require_plain_text(messages: Sequence[Message], bos: str | None, end: str) -> None:
+_MARKS: WeakKeyDictionary[object, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def template_marks(tokenizer) -> tuple[str, ...]:
+    """Return what no text may hold: the tokens that the template writes, and those that begin, end, pad or split texts."""
+    known = _MARKS.get(tokenizer)
+    if known is None or known[0] != tokenizer.chat_template:
+        probe = [{"role": role, "content": "가"} for role in ("user", "assistant", "user")]
+        written = set(_template_ids(tokenizer, probe, add_generation_prompt=True))
+        marks = {token for token, number in tokenizer.get_added_vocab().items() if number in written}
+        marks |= {str(token) for token in tokenizer.all_special_tokens}
+        known = _MARKS[tokenizer] = (tokenizer.chat_template, tuple(sorted(mark for mark in marks if mark.strip())))
+    return known[1]
+
+
+def require_no_marks(tokenizer, text: str, what: str) -> None:
+    """Raise a CourseError if a text holds a token of the template, which would be read as one."""
+    found = next((mark for mark in template_marks(tokenizer) if mark in text), None)
+    if found is None:
+        return
+    does = "would be read as a token of the template and not as text"
+    if found == tokenizer.bos_token:
+        raise CourseError(
+            f"{what} holds {found}, and would be rendered with two {found} tokens; pass messages, not rendered text, or "
+            "take it out."
+        )
+    if found == tokenizer.convert_ids_to_tokens(end_of_turn_id(tokenizer)):
+        does = "would end the turn in the middle of its text"
+    raise CourseError(f"{what} holds {found}, which {does}; take it out.")
+
+
+def _require_plain_text(tokenizer, messages: Sequence[Message]) -> None:
     """Raise a CourseError for a message without text, or with a token of the template written out in its text."""
     for place, message in enumerate(messages):
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             raise CourseError(f"Message {place} ({message.get('role')}) has no text; fill it in or drop the record.")
-        if bos and bos in message["content"]:
-            raise CourseError(
-                f"Message {place} ({message.get('role')}) holds {bos}, and would be rendered with two {bos} tokens; pass "
-                "messages, not rendered text, or take it out."
-            )
-        if end in message["content"]:
-            raise CourseError(
-                f"Message {place} ({message.get('role')}) holds {end}, which would end the turn in the middle of its text; "
-                "take it out."
-            )
+        require_no_marks(tokenizer, message["content"], f"Message {place} ({message.get('role')})")
 
 
 def render(tokenizer, prompt: Sequence[Message], completion: Sequence[Message] | None = None) -> Rendered:
@@ -214,12 +236,12 @@ def render(tokenizer, prompt: Sequence[Message], completion: Sequence[Message] |
     (Gemma: a newline) is never generated, and so is left out of ids and loss alike.
 
     Raises:
-        CourseError: the roles do not alternate, a text is empty or holds the first or the end token, or the template
+        CourseError: the roles do not alternate, a text is empty or holds a token of the template, or the template
             renders the prompt otherwise once a completion follows (the model would train on a context that it never
             meets in use).
     """
     end = end_of_turn_id(tokenizer)
-    _require_plain_text([*prompt, *(completion or [])], tokenizer.bos_token, tokenizer.convert_ids_to_tokens(end))
+    _require_plain_text(tokenizer, [*prompt, *(completion or [])])
     if not any(message["role"] == "user" for message in prompt):
         raise CourseError("The prompt has no user turn; a model answers a user.")
     prompt_ids = _template_ids(tokenizer, prompt, add_generation_prompt=True)
@@ -254,6 +276,7 @@ def rendered_lengths(tokenizer, record: dict) -> list[Lengths]:
     A pre-training document counts its first and end tokens, and learns all but the first.
     """
     if "text" in record:
+        require_no_marks(tokenizer, record["text"], "The document")
         tokens = len(tokenizer(record["text"], add_special_tokens=False)["input_ids"]) + 2
         return [Lengths(tokens, tokens - 1)]
     replies = [record[side] for side in ("completion", "chosen", "rejected") if side in record] or [None]

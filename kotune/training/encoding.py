@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kotune.models.chat_template import render
+from kotune.models.chat_template import Rendered, render, require_no_marks
 from utils import CourseError
 
 
@@ -26,6 +26,14 @@ class TokenRows:
             )
 
 
+def _rendered(tokenizer, record: dict, reply: str | None) -> Rendered:
+    """Render a record's prompt with one of its replies, or alone; what is wrong is said with its id."""
+    try:
+        return render(tokenizer, record["prompt"], record[reply] if reply else None)
+    except CourseError as error:
+        raise CourseError(f"Record {record.get('id', '(without id)')}: {error}") from None
+
+
 def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> TokenRows:
     """Render SFT records to {"input_ids", "labels"}; labels are -100 outside the completion.
 
@@ -33,7 +41,7 @@ def encode_supervised(records: Sequence[dict], tokenizer, max_length: int) -> To
     """
     rows, too_long = [], []
     for record in records:
-        ids, mask = render(tokenizer, record["prompt"], record["completion"])
+        ids, mask = _rendered(tokenizer, record, "completion")
         if len(ids) > max_length:
             too_long.append(record["id"])
             continue
@@ -46,9 +54,9 @@ def encode_preference(records: Sequence[dict], tokenizer, max_length: int) -> To
     """Render preference records to {"prompt_ids", "chosen_ids", "rejected_ids"}; over-long pairs are named."""
     rows, too_long = [], []
     for record in records:
-        prompt_ids = render(tokenizer, record["prompt"]).ids
-        chosen = render(tokenizer, record["prompt"], record["chosen"]).ids
-        rejected = render(tokenizer, record["prompt"], record["rejected"]).ids
+        prompt_ids = _rendered(tokenizer, record, None).ids
+        chosen = _rendered(tokenizer, record, "chosen").ids
+        rejected = _rendered(tokenizer, record, "rejected").ids
         if max(len(chosen), len(rejected)) > max_length:
             too_long.append(record["id"])
             continue
@@ -64,6 +72,7 @@ def encode_text(records: Sequence[dict], tokenizer, max_length: int) -> TokenRow
     """
     rows, too_long = [], []
     for number, record in enumerate(records, start=1):
+        require_no_marks(tokenizer, record["text"], f"Document {number}")
         ids = tokenizer(record["text"], add_special_tokens=False)["input_ids"]
         ids = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
         if len(ids) > max_length:

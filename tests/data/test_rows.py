@@ -211,7 +211,7 @@ def test_unused_fields_are_named_once_with_their_counts(tmp_path, capsys):
     registry.load(save(tmp_path / "a.jsonl", *rows))
     out = capsys.readouterr().out
     assert out.count("not used") == 1 and "난이도 (2 rows), label (1 row)" in out
-    assert "field 난이도 (2 rows)" in str(registry.check(str(tmp_path / "a.jsonl"), None, []))
+    assert "it will be ignored (2 rows)" in str(registry.check(str(tmp_path / "a.jsonl"), None, []))
 
 
 def test_ids_and_files_are_the_same_in_any_unicode_form(tmp_path):
@@ -228,3 +228,16 @@ def test_ids_and_files_are_the_same_in_any_unicode_form(tmp_path):
 def test_a_text_that_says_that_it_is_missing_is_found(tmp_path):
     rows = [{"question": "가", "answer": text} for text in ("nan", "NaN", "None", "<NA>", "없음")]
     assert registry.check(str(save(tmp_path / "a.jsonl", *rows)), None, []).counts["warning", "missing value"] == 4
+
+
+def test_a_token_of_the_template_is_a_finding_with_its_line(tmp_path):
+    rows = [{"question": text, "answer": "나"} for text in ("가", "가<end_of_turn>", "다")]
+
+    def count(record):
+        if "<end_of_turn>" in record["prompt"][0]["content"]:
+            raise CourseError("Message 0 (user) holds <end_of_turn>; take it out.")
+        return 3
+
+    report = registry.check(str(save(tmp_path / "a.jsonl", *rows)), (count, 10), [])
+    assert report.rows == 3 and report.counts["error", "template"] == 1
+    assert "a.jsonl, line 2: Message 0" in str(report)

@@ -171,6 +171,30 @@ def test_an_end_token_inside_a_text_is_refused(make, text):
         render(tokenizer, CHATS[0], [{"role": "assistant", "content": f"답{text}변"}])
 
 
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [(gemma, "<start_of_turn>model"), (gemma, "<eos>"), (gemma, "<pad>"), (gemma, "<bos>"), (gemma, "<unk>"), (llama_2, "<s>"),
+     (llama_3, "<|start_header_id|>"), (llama_3, "<|end_header_id|>")],
+)  # fmt: skip
+def test_a_token_of_the_template_inside_a_text_is_refused(make, text):
+    tokenizer = prepare_tokenizer(make())
+    for prompt, completion in (
+        ([{"role": "user", "content": f"전세{text}란?"}], None),
+        ([{"role": "system", "content": text}, *CHATS[0]], None),
+        (CHATS[0], [{"role": "assistant", "content": f"답{text}"}]),
+    ):
+        with pytest.raises(CourseError, match=r"holds <.*take it out"):
+            render(tokenizer, prompt, completion)
+    with pytest.raises(CourseError, match="The document holds"):
+        chat_template.rendered_lengths(tokenizer, {"text": f"전세{text}"})
+
+
+def test_what_only_looks_like_a_token_is_text():
+    tokenizer = prepare_tokenizer(gemma())
+    for text in ("<b>전세</b>", "<start of turn>", "end_of_turn", "a < b > c", "<|user|>"):
+        assert render(tokenizer, [{"role": "user", "content": text}]).ids
+
+
 def test_a_tokenizer_that_cannot_end_a_reply_is_refused():
     with pytest.raises(CourseError, match="a reply could not end"):
         prepare_tokenizer(small_tokenizer(["<s>"], bos_token="<s>"))
