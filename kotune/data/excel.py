@@ -75,7 +75,7 @@ def read_sheet(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _titles(sheet: Sheet) -> list[str]:
     """Return the texts of the rows above the column names: one text each, where the names are several."""
-    alone = []
+    alone: list[str] = []
     for _, texts in sheet.rows:
         full = [text for text in texts.values() if text.strip()]
         if len(full) > 1:
