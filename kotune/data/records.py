@@ -113,9 +113,7 @@ def of_a_table(text: str, kind: type) -> str | bool | int | None:
     if not said:
         return None
     if kind is bool:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
-            said.partition(",")[0], text
-        )
+        return {"true": True, "1": True, "false": False, "0": False}.get(said, text)
     whole = re.fullmatch(r"(\d+)(?:\.0+)?", said)
     return int(whole[1]) if kind is int and whole else text
 
