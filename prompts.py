@@ -387,6 +387,23 @@ LISTING = Prompt(
     schema=ListingRecord,
 )
 
+# --- the prompts of a model that writes radiology reports ------------------------------------
+
+# A study's name -> the prompt of its reports; one of the wordings in which the training data asks.
+RADIOLOGY = {
+    study: Prompt(
+        name="radiology",
+        purpose="The conclusion of a radiology report in; its findings, in English, out.",
+        system=(
+            f"다음은 {study} 판독문의 Conclusion입니다. 이 내용에 맞는 Findings를 영어로 작성해 주세요. Conclusion으로 "
+            "뒷받침되지 않는 이상 소견은 추가하지 마세요."
+        ),
+        user="$conclusion",
+        schema=TextReply,
+    )
+    for study in ("흉부 X선 사진", "흉부 CT", "복부 초음파", "복부 CT", "뇌 MRI")
+}
+
 
 # What follows a request where an endpoint knows no JSON schemas.
 JSON_INSTRUCTION = Template("다음 JSON 스키마에 맞는 JSON 하나만 쓰고, 다른 말은 쓰지 마세요.\n$schema")

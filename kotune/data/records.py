@@ -443,6 +443,14 @@ def _from_ranked(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     return [{**base, "prompt": _asked(row, "instruction", place), **sides, **extra}]
 
 
+def with_input(instruction: str, further: str | None) -> str:
+    """Return what the user of an Alpaca row says: the instruction, and after a blank line what it is about.
+
+    Training data, batches and the server put an instruction before a text by this alone.
+    """
+    return f"{instruction}\n\n{further}" if further and not is_blank(further) else instruction
+
+
 def _asked(row: dict, name: str, place: str) -> list[dict]:
     """Return the prompt of a row whose field asks something: after its history, with its further input and its context."""
     value = row[name]
@@ -456,8 +464,7 @@ def _asked(row: dict, name: str, place: str) -> list[dict]:
     further = row.get("input") if name != "input" else None
     if further is not None and not isinstance(further, str):
         raise CourseError(f"{place}, field input: expected a text, found {type(further).__name__}.")
-    if further and not is_blank(further):
-        asked += f"\n\n{further}"
+    asked = with_input(asked, further)
     passages = _passages(row, place)
     if passages:
         asked = "\n\n".join(open_book_prompt(asked, passages))

@@ -246,6 +246,11 @@ def _card(folder: Path) -> dict:
     return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
 
 
+def find_adapter(name: str, recipe: Recipe) -> Path | None:
+    """Return the adapter of a name for the recipe's model: the learner's own in `outputs/`, else the one in `assets/`."""
+    return next((root / name for root in (OUTPUTS, ASSETS) if _card(root / name).get("base") == recipe.model), None)
+
+
 def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
     """Return the adapters to go on from: the learner's own in `outputs/`, else those shipped in `assets/`.
 

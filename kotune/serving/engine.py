@@ -236,6 +236,10 @@ class LocalEngine:
         self.thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.thread.start()
 
+    def add(self, name: str, model: torch.nn.Module) -> None:
+        """Take a further model up; replies of the others go on."""
+        self.runners = {**self.runners, name: Runner(model)}  # the thread goes through the old ones at this moment
+
     def submit(self, model: str, prompt: Sequence[int], sampling: Sampling, deliver) -> Ticket:
         """Ask for a reply; `deliver` gets its Progress, the last with a `finish`, or an exception.
 
