@@ -208,7 +208,11 @@ def _serve_options(parser: ArgumentParser) -> None:
     from kotune.serving.backends import MAX_CONTEXT
     from kotune.serving.guard import Limits
 
-    parser.add_argument("--model_path", help=f"{MODEL} (default: the best adapter of the course, and its base)")
+    parser.add_argument(
+        "--model_path",
+        help=f"{MODEL} (default: the best adapter of the course and its base; beside them the adapters named listings and "
+        "radiology in outputs/ or assets/, which put an advertisement into a record and write a report's findings)",
+    )
     parser.add_argument("--compare_with", help="another adapter or model beside it on the page, instead of the base")
     parser.add_argument("--backend", help="an OpenAI-compatible server's address, such as http://127.0.0.1:11434/v1")
     parser.add_argument("--host", default="127.0.0.1", help="another than loopback needs --api_key")

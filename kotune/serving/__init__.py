@@ -2,6 +2,7 @@
 
 `app` is the application and its start, `api` its requests and replies, `guard` who may come in and how much at once,
 `desk` the way of every request. `backends` are what writes replies: `engine` in this process, vLLM, or a server
-elsewhere. `page` is the chat page, `page_texts` its words in both languages, `chainlit_patches` what Chainlit needs
-for it, `page/` its settings and style.
+elsewhere. `jobs` are the models that do one job each, and how they are asked. `page` is the chat page, `profiles` its list
+of models, `record_table` how it shows a listing's record, `page_texts` its words in both languages, `chainlit_patches`
+what Chainlit needs for it, `page/` its settings and style.
 """

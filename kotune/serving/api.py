@@ -55,7 +55,11 @@ class SamplingFields(Body):
 class GenerateRequest(SamplingFields):
     """An instruction to follow, as in the training data."""
 
-    instruction: Text = Field(min_length=1, examples=["전세와 월세의 가장 큰 차이를 알려 주세요."])
+    instruction: Text = Field(
+        min_length=1,
+        description="a model with one job takes its text here, or its own instruction with the text as input",
+        examples=["전세와 월세의 가장 큰 차이를 알려 주세요."],
+    )
     input: Text = Field("", description="what the instruction is about; may be empty")
     system: Text = ""
     model: str | None = Field(None, max_length=200, description="one of /v1/models; the tuned one if absent")
@@ -183,16 +187,17 @@ class ChatCompletion(Body):
 
 
 class ModelCard(Body):
-    """A model that is served."""
+    """A model that is served, and what it is for where the server knows it."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str
+    description: str | None = None
 
 
 class ModelList(Body):
-    """The models that are served, the base first."""
+    """The models that are served: for chat, the base first, then those that do one job."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

@@ -1,6 +1,6 @@
 """Serve models on this machine: a chat page, `/generate`, and OpenAI's interface, in one application.
 
-    make serve
+    make serve                                             # the chat models of the course, and those that do one job
     kotune serve --model_path outputs/sft                  # an adapter (with its base), a merged model, a hub name
     kotune serve --backend http://127.0.0.1:11434/v1       # Ollama, vLLM, llama.cpp, in the place of an own engine
     kotune serve --documents data/documents.jsonl          # answers from documents, and names them
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -29,11 +30,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from kotune.data.records import with_input
 from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models import sources as served_models
 from kotune.models.files import load_tokenizer, model_path
-from kotune.models.machine import choose
+from kotune.models.machine import Recipe, choose
 from kotune.models.sampling import Progress
+from kotune.models.sources import ModelSource
+from kotune.serving import jobs
 from kotune.serving.api import (
     ChatCompletion,
     ChatCompletionRequest,
@@ -69,6 +73,7 @@ from kotune.serving.guard import (
     content_security_policy,
     problem,
 )
+from kotune.serving.page_texts import ENGLISH
 from utils import OUTPUTS, CourseError, setting
 
 PORT = 8000
@@ -189,12 +194,15 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
     @app.post("/generate", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504))
     async def generate(request: Request, body: GenerateRequest) -> GenerateReply:
         """Answer an instruction."""
-        asked = OpenBookPrompt(f"{body.instruction}\n\n{body.input}" if body.input.strip() else body.instruction, ())
-        if body.use_documents:
-            asked = await desk.sources(asked.content)
-        system = [{"role": "system", "content": body.system}] if body.system.strip() else []
-        messages = [*system, {"role": "user", "content": asked.content}]
         model = body.model or desk.default_model
+        instruction, text = body.system, with_input(body.instruction, body.input)
+        if model in desk.jobs and body.use_documents:
+            raise CourseError(f"{model} takes its text alone; leave use_documents out.")
+        if model in desk.jobs and body.input.strip() and not instruction.strip():
+            instruction, text = body.instruction, body.input
+        asked = await desk.sources(text) if body.use_documents else OpenBookPrompt(text, ())
+        system = [{"role": "system", "content": instruction}] if instruction.strip() else []
+        messages = [*system, {"role": "user", "content": asked.content}]
         stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)))
         text, finish, used = await unless_gone(request, collect_reply(stream))
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
@@ -213,11 +221,14 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         chunks = Chunks(body.model, bool(body.stream_options and body.stream_options.include_usage))
         return EventStream(_events(first, stream, chunks), desk.limits.reader_s)
 
-    @app.get("/v1/models", responses=answers(*GUARDED))
+    @app.get("/v1/models", responses=answers(*GUARDED), response_model_exclude_none=True)
     async def list_models() -> ModelList:
-        """List the models, the base first."""
-        made = int(started)
-        return ModelList(data=[ModelCard(id=name, created=made, owned_by=desk.backend.name) for name in desk.models])
+        """List the models, the base first, and say what each is for."""
+        made, about = int(started), {name: ENGLISH.roles[role] for name, role in desk.roles.items()}
+        cards = [
+            ModelCard(id=name, created=made, owned_by=desk.backend.name, description=about.get(name)) for name in desk.models
+        ]
+        return ModelList(data=cards)
 
     @app.get("/health", responses=answers(403, 408, 413, 421, 502))
     async def health() -> Health:
@@ -331,8 +342,39 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def start_backend(asked: argparse.Namespace) -> Backend:
-    """Return the backend that the settings name, its models loaded; vLLM goes on loading.
+@dataclass(frozen=True)
+class Offer:
+    """The models that a server is to have: those loaded at once, those on first use, and what each is for, where known."""
+
+    chat: list[ModelSource]
+    with_jobs: list[ModelSource]
+    roles: dict[str, str]  # a model's name -> "base", "tuned" or its job
+
+
+def choose_models(asked: argparse.Namespace, recipe: Recipe) -> Offer:
+    """Return the models that the settings name; where they name none, the course's, and those that do one job.
+
+    Raises:
+        CourseError: a model is not there, or two do not go together.
+    """
+    chat = served_models.find(asked.model_path, recipe)
+    if asked.compare_with:
+        chat = served_models.combine(served_models.find(asked.compare_with, recipe)[-1:], chat[-1:])
+    if asked.model_path:
+        return Offer(chat, [], {})
+    found = jobs.find_models(recipe)
+    if recipe.device == "cuda" and has_vllm():
+        for name in [name for name, source in found.items() if len(source.adapters) > 1]:
+            print(f"The {name} model is left out: its adapter stands on another, and vLLM puts one on the base.", flush=True)
+            del found[name]
+    every = served_models.combine(chat, list(found.values()))
+    with_jobs = every[len(chat) :]
+    roles = {chat[-1].name: "tuned", **dict(zip((source.name for source in with_jobs), found, strict=True))}
+    return Offer(chat, with_jobs, roles if asked.compare_with else {chat[0].name: "base", **roles})
+
+
+def start_backend(asked: argparse.Namespace) -> tuple[Backend, dict[str, str]]:
+    """Return the backend that the settings name, its models loaded (vLLM goes on loading), and what each model is for.
 
     Raises:
         CourseError: a setting is wrong, or a model cannot be loaded.
@@ -340,13 +382,12 @@ def start_backend(asked: argparse.Namespace) -> Backend:
     if asked.backend:
         if asked.model_path or asked.compare_with:
             raise CourseError("--backend serves its own models; leave --model_path and --compare_with out.")
-        return RemoteBackend(asked.backend, setting("SERVE_BACKEND_KEY"), max_context=asked.max_context)
+        return RemoteBackend(asked.backend, setting("SERVE_BACKEND_KEY"), max_context=asked.max_context), {}
     choice = choose()
-    found = served_models.find(asked.model_path, choice.recipe)
-    if asked.compare_with:
-        found = served_models.combine(served_models.find(asked.compare_with, choice.recipe)[-1:], found[-1:])
-    print(f"{', '.join(m.name for m in found)}: {choice.reason}", flush=True)
+    offer = choose_models(asked, choice.recipe)
+    print(f"{', '.join(m.name for m in offer.chat)}: {choice.reason}", flush=True)
     if choice.recipe.device == "cuda" and has_vllm():
+        found = [*offer.chat, *offer.with_jobs]
         print(served_models.VLLM_EXPERIMENTAL, flush=True)
         with contextlib.closing(bind("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -354,10 +395,12 @@ def start_backend(asked: argparse.Namespace) -> Backend:
         if len(bases) > 1:
             raise CourseError("vLLM serves one base model; leave --compare_with out, or compare adapters of one base.")
         weights, log_file = model_path(found[-1].base), OUTPUTS / "serve" / "vllm.log"
-        return VllmBackend(
-            found, weights, load_tokenizer(found[-1].base), port=port, max_context=asked.max_context, log=log_file
-        )
-    return LocalBackend(found, choice.recipe, asked.max_context)
+        tokenizer = load_tokenizer(found[-1].base)
+        backend = VllmBackend(found, weights, tokenizer, port=port, max_context=asked.max_context, log=log_file)
+        return backend, offer.roles
+    if offer.with_jobs:
+        print(f"{', '.join(m.name for m in offer.with_jobs)}: loaded when first asked for", flush=True)
+    return LocalBackend(offer.chat, choice.recipe, asked.max_context, offer.with_jobs), offer.roles
 
 
 async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.socket, page_folder: Path) -> None:
@@ -367,8 +410,8 @@ async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.
     from kotune.serving import page as chat_page
 
     library = Library(asked.documents) if asked.documents else None
-    backend = start_backend(asked)
-    desk = Desk(backend, Limits(concurrent=asked.concurrent), library)
+    backend, roles = start_backend(asked)
+    desk = Desk(backend, Limits(concurrent=asked.concurrent), library, roles)
     try:
         if isinstance(backend, VllmBackend):
             await backend.ready()

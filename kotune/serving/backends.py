@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit
 
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.sampling import Progress, Sampling
-from kotune.models.sources import ModelSource, load, lora_rank
+from kotune.models.sources import ModelSource, load, load_merged, lora_rank, own_bytes
 from kotune.serving.guard import LOOPBACK, Busy
 from prompts import Message
 from utils import CourseError, http_address, relative
@@ -30,6 +31,7 @@ MAX_CONTEXT = 2048
 CONNECT_S = 5.0
 SILENCE_S = 120.0  # the longest wait for a backend's next token
 VLLM_START_S = 900.0
+log = logging.getLogger("serve")
 
 
 class BackendError(CourseError):
@@ -83,16 +85,24 @@ def rendered(tokenizer, request: ChatRequest, max_context: int) -> list[int]:
 
 
 class LocalBackend:
-    """Models in memory, run by `LocalEngine` in a separate thread, so that no socket waits for a matrix product."""
+    """Models in memory, run by `LocalEngine` in a separate thread, so that no socket waits for a matrix product.
 
-    def __init__(self, models: list[ModelSource], recipe, max_context: int = MAX_CONTEXT):
+    further: models of the same base that are loaded when somebody first asks for them.
+    """
+
+    def __init__(
+        self, models: list[ModelSource], recipe, max_context: int = MAX_CONTEXT, further: Sequence[ModelSource] = ()
+    ):
         from kotune.serving.engine import LocalEngine
 
-        loaded, self.tokenizer = load(models, recipe)
-        limits = [m.config.get_text_config().max_position_embeddings for m in loaded.values()]
+        self.recipe = recipe
+        self.loaded, self.tokenizer = load(models, recipe)
+        limits = [m.config.get_text_config().max_position_embeddings for m in self.loaded.values()]
         self.max_context = min(max_context, *limits)
-        self.names = list(loaded)
-        self.engine = LocalEngine(loaded, self.tokenizer)
+        self.further = {served.name: served for served in further}
+        self.loading: dict[str, asyncio.Task[None]] = {}
+        self.names = [*self.loaded, *self.further]
+        self.engine = LocalEngine(self.loaded, self.tokenizer)
         self.name = f"transformers on {recipe.device} in {recipe.dtype}"
 
     async def models(self) -> list[str]:
@@ -102,6 +112,7 @@ class LocalBackend:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
         """Yield a reply as it is written."""
         ids = rendered(self.tokenizer, request, self.max_context)
+        await self._require_loaded(request.model)
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[Progress | Exception]()
 
         def deliver(progress: Progress | Exception) -> None:
@@ -119,6 +130,36 @@ class LocalBackend:
                     return
         finally:
             self.engine.cancel(ticket)
+
+    async def _require_loaded(self, name: str) -> None:
+        """Load a further model unless it is there; who asks meanwhile waits for the same load.
+
+        Raises:
+            BackendError: it cannot be loaded; the next who asks tries again.
+        """
+        if name in self.loaded:
+            return
+        if name not in self.loading:
+            self.loading[name] = asyncio.create_task(asyncio.to_thread(self._load, self.further[name]))
+        task = self.loading[name]
+        try:
+            await asyncio.shield(task)  # whoever goes away takes no model from the others
+        except Exception as error:
+            raise BackendError(f"The model {name} could not be loaded ({_first_line(error)}).") from None
+        finally:
+            if task.done():
+                self.loading.pop(name, None)
+
+    def _load(self, served: ModelSource) -> None:
+        started = time.monotonic()
+        beside = list(self.loaded.values())
+        model = load_merged(served, self.recipe, beside)
+        self.engine.add(served.name, model)
+        self.loaded = {**self.loaded, served.name: model}
+        log.info(
+            "%s was asked for and loaded in %.1f s; its own weights take %.0f MB.",
+            served.name, time.monotonic() - started, own_bytes(model, beside) / 1e6,
+        )  # fmt: skip
 
     async def occupancy(self) -> dict[str, int]:
         """Return how many replies are running and waiting."""

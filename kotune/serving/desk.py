@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models.sampling import Progress
 from kotune.serving.backends import Backend, ChatRequest
 from kotune.serving.guard import Limits, Slots
+from kotune.serving.jobs import JOBS, Job
 from utils import CourseError
 
 
@@ -22,10 +24,17 @@ class UnknownModel(CourseError):
 
 
 class Desk:
-    """Answers requests through a backend, so many at once and so long at most."""
+    """Answers requests through a backend, so many at once and so long at most.
 
-    def __init__(self, backend: Backend, limits: Limits, library: Library | None = None):
+    roles: what models are for, by their names, where this is known.
+    """
+
+    def __init__(
+        self, backend: Backend, limits: Limits, library: Library | None = None, roles: Mapping[str, str] | None = None
+    ):
         self.backend, self.limits, self.library = backend, limits, library
+        self.roles = dict(roles or {})
+        self.jobs: dict[str, Job] = {name: JOBS[role] for name, role in self.roles.items() if role in JOBS}
         self.slots = Slots(limits.concurrent)
         self.models: list[str] = []
 
@@ -40,19 +49,27 @@ class Desk:
             raise CourseError(f"The backend ({self.backend.name}) serves no model; load one there.")
 
     @property
+    def chat_models(self) -> list[str]:
+        """The models without a job, the base first."""
+        return [name for name in self.models if name not in self.jobs]
+
+    @property
     def default_model(self) -> str:
         """The model that answers where none is named: the tuned one, which stands last."""
-        return self.models[-1]
+        return self.chat_models[-1]
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
         """Yield a reply as it is written; whoever stops reading (or goes away) frees its slot.
 
         Raises:
             UnknownModel, Busy, PromptTooLong, BackendError, TooLate: before the first piece, or in mid-reply.
+            CourseError: a model with a job is asked otherwise than it was trained.
         """
         if request.model not in self.models:
             served = ", ".join(self.models)
             raise UnknownModel(f"The model {request.model!r:.100} is not served here; choose one of {served}.")
+        if request.model in self.jobs:
+            request = replace(request, messages=self.jobs[request.model].prompt_of(request.messages))
         loop = asyncio.get_running_loop()
         ends = loop.time() + self.limits.answer_s
         with self.slots.take():

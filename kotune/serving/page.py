@@ -1,5 +1,7 @@
 """The chat page: one model, or two side by side with a blind vote, streamed, in Korean and English.
 
+A model that does one job gets each text alone, with its own instruction; a listing's record is shown as a table.
+
 Built with Chainlit, which is mounted behind the routes of `app.py`; `chainlit_patches` adapts it. Chainlit keeps
 its settings in a folder; each start makes a fresh one, so that nothing is written into the repository.
 """
@@ -18,18 +20,19 @@ from typing import Any
 from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
 from kotune.models.sampling import SERVED_RANGES, Finish, Sampling
-from kotune.serving import chainlit_patches
+from kotune.serving import chainlit_patches, profiles, record_table
 from kotune.serving.backends import ChatRequest, PromptTooLong
 from kotune.serving.desk import Desk
 from kotune.serving.guard import content_security_policy
+from kotune.serving.jobs import Job
 from kotune.serving.page_texts import Texts, texts
+from kotune.serving.profiles import Profile
 from utils import CourseError
 
 PATHS = (
     "/", "/assets/", "/public/", "/project/translations", "/project/settings", "/project/action", "/project/file/",
     "/favicon", "/logo", "/avatars/", "/user", "/auth/config", "/set-session-cookie", "/ws/socket.io", "/ws/socket.io/",
 )  # fmt: skip
-COMPARE = "compare"
 VOTE, SOURCES = "vote", "sources"
 SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know them by these
 PAGE = "page"  # the author of what the page itself says
@@ -93,19 +96,11 @@ def _register(chainlit, page: Page) -> None:
     """Tell Chainlit what to do when a chat starts, a message comes, a setting changes or a vote is cast."""
 
     @chainlit.set_chat_profiles
-    async def profiles(user, language: str | None):
-        said = texts(language)
-        names = list(reversed(page.desk.models))
-        offered = [
-            chainlit.ChatProfile(
-                name=name, markdown_description=said.model_about.format(model=name), default=name == names[0]
-            )
-            for name in names
-        ]
-        if len(names) > 1:
-            about = said.compare_about.format(a=names[0], b=names[1])
-            offered.append(chainlit.ChatProfile(name=COMPARE, display_name=said.compare, markdown_description=about))
-        return offered
+    async def listed(user, language: str | None):
+        first, *others = profiles.offered(page.desk)
+        shown = profiles.shown(chainlit, first, page.desk, texts(language))
+        shown.default = True
+        return [shown, *(profiles.shown(chainlit, other, page.desk, texts(language)) for other in others)]
 
     @chainlit.set_starters
     async def starters(user, language: str | None):
@@ -115,7 +110,7 @@ def _register(chainlit, page: Page) -> None:
     async def start():
         chainlit.user_session.set("turns", [])
         chainlit.user_session.set("votes", {})
-        await chainlit.ChatSettings(_settings(chainlit, _language(), page.desk)).send()
+        await chainlit.ChatSettings(_settings(chainlit, _language(), page.desk, _profile(page).job)).send()
 
     @chainlit.on_message
     async def message(message):
@@ -128,10 +123,9 @@ def _register(chainlit, page: Page) -> None:
                 await _complain(sentence.format(limit=longest))
                 return
         try:
-            if chainlit.user_session.get("chat_profile") == COMPARE and len(page.desk.models) > 1:
-                await _compare(page, question, said)
-            else:
-                await _answer(page, question, said)
+            profile = _profile(page)
+            answer = _compare if len(profile.models) > 1 else _answer
+            await answer(page, profile, question, said)
         except CourseError as error:
             await _complain(said.problem.format(sentence=error))
         except asyncio.CancelledError:
@@ -157,7 +151,17 @@ async def _complain(sentence: str) -> None:
     await ErrorMessage(content=sentence, author=PAGE).send()
 
 
-def _settings(chainlit, said: Texts, desk: Desk) -> list:
+def _profile(page: Page) -> Profile:
+    """Return the entry that is chosen, or the default."""
+    from chainlit import user_session
+
+    offered = profiles.offered(page.desk)
+    chosen = user_session.get("chat_profile")
+    return next((profile for profile in offered if profile.name == chosen), offered[0])
+
+
+def _settings(chainlit, said: Texts, desk: Desk, job: Job | None = None) -> list:
+    """Return the settings that a chat has: with a job no system text and no documents, since its instruction is its own."""
     widgets = chainlit.input_widget
 
     def slider(name: str, step: float, low: float, high: float):
@@ -177,10 +181,17 @@ def _settings(chainlit, said: Texts, desk: Desk) -> list:
         slider("top_k", 1, 0, 200),  # all 262,144 would leave no room to aim
         slider("repetition_penalty", 0.05, *SERVED_RANGES["repetition_penalty"]),
         slider("max_tokens", 16, 16, desk.limits.max_tokens),
+    ]
+    if job and job.choices:
+        values = list(job.choices)
+        return [widgets.Select(id="choice", label=said.settings["choice"], values=values, initial_index=0), *shown]
+    if job:
+        return shown
+    shown.append(
         widgets.TextInput(
             id="system", label=said.settings["system"], initial="", description=said.about["system"], multiline=True
-        ),
-    ]
+        )
+    )
     if desk.library:
         shown.append(
             widgets.Switch(
@@ -200,6 +211,7 @@ class ChatSettings:
     sampling: Sampling
     system: str
     use_documents: bool
+    choice: str  # of a job's instructions
 
 
 def read_settings(settings: dict, longest: int) -> ChatSettings:
@@ -213,9 +225,12 @@ def read_settings(settings: dict, longest: int) -> ChatSettings:
         usable = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
         return kind(value) if usable else min(getattr(Sampling, name), high)
 
-    system = settings.get("system")
+    def text(name: str) -> str:
+        value = settings.get(name)
+        return value if isinstance(value, str) else ""
+
     sampling = Sampling(**{name: within(name) for name in ON_THE_PAGE})
-    return ChatSettings(sampling, system if isinstance(system, str) else "", settings.get("use_documents", True) is True)
+    return ChatSettings(sampling, text("system"), settings.get("use_documents", True) is True, text("choice"))
 
 
 def conversation(turns: list[tuple[str, str]], system: str, content: str) -> list[dict]:
@@ -238,13 +253,17 @@ def _wanted(page: Page) -> ChatSettings:
     return read_settings(user_session.get("chat_settings") or {}, page.desk.limits.max_tokens)
 
 
-async def _answer(page: Page, question: str, said: Texts) -> None:
-    """Let one model go on with the conversation; the oldest turns go where all do not fit."""
+async def _answer(page: Page, profile: Profile, question: str, said: Texts) -> None:
+    """Let one model do its job, or go on with the conversation; the oldest turns go where all do not fit."""
     from chainlit import Message, user_session
 
-    model = user_session.get("chat_profile")
-    model = model if model in page.desk.models else page.desk.default_model
-    wanted = _wanted(page)
+    model, wanted = profile.models[0], _wanted(page)
+    if profile.job:
+        reply = Message("", author=author(model))
+        written = await _write(page, ChatRequest(model, profile.job.ask(question, wanted.choice), wanted.sampling), reply)
+        await _show_record(profile.job, reply, written, said)
+        await _finish(reply, written, OpenBookPrompt(question, ()), _notes(model, written, said), said)
+        return
     asked = await _asked(page, question, wanted)
     turns = list(user_session.get("turns") or [])
     reply, forgotten = Message("", author=author(model)), 0
@@ -258,9 +277,7 @@ async def _answer(page: Page, question: str, said: Texts) -> None:
                 raise
             turns.pop(0)
             forgotten += 1
-    notes = [said.footer.format(model=model, tokens=written.tokens, seconds=written.seconds)]
-    if written.finish == "length":
-        notes.append(said.cut)
+    notes = _notes(model, written, said)
     if forgotten:
         notes.append(said.forgotten.format(turns=forgotten))
     if page.desk.library and wanted.use_documents and not asked.sources:
@@ -269,6 +286,18 @@ async def _answer(page: Page, question: str, said: Texts) -> None:
     if written.text.strip():
         turns.append((question, written.text.strip()))
     user_session.set("turns", turns)
+
+
+def _notes(model: str, written: StreamedReply, said: Texts) -> list[str]:
+    """Return what stands below an answer: by whom, how long, and that it was cut."""
+    footer = said.footer.format(model=model, tokens=written.tokens, seconds=written.seconds)
+    return [footer, said.cut] if written.finish == "length" else [footer]
+
+
+async def _show_record(job: Job | None, reply, written: StreamedReply, said: Texts) -> None:
+    """Put a listing's record in the place of what was streamed, as a table; or say why it is none."""
+    if job and job.name == "listings" and written.text.strip():
+        await reply.stream_token(record_table.shown(written.text, said), is_sequence=True)
 
 
 async def _write(page: Page, request: ChatRequest, reply) -> StreamedReply:
@@ -331,19 +360,18 @@ def author(model: str) -> str:
     return re.sub(r"[^\w .-]", "-", model, flags=re.ASCII)
 
 
-async def _compare(page: Page, question: str, said: Texts) -> None:
+async def _compare(page: Page, profile: Profile, question: str, said: Texts) -> None:
     """Let two models answer at once under numbers, and ask which is better."""
     from chainlit import Action, Message, user_session
 
-    wanted = _wanted(page)
-    asked = await _asked(page, question, wanted)
-    names = list(reversed(page.desk.models))[:2]
-    vote = votes.pair(question, (names[0], names[1]))
-    shown = names if vote.shown_first == "a" else names[::-1]
+    wanted, job = _wanted(page), profile.job
+    asked = OpenBookPrompt(question, ()) if job else await _asked(page, question, wanted)
+    vote = votes.pair(question, (profile.models[0], profile.models[1]))
+    shown = profile.models if vote.shown_first == "a" else profile.models[::-1]
     replies = [Message("", author=side) for side in SIDES]
     for reply in replies:
         await reply.send()  # both stand in their places before either says anything
-    messages = conversation([], wanted.system, asked.content)
+    messages = job.ask(question, wanted.choice) if job else conversation([], wanted.system, asked.content)
     writing = [
         asyncio.ensure_future(_write(page, ChatRequest(name, messages, wanted.sampling), reply))
         for name, reply in zip(shown, replies, strict=True)
@@ -356,6 +384,7 @@ async def _compare(page: Page, question: str, said: Texts) -> None:
     for reply, written in zip(replies, both, strict=True):
         if not written.text:
             await reply.stream_token(said.empty)
+        await _show_record(job, reply, written, said)
         if written.finish == "length":
             await reply.stream_token(f"\n\n*{said.cut}*")
         await reply.update()

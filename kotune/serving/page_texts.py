@@ -12,6 +12,18 @@ class Texts:
     compare: str
     compare_about: str
     model_about: str
+    roles: dict[str, str]  # what a model is for -> one sentence on it
+    jobs: dict[str, str]  # a job -> its name in the list
+    job_compare: str
+    job_compare_about: str
+    job_starters: dict[str, tuple[tuple[str, str], ...]]
+    record_head: tuple[str, str]
+    record_fields: dict[str, str]  # a field of a listing's record -> its name in the table
+    record_nothing: str
+    record_yes: str
+    record_no: str
+    no_record: str
+    wrong_field: str
     settings: dict[str, str]  # a setting's id -> its label
     about: dict[str, str]  # a setting's id -> what it does
     starters: tuple[tuple[str, str], ...]  # (label, message)
@@ -40,7 +52,57 @@ KOREAN = Texts(
     compare_about="**{a}** 모델과 **{b}** 모델이 같은 질문에 답합니다. 어느 쪽이 누구인지는 투표한 뒤에 보여 드립니다. "
     "앞의 대화는 보지 않고 질문마다 새로 답합니다.",
     model_about="**{model}** 모델이 답합니다.",
+    roles={
+        "base": "미세조정을 하기 전의 바탕 모델이며, 질문에 답하기보다 글을 이어 씁니다.",
+        "tuned": "부동산 질문에 대답하는 말투를 배운 모델이며, 내용은 사실과 다를 수 있습니다.",
+        "listings": "매물 광고를 붙여 넣으면 13개 항목의 표로 정리하며, 다른 질문에는 답하지 못합니다.",
+        "radiology": "판독 결론(Conclusion)을 넣으면 판독 소견(Findings)을 영어로 쓰며, 합성 자료로 배운 실습용이어서 "
+        "진료에는 쓸 수 없습니다.",
+    },
+    jobs={"listings": "매물 정리", "radiology": "판독 소견 쓰기"},
+    job_compare="{job}: 나란히 비교 (눈가림 투표)",
+    job_compare_about="미세조정한 **{a}** 모델과 바탕 모델 **{b}**에게 같은 지시문으로 같은 글을 맡깁니다. 어느 쪽이 "
+    "누구인지는 투표한 뒤에 보여 드립니다.",
+    job_starters={
+        "listings": (
+            (
+                "월세 광고",
+                "[월세] 망원동 투룸 반지하 급구합니다!! 보증금 5백에 40 (관리비 5만, 수도 포함)\n실평 12평, 화장실 1개, "
+                "망원역 도보 5분. 고양이 괜찮아요. 5월 말 입주, 날짜는 조금 조율돼요",
+            ),
+            (
+                "전세 광고",
+                "마포구 연남동 빌라 전세 2억 3천에 내놓습니다.\n방 2개 화장실 1개, 전용 49.5㎡, 5층 중 3층이고 관리비는 "
+                "7만 원이에요.\n즉시 입주 가능하고 반려동물은 안 됩니다.",
+            ),
+        ),
+        "radiology": (
+            ("판독 결론 예시", "1) Pneumonia in Rt. lower lung field.\n2) Small amount of left pleural effusion."),
+        ),
+    },
+    record_head=("항목", "내용"),
+    record_fields={
+        "deal": "거래 종류",
+        "kind": "건물 종류",
+        "place": "위치",
+        "deposit": "보증금 (만원)",
+        "rent": "월세 (만원)",
+        "price": "매매가 (만원)",
+        "area": "전용면적",
+        "floor": "층",
+        "rooms": "방 수",
+        "bathrooms": "화장실 수",
+        "maintenance": "관리비 (만원)",
+        "pets": "반려동물",
+        "available": "입주 시기",
+    },
+    record_nothing="-",
+    record_yes="가능",
+    record_no="불가",
+    no_record="표로 정리하지 못했습니다. 답변이 13개 항목을 담은 JSON 한 줄이 아닙니다.",
+    wrong_field="표로 정리하지 못했습니다. '{field}' 항목이 빠졌거나, 제자리에 없거나, 값이 규칙에 맞지 않습니다.",
     settings={
+        "choice": "검사 종류",
         "temperature": "온도",
         "top_p": "누적 확률 (top-p)",
         "top_k": "후보 수 (top-k, 0은 전체)",
@@ -85,7 +147,41 @@ ENGLISH = Texts(
     compare_about="**{a}** and **{b}** answer the same question. Which is which is shown once you have voted. "
     "Each question is answered by itself, without those before it.",
     model_about="**{model}** answers.",
+    roles={
+        "base": "The base model before fine-tuning; it goes on with a text rather than answering a question.",
+        "tuned": "Has learnt in which tone questions on housing are answered; its facts may be wrong.",
+        "listings": "Puts the advertisement of a Korean property into a record of 13 fields, and answers nothing else.",
+        "radiology": "Writes the findings of a radiology report from its conclusion, in English; trained on synthetic "
+        "reports for practice, and not for patients.",
+    },
+    jobs={"listings": "Listings", "radiology": "Radiology findings"},
+    job_compare="{job}: side by side (blind vote)",
+    job_compare_about="The tuned **{a}** and the base **{b}** get the same text with the same instruction. Which is which "
+    "is shown once you have voted.",
+    job_starters=KOREAN.job_starters,
+    record_head=("Field", "Value"),
+    record_fields={
+        "deal": "Deal",
+        "kind": "Kind",
+        "place": "Place",
+        "deposit": "Deposit (10,000 won)",
+        "rent": "Rent (10,000 won)",
+        "price": "Price (10,000 won)",
+        "area": "Area",
+        "floor": "Floor",
+        "rooms": "Rooms",
+        "bathrooms": "Bathrooms",
+        "maintenance": "Maintenance (10,000 won)",
+        "pets": "Pets",
+        "available": "Available",
+    },
+    record_nothing="-",
+    record_yes="yes",
+    record_no="no",
+    no_record="No table: the answer is not one line of JSON with the 13 fields.",
+    wrong_field="No table: the field '{field}' is missing, out of its place, or has a value against the rules.",
     settings={
+        "choice": "Study",
         "temperature": "Temperature",
         "top_p": "Nucleus (top-p)",
         "top_k": "Candidates (top-k, 0 for all)",

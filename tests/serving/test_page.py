@@ -13,6 +13,7 @@ from kotune.models.sampling import Sampling
 from kotune.serving.chainlit_patches import RETURN_S, without_outside_links
 from kotune.serving.page import author, conversation, read_settings
 from kotune.serving.page_texts import ENGLISH, KOREAN, texts
+from prompts import LISTING
 from tests.support.serving import CHROMIUM, KEY, Script, ServerProcess, StandIn
 from utils import DATA
 
@@ -230,6 +231,75 @@ def test_english_browsers_see_english_and_settings_are_used(visit, standin):
     there.sees("Sources: [1]")
     assert standin.requests[-1]["messages"][0] == {"role": "system", "content": "짧게 답하세요."}
     assert there.page.title().endswith("Korean instruction tuning")
+
+
+# --- a model that does one job ---------------------------------------------------------------
+
+AD = KOREAN.job_starters["listings"][0][1]
+RECORD = (
+    '{"deal":"월세","kind":"투룸","place":"망원동","deposit":500,"rent":40,"price":null,"area":"12평","floor":"반지하",'
+    '"rooms":2,"bathrooms":1,"maintenance":5,"pets":true,"available":"05"}'
+)
+
+
+@pytest.fixture(scope="module")
+def with_a_job(standin, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    program = ["tests.support.serving_a_job"]
+    served = ServerProcess(folder / "log.txt", "--backend", standin.url, "--votes", folder / "votes.jsonl", program=program)
+    served.votes = folder / "votes.jsonl"
+    yield served
+    served.close()
+
+
+@pytest.mark.slow
+@browser_only
+def test_an_advertisement_becomes_a_table(visit, standin, with_a_job):
+    there = visit(url=with_a_job.url).ready()
+    there.page.locator("#chat-profiles").click()
+    there.sees("매물 정리 (tiny-sft)")
+    there.page.get_by_role("option", name="매물 정리 (tiny-sft)").hover()
+    there.sees(KOREAN.roles["listings"])
+    there.page.get_by_role("option", name="매물 정리 (tiny-sft)").click()
+    standin.script = Script(pieces=[RECORD[:20], RECORD[20:]])
+    there.page.get_by_role("button", name="월세 광고").click()
+    there.sees("거래 종류")
+    rows = there.page.locator(".step table tr").all_inner_texts()
+    assert [row.split("\t") for row in rows][:4] == [
+        ["항목", "내용"],
+        ["거래 종류", "월세"],
+        ["건물 종류", "투룸"],
+        ["위치", "망원동"],
+    ]
+    assert there.page.locator(".step code").inner_text().strip() == RECORD
+    assert [turn["role"] for turn in standin.requests[-1]["messages"]] == ["user"]
+    assert standin.requests[-1]["messages"][0]["content"] == f"{LISTING.system}\n\n{AD}"
+    standin.script = Script(pieces=["모르겠습니다"])
+    there.ask("두 번째 광고")
+    there.sees("표로 정리하지 못했습니다.")
+    assert len(standin.requests[-1]["messages"]) == 1 and "망원동" not in standin.requests[-1]["messages"][0]["content"]
+    there.page.locator("#chat-settings-open-modal").click()
+    there.sees(KOREAN.settings["max_tokens"])
+    assert there.page.get_by_label(KOREAN.settings["system"]).count() == 0
+    assert there.outside == [] and there.errors == []
+
+
+@pytest.mark.slow
+@browser_only
+def test_a_job_stands_beside_the_base_for_a_blind_vote(visit, standin, with_a_job):
+    standin.script = Script(pieces=[RECORD])
+    there = visit(url=with_a_job.url).ready()
+    there.profile("매물 정리: 나란히 비교")
+    there.ask("망원동 투룸")
+    there.sees("어느 답변이 더 낫습니까?")
+    assert there.page.locator(".step table").count() == 2
+    asked = standin.requests[-2:]
+    assert {request["model"] for request in asked} == {"tiny", "tiny-sft"}
+    assert all(request["messages"][0]["content"] == f"{LISTING.system}\n\n망원동 투룸" for request in asked)
+    there.page.get_by_role("button", name="A가 낫다").click()
+    there.sees("저장했습니다.")
+    vote = votes.read(with_a_job.votes)[-1]
+    assert vote.models == {"a": "tiny-sft", "b": "tiny"} and vote.answer_a == vote.answer_b == RECORD
 
 
 class Outside:

@@ -12,8 +12,13 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from kotune.models.adapters import adapter_hash
+from kotune.models.files import CACHE_VERSION
+from kotune.recipes import LOCAL_GEMMA
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,21 +28,38 @@ KEY = "a-key-of-the-tests-0123456789"
 
 def save_tiny_model(model, tokenizer, folder: Path) -> tuple[Path, Path]:
     """Save a model, and an adapter that changes what it says; return the folders of both."""
+    base = folder / MODELS[0]
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    return base, _save_tiny_adapter(model, folder / "sft", str(base), seed=1)
+
+
+def _save_tiny_adapter(model, folder: Path, base: str, seed: int) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    base, adapter = folder / MODELS[0], folder / "sft"
-    model.save_pretrained(base)
-    tokenizer.save_pretrained(base)
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM"))
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=1.0)
-    adapted.save_pretrained(adapter, save_embedding_layers=False)
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
-    return base, adapter
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    adapted.unload()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+    return folder
+
+
+def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
+    """Save a model in the place of the course's, adapters of it where a learner's own lie; return the settings for both."""
+    base = folder / "cache" / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    (base / "complete.json").write_text("{}")
+    for seed, name in enumerate(("sft", "listings", "radiology"), start=1):
+        adapter = _save_tiny_adapter(model, folder / "outputs" / name, LOCAL_GEMMA, seed)
+        (adapter / "run.json").write_text(json.dumps({"base": LOCAL_GEMMA, "adapter_sha256": adapter_hash(adapter)}))
+    return {"COURSE_CACHE": str(folder / "cache"), "COURSE_OUTPUTS": str(folder / "outputs")}
 
 
 class Script:
@@ -136,14 +158,14 @@ def environment(**changes) -> dict:
 
 
 class ServerProcess:
-    """`kotune serve` in a process of its own; its log is kept in a file."""
+    """`kotune serve`, or a stand-in for it, in a process of its own; its log is kept in a file."""
 
-    def __init__(self, log: Path, *arguments, **settings):
+    def __init__(self, log: Path, *arguments, program: Sequence[str] = ("kotune", "serve"), **settings):
         self.port, self.log = free_port(), log
         self.url = f"http://127.0.0.1:{self.port}"
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kotune", "serve", "--port", str(self.port), *map(str, arguments)],
+                [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
         for _ in range(600):
