@@ -71,6 +71,7 @@ MEANINGS = {
     "batch_size": "rows whose mean loss gives one step",
     "epochs": "how often the whole data is gone through",
     "packing": "whether short rows share one long one, none of which sees another",
+    "group_by_length": "whether rows of like length share a batch, so that less of it is filled up",
     "pretrain_learning_rate": "the learning rate of continued pre-training",
     "pretrain_epochs": "its epochs",
     "reward_learning_rate": "the learning rate of the reward model",
@@ -122,6 +123,7 @@ class Recipe:
     batch_size: PositiveInt = 8
     epochs: Rate = 1.0
     packing: bool = False  # several rows in one, none of which sees another
+    group_by_length: bool = False  # rows of like length share a batch; supervised fine-tuning and pre-training
     # continued pre-training; the batch is that of supervised fine-tuning
     pretrain_learning_rate: Rate = 1e-3
     pretrain_epochs: Rate = 1.0

@@ -28,7 +28,7 @@ import yaml
 
 from kotune.data.excel import write_sheet
 from kotune.korean.radiology import Fact, facts_in
-from utils import DATA, write_jsonl
+from utils import DATA, read_jsonl, write_jsonl
 
 TABLES = Path(__file__).with_name("radiology")
 STUDY_FILES = ("chest_radiograph", "chest_ct", "abdomen_ultrasound", "abdomen_ct", "brain_mri")
@@ -451,6 +451,20 @@ def write(folder: Path | str, seed: int) -> None:
     write_jsonl(folder / "radiology_preference.jsonl", _preference_rows(train, random.Random(f"preference {seed}")))
     # the test as the hospital's system takes it in: without its findings
     write_sheet(folder / "radiology_test.xlsx", ["No.", "Conclusion", "SystemPrompt"], [_excel_row(r) for r in test])
+
+
+def more_rows(rows: int, seed: int) -> list[dict[str, str]]:
+    """Return the shipped training rows and `rows` others, none with the conclusion of another or of a test."""
+    shipped = read_jsonl(DATA / "radiology" / "radiology_train.jsonl")
+    seen = {row["input"] for row in (*read_jsonl(DATA / "radiology" / "radiology_test.jsonl"), *shipped)}
+    more: list[dict[str, str]] = []
+    for report in generate(4 * rows, seed):
+        if len(more) == rows:
+            break
+        if report.conclusion not in seen:
+            seen.add(report.conclusion)
+            more.append({**_row(report), "id": f"more-{report.id}"})
+    return [*shipped, *more]
 
 
 def _row(report: Report) -> dict[str, str]:

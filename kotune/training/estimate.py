@@ -160,14 +160,17 @@ class Batches:
 
 
 def batches(tokens: Tokens, recipe: Recipe, stage: str) -> Batches:
-    """Return the batches of a stage: padded to the longest sequence of each, in random order, or packed."""
+    """Return the batches of a stage: padded to the longest sequence of each, in random order, by length, or packed."""
     settings = STAGES[stage]
     size, epochs = getattr(recipe, settings.batch_size), getattr(recipe, settings.epochs)
     per_record = tokens.sequences
     widths = [max(tokens.lengths[i : i + per_record]) for i in range(0, len(tokens.lengths), per_record)]
     if recipe.packing and not settings.pairs:
         widths = [recipe.max_length] * math.ceil(sum(tokens.lengths) / recipe.max_length)
-    random.Random(recipe.seed).shuffle(widths)
+    if recipe.group_by_length and not settings.pairs:
+        widths.sort(reverse=True)
+    else:
+        random.Random(recipe.seed).shuffle(widths)
     groups = [max(widths[i : i + size]) for i in range(0, len(widths), size)]
     steps = math.ceil(math.ceil(len(groups) / recipe.accumulation) * epochs)
     return Batches(

@@ -373,7 +373,11 @@ def _language_modelling_trainer(run: _Run, adapted):
         settings["train_dataset"] = pack(run.rows.rows, run.recipe.max_length)
     collator = PackedCollator if run.recipe.packing else DataCollatorForLanguageModeling
     return CompletionSFTTrainer(
-        args=SFTConfig(**run.arguments(), dataset_kwargs={"skip_prepare_dataset": True}),
+        args=SFTConfig(
+            **run.arguments(),
+            train_sampling_strategy="group_by_length" if run.recipe.group_by_length else "random",
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
         data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
         **settings,
     )

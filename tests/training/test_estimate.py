@@ -157,6 +157,9 @@ def test_batches_cover_the_data(lengths, size, accumulation, epochs):
     packed = estimate.batches(make_tokens(lengths), replace(recipe, packing=True), "sft")
     assert packed.width == recipe.max_length
     assert packed.count <= plan.count
+    grouped = estimate.batches(make_tokens(lengths), replace(recipe, group_by_length=True), "sft")
+    assert (grouped.count, grouped.steps, grouped.widest) == (plan.count, plan.steps, plan.widest)
+    assert grouped.width <= plan.width
     for _, smaller in estimate.smaller(recipe, "sft"):
         assert smaller.batch_size * smaller.accumulation <= size * accumulation
 

@@ -300,6 +300,31 @@ def test_packed_training_learns(tiny_model, tiny_recipe, tokenizer, records, tmp
 
 
 @pytest.mark.slow
+def test_batches_of_like_length_train_on_the_same_rows(tiny_model, tiny_recipe, tokenizer, records, tmp_path, monkeypatch):
+    """Rows of like length share a batch: every row is trained on as often as in random batches, with less padding."""
+    from kotune.training import trainers
+
+    rows = [
+        {**record, "completion": [{"role": "assistant", "content": record["completion"][0]["content"] * (1 + 5 * (number % 2))}]}
+        for number, record in enumerate(records)
+    ]
+    widths = []
+    compute_loss = trainers.CompletionSFTTrainer.compute_loss
+
+    def noting_width(self, model, inputs, *arguments, **settings):
+        widths.append(inputs["input_ids"].numel())
+        return compute_loss(self, model, inputs, *arguments, **settings)
+
+    monkeypatch.setattr(trainers.CompletionSFTTrainer, "compute_loss", noting_width)
+    recipe = replace(tiny_recipe, epochs=6.0, batch_size=2)
+    random = stages.sft(recipe, rows, tiny_model, tokenizer, tmp_path / "random")
+    padded, widths[:] = sum(widths), []
+    grouped = stages.sft(replace(recipe, group_by_length=True), rows, tiny_model, tokenizer, tmp_path / "grouped")
+    assert grouped.figures["steps"] == random.figures["steps"]
+    assert sum(widths) < padded
+
+
+@pytest.mark.slow
 def test_stages_stand_on_each_other(tiny_model, tiny_recipe, tokenizer, records, pairs, tmp_path):
     from copy import deepcopy
 

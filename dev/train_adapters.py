@@ -1,0 +1,153 @@
+"""Train the adapters that take longer than a lesson has, and write down what they answer.
+
+    python dev/train_adapters.py                    all of them (hours on two cores)
+    python dev/train_adapters.py radiology          some of them
+
+A job's training data is what the repository ships, and more from the same generator. The adapter goes to `assets/NAME`
+with its run card. Then it answers the job's held-out sets, and so does the base model, without and with three solved
+examples before the question; the replies go to `data/recorded/NAME_replies.jsonl`, and who gave them, when and with what
+settings to `data/recorded/own_models.json`. A run that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+DEV = Path(__file__).resolve().parent
+sys.path[:0] = [str(DEV.parent), str(DEV / "data")]
+
+from kotune import data, models, training
+from kotune.models import files
+from kotune.recipes import Recipe, by_name
+from utils import ASSETS, DATA, OUTPUTS, read_json, read_jsonl, write_json, write_jsonl
+
+WORK = OUTPUTS / "adapters"
+RECORDED = DATA / "recorded"
+FILES = ("adapter_config.json", "adapter_model.safetensors", "run.json")
+EXAMPLES = 3  # solved, before the question
+SEED = 2026  # of what the generators add to the shipped rows
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter: its training rows, the sets that it is tried on, and the recipe's values that are its own."""
+
+    rows: Callable[[], list[dict]]  # in the Alpaca format
+    tried_on: tuple[str, ...]  # data sets by name
+    max_new_tokens: int
+    settings: dict = field(default_factory=dict)
+
+
+def listings_rows() -> list[dict]:
+    """Return the shipped advertisements, those written by hand, and more of the generator's."""
+    generator = importlib.import_module("generate_listings")
+    written = read_jsonl(DATA / "listings" / "listings_written.jsonl")
+    shipped = read_jsonl(DATA / "listings" / "listings_train.jsonl")
+    return _shuffled([*shipped, *written, *generator.wide_rows(WIDE_LISTINGS, SEED)])
+
+
+def radiology_rows() -> list[dict]:
+    """Return the shipped reports, and more of the generator's whose conclusion stands in no test."""
+    generator = importlib.import_module("generate_radiology")
+    return _shuffled(generator.more_rows(RADIOLOGY_REPORTS, SEED))
+
+
+def _shuffled(rows: Iterable[dict]) -> list[dict]:
+    rows = list(rows)
+    random.Random(SEED).shuffle(rows)
+    return rows
+
+
+WIDE_LISTINGS, RADIOLOGY_REPORTS = 3000, 1440
+LONG = {"lora_r": 16, "lora_alpha": 32, "epochs": 1.0, "group_by_length": True, "save_steps": 100}
+JOBS = {
+    "listings": Job(listings_rows, ("listings_validation", "listings_test", "listings_handwritten"), 160, LONG),
+    "radiology": Job(radiology_rows, ("radiology_test",), 320, LONG),
+}
+
+
+def train(name: str) -> Path:
+    """Train one job's adapter and copy it to `assets/`; return where it lies there."""
+    job = JOBS[name]
+    rows = WORK / f"{name}_train.jsonl"
+    write_jsonl(rows, job.rows())
+    result = training.sft(recipe_of(job), rows, output_dir=WORK / name)
+    target = ASSETS / name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in FILES:
+        shutil.copy(result.adapter / file, target / file)
+    print(f"{name}: {result.figures['minutes']} minutes, {result.figures['steps']} steps")
+    return target
+
+
+def recipe_of(job: Job) -> Recipe:
+    """Return the recipe of a job: that of a machine without a GPU, with what the job sets."""
+    return replace(by_name("gemma-3-270m-cpu"), max_new_tokens=job.max_new_tokens, **job.settings)
+
+
+def record_replies(name: str) -> None:
+    """Answer a job's held-out sets with the base model and with the adapter, and write the replies down."""
+    job = JOBS[name]
+    recipe, adapter = recipe_of(job), ASSETS / name
+    tokenizer, base = models.load_tokenizer(recipe.model), models.load_model(recipe)
+    prompts = {f"{each} {record['id']}": record["prompt"] for each in job.tried_on for record in data.load(each)}
+    solved = solved_turns(name)
+    with_examples = {key: [*solved, *prompt] for key, prompt in prompts.items()}
+    rows = answers("base", base, tokenizer, prompts, recipe)
+    rows += answers("three examples", base, tokenizer, with_examples, recipe)
+    rows += answers("tuned", models.load_adapter(base, adapter), tokenizer, prompts, recipe)
+    write_jsonl(RECORDED / f"{name}_replies.jsonl", rows)
+    about = read_json(RECORDED / "own_models.json") if (RECORDED / "own_models.json").exists() else {}
+    about[name] = {
+        "base": recipe.model,
+        "base_gguf_sha256": files.GGUF_SHA256,
+        "adapter": f"assets/{name}",
+        "adapter_sha256": models.adapter_hash(adapter),
+        "date": date.today().isoformat(),
+        "decoding": f"greedy, at most {recipe.max_new_tokens} tokens, {recipe.dtype} on {recipe.device}",
+        "examples": [turn["content"] for turn in solved],
+    }
+    write_json(RECORDED / "own_models.json", about)
+
+
+def solved_turns(name: str) -> list[dict]:
+    """Return three training rows as turns of a conversation, to stand before a question."""
+    few = data.load(f"{name}_train")[:EXAMPLES]
+    return [turn for record in few for turn in (*record["prompt"], *record["completion"])]
+
+
+def answers(by: str, model, tokenizer, prompts: dict[str, list[dict]], recipe: Recipe) -> list[dict]:
+    """Return a row for each prompt: its data set and id, who answered, the reply and whether it ended by itself."""
+    given = models.generate(model, tokenizer, list(prompts.values()), recipe, by)
+    return [
+        {**dict(zip(("set", "id"), key.split(), strict=True)), "by": by, "reply": answer.text, "ended": answer.ended}
+        for key, answer in zip(prompts, given, strict=True)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and record the jobs named on the command line, or all."""
+    parser = argparse.ArgumentParser(description="Train the adapters that take longer than a lesson has.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(JOBS)}; all if none is given")
+    parser.add_argument("--replies", action="store_true", help="only answer the held-out sets, with the adapters as they are")
+    chosen = parser.parse_args(arguments)
+    unknown = set(chosen.names) - set(JOBS)
+    if unknown:
+        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}.")
+    for name in chosen.names or JOBS:
+        if not chosen.replies:
+            train(name)
+        record_replies(name)
+
+
+if __name__ == "__main__":
+    main()
