@@ -21,8 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-DEV = Path(__file__).resolve().parent
-sys.path[:0] = [str(DEV.parent), str(DEV / "data")]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent / "data")]
 
 from kotune import data, models, training
 from kotune.models import files
@@ -138,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train and record the jobs named on the command line, or all."""
     parser = argparse.ArgumentParser(description="Train the adapters that take longer than a lesson has.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(JOBS)}; all if none is given")
-    parser.add_argument("--replies", action="store_true", help="only answer the held-out sets, with the adapters as they are")
+    parser.add_argument("--replies", action="store_true", help="train nothing, only answer the held-out sets")
     chosen = parser.parse_args(arguments)
     unknown = set(chosen.names) - set(JOBS)
     if unknown:

@@ -6,9 +6,17 @@
 which model a path stands for, and `merging` makes a whole model of an adapter.
 """
 
-from kotune.models.adapters import adapter_hash, add_adapter, find_adapters, load_adapter, merge_adapter, merge_chain
+from kotune.models.adapters import (
+    adapter_hash,
+    add_adapter,
+    find_adapter,
+    find_adapters,
+    load_adapter,
+    merge_adapter,
+    merge_chain,
+)
 from kotune.models.chat_template import END_OF_TURN, label_table, render
-from kotune.models.decoding import generate
+from kotune.models.decoding import generate, stream
 from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
 from kotune.models.machine import choose
@@ -20,6 +28,7 @@ __all__ = [
     "adapter_hash",
     "add_adapter",
     "choose",
+    "find_adapter",
     "find_adapters",
     "generate",
     "label_table",
@@ -32,5 +41,6 @@ __all__ = [
     "pair_accuracy",
     "render",
     "save_merged",
+    "stream",
     "surface_accuracy",
 ]

@@ -251,6 +251,18 @@ def find_adapter(name: str, recipe: Recipe) -> Path | None:
     return next((root / name for root in (OUTPUTS, ASSETS) if _card(root / name).get("base") == recipe.model), None)
 
 
+def require_adapter(name: str, recipe: Recipe) -> Path:
+    """Return the folder of one adapter that stands on the recipe's base: the learner's own, else the shipped one.
+
+    Raises:
+        CourseError: neither place has it for this recipe's model.
+    """
+    found = find_adapter(name, recipe)
+    if found is None:
+        raise CourseError(f"There is no adapter {name} for {recipe.model} in outputs/ or assets/; run train.ipynb first.")
+    return found
+
+
 def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
     """Return the adapters to go on from: the learner's own in `outputs/`, else those shipped in `assets/`.
 

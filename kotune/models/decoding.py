@@ -43,6 +43,16 @@ def generate(model, tokenizer, prompts: Sequence[Sequence[Message]], recipe: Rec
     return [answers[i] for i in range(len(rendered))]
 
 
+def stream(model, tokenizer, prompt: Sequence[Message], recipe: Recipe) -> Answer:
+    """Answer one prompt greedily within the recipe's limit, printing the reply as it is written; return the answer."""
+    from transformers import TextStreamer
+
+    rendered, ends = render(tokenizer, prompt).ids, stop_ids(tokenizer)
+    shown = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    tokens = decode_tokens(model, tokenizer, [rendered], Sampling(max_tokens=recipe.max_new_tokens), streamer=shown)[0]
+    return read_reply(tokenizer, tokens, ends)
+
+
 def decode(
     model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, max_rows: int
 ) -> Iterator[list[tuple[int, Answer]]]:

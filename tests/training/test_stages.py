@@ -305,7 +305,10 @@ def test_batches_of_like_length_train_on_the_same_rows(tiny_model, tiny_recipe, 
     from kotune.training import trainers
 
     rows = [
-        {**record, "completion": [{"role": "assistant", "content": record["completion"][0]["content"] * (1 + 5 * (number % 2))}]}
+        {
+            **record,
+            "completion": [{"role": "assistant", "content": record["completion"][0]["content"] * (1 + 5 * (number % 2))}],
+        }
         for number, record in enumerate(records)
     ]
     widths = []
