@@ -24,6 +24,13 @@ def test_a_batch_answers_as_one_by_one(tiny_model, tiny_recipe, tokenizer, recor
     assert backwards[::-1] == together
 
 
+def test_a_reply_is_printed_as_it_is_written(tiny_model, tiny_recipe, tokenizer, records, capsys):
+    prompt = prompts_of(records)[0]
+    shown = decoding_module.stream(tiny_model, tokenizer, prompt, tiny_recipe)
+    assert shown == decoding_module.generate(tiny_model, tokenizer, [prompt], tiny_recipe)[0]
+    assert shown.text in capsys.readouterr().out
+
+
 def test_a_model_that_never_ends_is_cut_and_says_so(tiny_model, tiny_recipe, tokenizer, records):
     answers = decoding_module.generate(tiny_model, tokenizer, prompts_of(records), tiny_recipe)
     assert all(a.tokens == tiny_recipe.max_new_tokens and not a.ended for a in answers)

@@ -140,6 +140,18 @@ def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward == outputs / "reward"
 
 
+def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_recipes_base(tmp_path, monkeypatch, tiny_recipe):
+    monkeypatch.setattr(adapters, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(adapters, "ASSETS", tmp_path / "assets")
+    with pytest.raises(CourseError, match=r"no adapter sft_reviews for .* run train\.ipynb"):
+        adapters.find_adapter("sft_reviews", tiny_recipe)
+    make_stage(tmp_path / "assets" / "sft_reviews", "sft", base=tiny_recipe.model)
+    make_stage(tmp_path / "outputs" / "sft_reviews", "sft", base="another/model")
+    assert adapters.find_adapter("sft_reviews", tiny_recipe) == tmp_path / "assets" / "sft_reviews"
+    make_stage(tmp_path / "outputs" / "sft_reviews2", "sft", base=tiny_recipe.model)
+    assert adapters.find_adapter("sft_reviews2", tiny_recipe) == tmp_path / "outputs" / "sft_reviews2"
+
+
 # --- QLoRA -----------------------------------------------------------------------------------
 
 
