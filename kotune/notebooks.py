@@ -76,10 +76,15 @@ def run() -> None:
 
 def course_figures(recipe: str, minutes: dict[str, float]) -> dict:
     """Return every figure that the notebooks saved, by stage, with the recipe and the minutes of each notebook."""
+    sft, dpo = (read_json(OUTPUTS / stage / "figures.json") for stage in ("sft", "dpo"))
     return {
         "recipe": recipe,
         "minutes": {name: round(spent, 2) for name, spent in minutes.items()},
-        **{stage: read_json(OUTPUTS / stage / "figures.json") for stage in ("sft", "dpo")},
+        "listings": {**sft.pop("listings"), "dpo_exact": dpo["listings_dpo"]["listings_test"]["DPO"]},
+        "open_book": sft.pop("open_book"),
+        **read_json(OUTPUTS / "eval" / "jobs.json"),  # radiology, labels
+        "sft": sft,
+        "dpo": dpo,
         "evaluation": read_json(OUTPUTS / "eval" / "report.json"),
     }
 
@@ -102,6 +107,7 @@ def summary(figures: dict) -> list[str]:
         f"  DPO: loss {dpo['first_loss']:.3f} (ln 2) -> {dpo['held_out']['loss']:.3f} on held-out pairs, "
         f"accuracy {dpo['held_out']['accuracy']:.2f}; {dpo['training']['health']['verdict']}",
     ]
+    lines += job_lines(figures)
     for name, report in figures["evaluation"].items():
         low, high = report["interval"]
         lines.append(
@@ -110,6 +116,22 @@ def summary(figures: dict) -> list[str]:
         )
     peak = max(stage["training"]["peak_memory_gib"] for stage in (sft, dpo))
     return [*lines, f"  peak memory {peak:.1f} GiB"]
+
+
+def job_lines(figures: dict) -> list[str]:
+    """Return a line for each job that can be checked: how often right without training, and with it."""
+    listings, radiology, labels, book = (figures[name] for name in ("listings", "radiology", "labels", "open_book"))
+    low, high = labels["interval"]
+    return [
+        f"  listings exactly right, of {listings['n']}: base {listings['base_exact']}, three examples "
+        f"{listings['few_shot_exact']}, rules {listings['regex_exact']}, tuned {listings['tuned_exact']}, after DPO "
+        f"{listings['dpo_exact']}; by hand, of {listings['handwritten_n']}: tuned {listings['handwritten_tuned_exact']}",
+        f"  radiology, facts and form right, of {radiology['n']}: copying {radiology['copy_both']}, base "
+        f"{radiology['base_both']}, tuned {radiology['tuned_both']}",
+        f"  labels ({labels['set']}, n = {labels['n']}): macro F1 base {labels['base_f1']:.2f}, tuned "
+        f"{labels['tuned_f1']:.2f} ({low:.2f} to {high:.2f})",
+        f"  open book: ROUGE-L {book['tuned_rouge']:.2f}; the document's best sentence {book['best_sentence_rouge']:.2f}",
+    ]
 
 
 def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:

@@ -39,11 +39,22 @@ def test_the_summary_prints_the_saved_figures(here):
             "reward": {"accuracy": 0.85, "longer_wins": 0.5, "pairs": 40},
         },
     }
+    figures["sft"] |= {
+        "listings": {
+            "n": 200, "base_exact": 1, "few_shot_exact": 2, "regex_exact": 102, "tuned_exact": 171, "handwritten_n": 60,
+            "handwritten_tuned_exact": 41,
+        },
+        "open_book": {"best_sentence_rouge": 0.3125, "tuned_rouge": 0.25},
+    }  # fmt: skip
+    figures["dpo"]["listings_dpo"] = {"listings_test": {"DPO": 173}}
+    labels = {"set": "reviews_test", "n": 100, "base_f1": 0.0, "tuned_f1": 0.875, "interval": [0.75, 0.95]}
+    jobs = {"radiology": {"n": 60, "copy_both": 0, "base_both": 3, "tuned_both": 58}, "labels": labels}
+    (here / "outputs" / "eval").mkdir(parents=True)
+    (here / "outputs" / "eval" / "jobs.json").write_text(json.dumps(jobs))
     for stage, values in figures.items():
         (here / "outputs" / stage).mkdir(parents=True)
         (here / "outputs" / stage / "figures.json").write_text(json.dumps(values))
     report = {"SFT against base": {"interval": [0.6, 0.9], "win_rate": 0.8, "n_judged": 40, "judge": "reference"}}
-    (here / "outputs" / "eval").mkdir()
     (here / "outputs" / "eval" / "report.json").write_text(json.dumps(report))
     text = "\n".join(notebooks.summary(notebooks.course_figures("tiny", {"train.ipynb": 3.0, "dpo.ipynb": 1.5})))
     for words in (
@@ -58,6 +69,10 @@ def test_the_summary_prints_the_saved_figures(here):
         "0.60 to 0.90",
         "n = 40",
         "3.2 GiB",
+        "rules 102, tuned 171, after DPO 173; by hand, of 60: tuned 41",
+        "of 60: copying 0, base 3, tuned 58",
+        "base 0.00, tuned 0.88 (0.75 to 0.95)",
+        "ROUGE-L 0.25; the document's best sentence 0.31",
     ):
         assert words in text
 

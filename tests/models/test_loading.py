@@ -140,7 +140,9 @@ def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward == outputs / "reward"
 
 
-def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_recipes_base(tmp_path, monkeypatch, tiny_recipe):
+def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_recipes_base(
+    tmp_path, monkeypatch, tiny_recipe
+):
     monkeypatch.setattr(adapters, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(adapters, "ASSETS", tmp_path / "assets")
     with pytest.raises(CourseError, match=r"no adapter sft_reviews for .* run train\.ipynb"):
