@@ -123,7 +123,10 @@ def shares_with_intervals(shares: Mapping[str, tuple[float, tuple[float, float]]
 
 
 def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -> None:
-    """Loss of the training batches by step, and of the held-out data, which starts at `before`; the lowest is marked."""
+    """Loss of the training batches by step, and of the held-out data, which starts at `before`.
+
+    The lowest held-out loss is marked, and shaded what comes after it: the model learns its rows by heart there.
+    """
     axes = new_axes()
     axes.plot([row["step"] for row in log], [row["loss"] for row in log], color=BLUE, alpha=0.5, label="training batch")
     steps = [0, *(row["step"] for row in validation)]
@@ -131,6 +134,8 @@ def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -
     axes.plot(steps, held_out, color=ORANGE, marker="o", label="held-out data")
     best = min(range(len(steps)), key=held_out.__getitem__)
     axes.annotate(f"{held_out[best]:.2f}", (steps[best], held_out[best]), textcoords="offset points", xytext=(0, 8))
+    if best < len(steps) - 1:
+        axes.axvspan(steps[best], steps[-1], color=RED, alpha=0.08, label="overfitting")
     axes.legend()
     finish(axes, "학습 손실과 검증 손실", "step", "nats per completion token")
 

@@ -42,6 +42,23 @@ def test_the_figure_has_korean_glyphs_titles_and_units(recwarn):
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
+@pytest.mark.parametrize(("held_out", "shaded"), [((2.0, 1.0, 1.5), True), ((2.0, 1.5, 1.0), False)])
+def test_the_curve_marks_overfitting_where_the_held_out_loss_rises_again(held_out, shaded, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "finish", lambda axes, *texts: drawn.append(axes))
+    log = [{"step": step, "loss": 1 / step} for step in range(1, 7)]
+    plots.loss_curve(log, [{"step": step, "eval_loss": loss} for step, loss in zip((2, 4, 6), held_out, strict=True)], 3.0)
+    assert ("overfitting" in [text.get_text() for text in drawn[0].get_legend().get_texts()]) == shaded
+
+
+def test_a_share_stands_with_its_interval(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "finish", lambda axes, *texts: drawn.append(axes))
+    plots.shares_with_intervals({"base": (0.0, (0.0, 0.02)), "tuned": (0.85, (0.79, 0.89))}, "제목", "share")
+    assert [text.get_text() for text in drawn[0].texts] == ["85%", "0%"]
+    assert [tuple(line.get_xdata()) for line in drawn[0].lines] == [(0.79, 0.89), (0.0, 0.02)]
+
+
 def test_there_is_no_live_plot_outside_a_notebook(monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     assert plots.live_plot("sft") == []
