@@ -817,11 +817,14 @@ def shipped_texts() -> set[str]:
     return {bare(json.loads(line)["input"]) for line in lines}
 
 
+def wide_rows(rows: int, seed: int) -> list[dict[str, str]]:
+    """Return wide advertisements as rows of a file."""
+    return [_row(f"listing-wide-{number:05}", one) for number, one in enumerate(generate_wide(rows, seed), 1)]
+
+
 def write_wide(file: Path | str, rows: int, seed: int) -> None:
     """Write a file of wide rows."""
-    write_jsonl(
-        Path(file), [_row(f"listing-wide-{number:05}", one) for number, one in enumerate(generate_wide(rows, seed), 1)]
-    )
+    write_jsonl(Path(file), wide_rows(rows, seed))
 
 
 def write(folder: Path | str, seed: int) -> None:
