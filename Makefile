@@ -1,4 +1,4 @@
-# make course   run the four notebooks on this machine's recipe, then print what they found
+# make course   run the five notebooks on this machine's recipe, then print what they found
 # make check    lint, format, import contracts, types and the fast tests
 # make test     everything: the checks, all tests, then the notebooks against their stored outputs
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
@@ -55,11 +55,14 @@ bench: $(VENV)/testing
 	@for name in similarity teacher formats training inference judging serve korean_checks; do \
 	  $(BIN)/python dev/bench/$$name.py || exit 1; done
 
+# stored from one clean run, with the adapters of it
 notebooks: $(VENV)/installed
 	@$(BIN)/kotune notebooks store
-
-adapters: $(VENV)/installed
 	@$(BIN)/kotune notebooks adapters
+
+# those that take longer than a lesson, with what they answer; hours
+adapters: $(VENV)/installed
+	@$(BIN)/python dev/train_adapters.py
 
 recording: $(VENV)/installed
 	@$(BIN)/python dev/data/build_recording.py
