@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from utils import CourseError
 
@@ -98,6 +98,8 @@ class Recipe:
     Raises:
         pydantic.ValidationError: a value of another type, or out of range.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a name that is misspelt in a file is no recipe's
 
     name: str
     model: str  # a hub name, a folder, or LOCAL_GEMMA
@@ -190,14 +192,33 @@ def _read(name: str) -> Recipe:
     return Recipe(**yaml.safe_load((FILES / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
+def _from_file(path: Path) -> Recipe:
+    import yaml
+
+    advice = "copy a file of kotune/recipe_files and change its values"
+    try:
+        return Recipe(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(f"The recipe {path} cannot be read ({error}); name a YAML file.") from None
+    except yaml.YAMLError as error:
+        raise CourseError(f"{path} is not YAML ({str(error).splitlines()[0]}); {advice}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CourseError(f"{path}, {first['loc'][0]}: {first['msg']}; {advice}.") from None
+    except TypeError:
+        raise CourseError(f"{path} is no mapping of settings to values; {advice}.") from None
+
+
 def by_name(name: str) -> Recipe:
-    """Return a recipe by its name.
+    """Return a recipe by its name, or from a YAML file of one's own (`my_recipe.yaml`).
 
     Raises:
-        CourseError: there is none of this name; the nearest is named.
+        CourseError: there is none of this name, and the nearest is named; or the file is no recipe.
     """
     if name in RECIPES:
         return RECIPES[name]
+    if name.endswith((".yaml", ".yml")):
+        return _from_file(Path(name))
     near = difflib.get_close_matches(name, RECIPES, n=1)
     hint = f"did you mean {near[0]}? The recipes are" if near else "choose one of"
     raise CourseError(f"There is no recipe {name!r}; {hint} {', '.join(RECIPES)}.")
