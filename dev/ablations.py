@@ -1,0 +1,237 @@
+"""What each setting does, measured: one setting changed at a time, on two jobs whose right answer is known.
+
+    python dev/ablations.py            all runs (hours on two cores); finished ones are kept and not run again
+    python dev/ablations.py --list     what would be run
+
+Writes `data/ablations.csv`, a row a run: the job, what was changed and to what, all settings, steps and minutes, the loss
+of the last ten batches, the held-out loss, and the score on the held-out set with its 95% interval: macro F1 of film
+reviews, the share of listings that are exactly right. The loop is that of `train.ipynb`, with the fast loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pandas as pd
+import torch
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from kotune import data, models, training
+from kotune.korean import listings, zero_shot
+from kotune.recipes import by_name
+from kotune.stats import Interval
+from kotune.training.losses import completion_logprobs
+from utils import DATA, seed_everything, write_atomic
+
+TABLE = DATA / "ablations.csv"
+RECIPE = by_name("gemma-3-270m-cpu")
+FULL = 0  # the rank of a run that trains every layer's own weights (the embeddings stay as they are)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: which setting it changes, and all of them."""
+
+    job: str
+    changed: str = "none"
+    value: str = ""
+    epochs: int = 2
+    learning_rate: float = 1e-3
+    rank: int = 8
+    rows: int = 240
+    loss_mask: bool = True  # False: the prompt's tokens are learnt too
+    copies: int = 0  # of the rows, how many are near repeats of others
+
+
+@dataclass(frozen=True)
+class Score:
+    """A job's score on its held-out set, with its 95% interval, over n."""
+
+    score: float
+    interval: Interval
+    n: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its training records, those of its held-out loss, the longest reply, how replies are scored, its base run."""
+
+    records: Callable[[], list[dict]]
+    held_out: Callable[[], list[dict]]
+    asked: Callable[[], list[dict]]
+    max_new_tokens: int
+    score: Callable[[Sequence[str]], Score]
+    base: Run
+    variations: dict[str, tuple] = field(default_factory=dict)
+
+
+def score_reviews(replies: Sequence[str]) -> Score:
+    """Score replies to the held-out reviews."""
+    rows = data.load_rows("reviews_test")
+    items = [zero_shot.Item(row["id"], (row["instruction"],), row["output"]) for row in rows]
+    strict = zero_shot.zero_shot_report("sentiment", items, list(replies)).strict
+    return Score(strict.macro_f1, strict.interval, len(rows))
+
+
+def score_listings(replies: Sequence[str]) -> Score:
+    """Score replies to the validation part of the listings, which no adapter was chosen by here."""
+    rows = data.load_rows("listings_validation")
+    found = listings.score(list(replies), [row["output"] for row in rows])
+    return Score(found.exact / found.n, found.exact_interval, found.n)
+
+
+JOBS = {
+    "reviews": Job(
+        lambda: data.load("reviews_train")[:240],
+        lambda: data.load("reviews_train")[240:],
+        lambda: data.load("reviews_test"),
+        12,
+        score_reviews,
+        Run("reviews", epochs=4),
+        {
+            "epochs": (1, 2, 8),
+            "learning_rate": (1e-4, 3e-4, 3e-3),
+            "rank": (2, 32, FULL),
+            "rows": (60, 120),
+            "loss_mask": (False,),
+            "copies": (120,),
+        },
+    ),
+    "listings": Job(
+        lambda: data.load("listings_train") + data.load("listings_written"),
+        lambda: data.load("listings_validation"),
+        lambda: data.load("listings_validation"),
+        160,
+        score_listings,
+        Run("listings", epochs=1, rows=400),
+        {"epochs": (2, 4), "rows": (100, 800, 1600)},
+    ),
+}
+
+
+def runs() -> Iterator[Run]:
+    """Yield every run: of each job its base, then each setting changed by itself."""
+    for job in JOBS.values():
+        yield job.base
+        for name, values in job.variations.items():
+            for value in values:
+                rate = {"learning_rate": 1e-4} if (name, value) == ("rank", FULL) else {}  # LoRA's rate breaks full weights
+                yield replace(job.base, changed=name, value=str(value), **{name: value}, **rate)
+
+
+def training_records(run: Run) -> list[dict]:
+    """Return a run's rows in a random order; with copies, that many are others said again with a mark or space changed."""
+    rng = random.Random(RECIPE.seed)
+    records = JOBS[run.job].records()
+    chosen = records[: run.rows] if run.job == "listings" else rng.sample(records, run.rows)
+    if run.copies:
+        kept = chosen[: run.rows - run.copies]
+        chosen = kept + [_said_again(record, number) for number, record in enumerate(rng.choices(kept, k=run.copies))]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _said_again(record: dict, number: int) -> dict:
+    """Return a record whose prompt ends in another mark: no new text, as a teacher that repeats itself writes it."""
+    *before, last = record["prompt"]
+    again = {**last, "content": last["content"].replace("\n\n설명", f"{'.!~'[number % 3]}\n\n설명")}
+    return {**record, "id": f"{record['id']}-again-{number}", "prompt": [*before, again]}
+
+
+def batches(rows: list[dict], run: Run, tokenizer) -> Iterator[dict]:
+    """Yield the batches of all epochs, each epoch in an order of its own."""
+    collate, rng = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id), random.Random(RECIPE.seed)
+    for _ in range(run.epochs):
+        order = rng.sample(rows, len(rows))
+        for start in range(0, len(order), RECIPE.batch_size):
+            yield collate(order[start : start + RECIPE.batch_size])
+
+
+def train(run: Run, model, tokenizer):
+    """Train a model under a run's settings; return (the model with its adapter or its own new weights, losses by step)."""
+    seed_everything(RECIPE.seed)
+    rows = training.encode_supervised(training_records(run), tokenizer, RECIPE.max_length).rows
+    if not run.loss_mask:
+        rows = [{**row, "labels": [-100, *row["input_ids"][1:]]} for row in rows]
+    if run.rank == FULL:
+        model.requires_grad_(True).get_input_embeddings().requires_grad_(False)
+    else:
+        model = models.add_adapter(model, replace(RECIPE, lora_r=run.rank, lora_alpha=2 * run.rank))
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=run.learning_rate, weight_decay=0.0)
+    steps = math.ceil(len(rows) / RECIPE.batch_size) * run.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
+    losses = []
+    model.train()
+    for batch in batches(rows, run, tokenizer):
+        logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        loss = -logprobs.mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, RECIPE.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return model.eval(), losses
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: it rises over the warm-up and falls along a cosine."""
+    warmup = max(1, round(RECIPE.warmup * steps))
+    return (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def measure(run: Run) -> dict:
+    """Train one run and return its row of the table."""
+    job, recipe = JOBS[run.job], replace(RECIPE, max_new_tokens=JOBS[run.job].max_new_tokens)
+    tokenizer, start = models.load_tokenizer(recipe.model), time.perf_counter()
+    model, losses = train(run, models.load_model(recipe), tokenizer)
+    minutes = (time.perf_counter() - start) / 60
+    held_out = training.held_out_loss(model, tokenizer, job.held_out(), recipe)
+    replies = models.generate(
+        model, tokenizer, [record["prompt"] for record in job.asked()], recipe, f"{run.changed} {run.value}"
+    )
+    scored = job.score([reply.text for reply in replies])
+    return {
+        **asdict(run),
+        "steps": len(losses),
+        "minutes": round(minutes, 2),
+        "training_loss": round(sum(losses[-10:]) / len(losses[-10:]), 4),
+        "held_out_loss": round(held_out, 4),
+        "score": round(scored.score, 4),
+        "low": round(scored.interval[0], 4),
+        "high": round(scored.interval[1], 4),
+        "n": scored.n,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make every run that the table lacks, and write it after each."""
+    parser = argparse.ArgumentParser(description="What each setting does: one changed at a time, on two jobs.")
+    parser.add_argument("--list", action="store_true", help="print the runs and make none")
+    parser.add_argument("--job", choices=tuple(JOBS), help="the runs of one job alone")
+    chosen = parser.parse_args(arguments)
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False).to_dict("records") if TABLE.exists() else []
+    done = {(row["job"], row["changed"], row["value"]) for row in table}
+    for run in runs():
+        if chosen.job not in (None, run.job):
+            continue
+        if chosen.list:
+            print(run.job, run.changed, run.value, "done" if (run.job, run.changed, run.value) in done else "")
+        elif (run.job, run.changed, run.value) not in done:
+            table.append({name: str(value) for name, value in measure(run).items()})
+            write_atomic(TABLE, pd.DataFrame(table).to_csv(index=False))
+            print(", ".join(f"{name} {table[-1][name]}" for name in ("job", "changed", "value", "held_out_loss", "score")))
+
+
+if __name__ == "__main__":
+    main()
