@@ -1,11 +1,13 @@
 """Data sets: reading and writing every format, the canonical records, checks, retrieval and personal data.
 
-`registry` finds a data set by name or path; `readers` read files row by row (`text_files` encodings, `excel` workbooks),
+`registry` finds a data set by name or path, and `course` what the lessons run on; `readers` read files row by row
+(`text_files` encodings, `excel` workbooks),
 `records` turns rows into canonical records, `validation` checks them and `writers` write them in other formats. `retrieval`
 finds passages for a question, `documents` fetches them, `pii` finds personal data (`addresses` among it), `dedup` takes
 repeats out (`semantic_repeats` those in other words), and `card` writes the data card.
 """
 
-from kotune.data.registry import course_data, dataset, from_answers, from_question, load, load_rows
+from kotune.data.course import CourseSet, course_set
+from kotune.data.registry import dataset, from_answers, from_question, load, load_rows
 
-__all__ = ["course_data", "dataset", "from_answers", "from_question", "load", "load_rows"]
+__all__ = ["CourseSet", "course_set", "dataset", "from_answers", "from_question", "load", "load_rows"]

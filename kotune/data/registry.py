@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kotune.data import readers, records
-from utils import DATA, OUTPUTS, CourseError, read_json, relative, require_other_files
+from utils import DATA, CourseError, read_json, relative, require_other_files
 
 if TYPE_CHECKING:
     from kotune.data.validation import ValidationReport
@@ -100,12 +100,6 @@ def _check_sha1(path: Path, expected: str, name: str) -> None:
             f"{relative(path)} has the SHA-1 {digest.hexdigest()[:12]}..., and {name} is registered with "
             f"{expected[:12]}...: it is another file, or was changed; fetch it again, or register the new SHA-1."
         )
-
-
-def course_data(part: str) -> Path:
-    """Return the file of the course's `train` or `validation` pairs: the learner's own, else the shipped one."""
-    own = OUTPUTS / "data" / f"{part}.jsonl"
-    return own if own.exists() else locate(f"real_estate_{part}")
 
 
 def require_other_outputs(name_or_path: str | Path, *outputs: str | Path | None, **words: str) -> None:
