@@ -42,8 +42,16 @@ class LineFile:
         with errors_of(self.path), self._lock:
             yield
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the file holds more than was read."""
+        with errors_of(self.path):
+            return self.path.stat().st_size != self._offset
+
     def refresh(self) -> None:
-        """Read what other processes have written since."""
+        """Read what other processes have written since; where they have written nothing, that takes no lock."""
+        if not self.has_news:
+            return
         with self._held():
             self._repair_torn_line()
             self._read_new()

@@ -10,7 +10,8 @@ OUTPUTS = Path(__file__).parents[1] / "outputs" / "test" / "outputs"  # never th
 # The kernels of the notebooks inherit these. The shipped recording and the CPU recipe are what the stored
 # outputs show, so settings of the person who runs the tests, `.env` included, must not reach them.
 for name in (
-    "OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "RECORD", "NAVER_CLIENT_ID", "COURSE_RECIPE",
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "TEACHER_TIMEOUT", "TEACHER_RETRY_TIMEOUTS",
+    "RECORD", "NAVER_CLIENT_ID", "COURSE_RECIPE",
 ):  # fmt: skip
     os.environ[name] = ""
 os.environ.update(

@@ -310,7 +310,7 @@ class LLMJudge:
 
 def _judge_reply(prompt: Prompt, reply: Reply) -> JudgeReply:
     if reply.error is None:
-        return JudgeReply(reply.text, prompt=prompt.hash, served_by=reply.served_by)
+        return JudgeReply(reply.raw or reply.text, prompt=prompt.hash, served_by=reply.served_by)
     too_long = reply.failure in REFUSED_INPUT and TOO_LONG.search(reply.error)
     return JudgeReply(
         reply.raw,

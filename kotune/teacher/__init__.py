@@ -1,7 +1,8 @@
 """The teacher model: requests that are estimated, asked side by side, kept in a journal and paid for once.
 
-`client` asks (`endpoint` says where, `replies` reads what comes back, `costs` what it takes); `journal` keeps every reply,
-`batches` uses the Batch API, and `recording` replays what was recorded. `generation` makes questions, answers and tasks of
+`client` asks (`endpoint` says where, `replies` reads what comes back, `reasoning` is cut off it, `refusals` are understood,
+`costs` is what it takes); `journal` keeps every reply, `claims` lets several processes share it, `batches` uses the Batch
+API, and `recording` replays what was recorded. `generation` makes questions, answers and tasks of
 the replies, and `preferences` the rejected sides of pairs.
 """
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
 from kotune.progress import bar
+from kotune.teacher.claims import Claims
 from kotune.teacher.connection import Connection
 from kotune.teacher.costs import Budget
-from kotune.teacher.endpoint import explain
+from kotune.teacher.endpoint import LEARNABLE, explain
 from kotune.teacher.journal import ReplyStore
 from kotune.teacher.recording import add_to_recording, recording_key
+from kotune.teacher.refusals import parsed_body
 from kotune.teacher.replies import Outcome, Reply, Request, Schema, read_completion, reply_of
 from utils import CourseError
 
 CONNECTIONS_A_POOL = 8
+ELSEWHERE_S = 0.05  # between two looks at a request that another process is asking
 # Failures of requests that no model has seen; any other without a usage may have been billed.
 NEVER_BILLED = {
     "not_recorded", "refused_key", "unknown_model", "forbidden", "insufficient_quota", "rate_limit", "bad_request",
@@ -36,6 +39,7 @@ class PendingRequest:
     places: list[int]
     prompt_tokens: int = 0
     highest_usd: float = 0.0
+    is_elsewhere: bool = False  # another process was asking it when it was this run's turn
 
 
 class Asking(Generic[Schema]):
@@ -60,10 +64,14 @@ class Asking(Generic[Schema]):
         self.sent = self.prompt_tokens = self.completion_tokens = 0
         self.usd = 0.0
         self._broken_in_a_row = 0
+        self._has_waited = False
+        self._claims = Claims(store.journal.path)
 
     async def run(self, pending: Sequence[PendingRequest]) -> None:
         """Send every request; when it returns, or is interrupted, all that was answered is kept."""
-        waiting = iter(pending)
+        waiting = deque(pending)
+        self.store.failures.refresh()
+        self.store.failures.by_others.clear()  # what failed before this run is asked again
         self._finished: asyncio.Queue = asyncio.Queue()
         with bar(len(pending), f"teacher: {self.step}", "request") as self._shown:
             writer = asyncio.create_task(self._write())
@@ -80,32 +88,61 @@ class Asking(Generic[Schema]):
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
                 self._finished.put_nowait(None)
-                await writer  # what was answered before an interrupt is kept
+                try:
+                    await writer  # what was answered before an interrupt is kept
+                finally:
+                    self._claims.release_all()
                 for client in clients:
                     await client.close()
             for worker in workers:
                 if not worker.cancelled():
                     worker.result()
 
-    async def _work(self, waiting: Iterator[PendingRequest], client) -> None:
-        for item in waiting:
-            if not await self._may_send(item):
-                self.replies[item.key] = Reply(None, None, f"not sent: {self.halted}")
-            elif item.key in self.store.journal.rows:  # another process has answered it since
-                self.budget.settle(item.highest_usd, 0.0)
-                self.replies[item.key] = reply_of(self.store.journal.rows[item.key], self.schema)
-            else:
-                started = time.monotonic()
-                outcome, stop = await self._send(item, client)
-                row = self.connection.row_of(item.key, item.request, self.schema, self.step, outcome)
-                if row["usd"] is None and self.connection.price and outcome.failure not in NEVER_BILLED:
-                    # a reply that does not say its usage, or came too late, is taken to have cost what it could
-                    row |= {"usd": item.highest_usd, "usd_is_bound": True}
-                self.budget.settle(item.highest_usd, row["usd"] or 0.0)
-                self._finish(item, outcome, row | {"seconds": round(time.monotonic() - started, 3)})
-                if stop and not self.halted:
-                    self.halted = outcome.error
+    async def _work(self, waiting: deque[PendingRequest], client) -> None:
+        while waiting:
+            item = waiting.popleft()
+            if item.is_elsewhere and not self.halted:
+                await asyncio.sleep(ELSEWHERE_S)
+            if not self.halted and not self._claims.take(item.key):
+                self._wait_for(item, waiting)
+                continue
+            is_kept = False
+            try:
+                is_kept = await self._settle(item, client)
+            finally:
+                if not is_kept:  # a reply's claim is released when it is on disk
+                    self._claims.release(item.key)
             self._shown.update(1)
+
+    def _wait_for(self, item: PendingRequest, waiting: deque[PendingRequest]) -> None:
+        """Come back later to a request that another process is asking."""
+        if not self._has_waited:
+            print("Another process is asking some of these requests; its replies are waited for, and paid for once.")
+        self._has_waited = item.is_elsewhere = True
+        waiting.append(item)
+
+    async def _settle(self, item: PendingRequest, client) -> bool:
+        """Answer a claimed request; return whether the writer has it, and will release its claim."""
+        # in a thread where there is something to read: the file's lock may have to be waited for
+        read = asyncio.to_thread(self.store.row_of, item.key) if self.store.has_news else None
+        row = self.store.row_of(item.key) if read is None else await read
+        if row is not None:  # another process has asked it since
+            self.replies[item.key] = reply_of(row, self.schema)
+        elif not await self._may_send(item):
+            self.replies[item.key] = Reply(None, None, f"not sent: {self.halted}")
+        else:
+            started = time.monotonic()
+            outcome, stop = await self._send(item, client)
+            row = self.connection.row_of(item.key, item.request, self.schema, self.step, outcome)
+            if row["usd"] is None and self.connection.price and outcome.failure not in NEVER_BILLED:
+                # a reply that does not say its usage, or came too late, is taken to have cost what it could
+                row |= {"usd": item.highest_usd, "usd_is_bound": True}
+            self.budget.settle(item.highest_usd, row["usd"] or 0.0)
+            self._finish(item, outcome, row | {"seconds": round(time.monotonic() - started, 3)})
+            if stop and not self.halted:
+                self.halted = outcome.error
+            return True
+        return False
 
     async def _may_send(self, item: PendingRequest) -> bool:
         """Return whether the budget bears a request at its dearest, once those in flight have shown what they cost."""
@@ -138,8 +175,8 @@ class Asking(Generic[Schema]):
                 self._broken_in_a_row = 0
                 return self._read(response), False
             except openai.OpenAIError as error:
-                learnable = getattr(error, "status_code", None) in (400, 422, 501)
-                if learnable and connection.learn(error, used, item.request):
+                refused = getattr(error, "status_code", None) in LEARNABLE
+                if refused and connection.learn(error, used, item.request, self.schema):
                     continue
                 kind, sentence, stop = explain(error, connection.model, connection.endpoint.scrub)
                 # one connection may break; when none gets through any more, the rest would wait in vain
@@ -152,10 +189,7 @@ class Asking(Generic[Schema]):
     def _read(self, response) -> Outcome[Schema]:
         """Return what a reply holds, whatever the endpoint has put into it."""
         text = self.connection.endpoint.scrub(response.content.decode(errors="replace"))
-        try:
-            body = json.loads(text)
-        except ValueError:  # a page of HTML, say
-            body = text
+        body = parsed_body(text)  # a page of HTML stays a text
         try:
             return read_completion(body, self.schema)
         except Exception as error:  # it was paid for: it must not take the others down with it
@@ -183,7 +217,11 @@ class Asking(Generic[Schema]):
                 entries.append(self._finished.get_nowait())
             ended = None in entries
             finished = [entry for entry in entries if entry is not None]
-            await asyncio.to_thread(self.store.keep, [row for _, row in finished])
+            try:
+                await asyncio.to_thread(self.store.keep, [row for _, row in finished])
+            finally:
+                for item, _ in finished:
+                    self._claims.release(item.key)
             if self.recording is not None:
                 await asyncio.to_thread(self._record, finished, self.recording)
 

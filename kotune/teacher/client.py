@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -186,7 +186,7 @@ class Teacher:
             place: replace(reply_of(row, schema), id=asked[place].id or row["key"]) for place, row in answered.items()
         }
         if not pending:
-            self.steps.append(StepCost(step=step, from_journal=len(answered)))
+            self.steps.append(StepCost(step=step, from_journal=len(answered), reasoned=_reasoned(replies.values())))
             return [replies[place] for place in range(len(asked))]
         estimate = self._estimate(pending, len(answered), schema, likely_tokens)
         self._announce(estimate)
@@ -200,7 +200,7 @@ class Teacher:
         for item in pending:
             for place in item.places:
                 replies[place] = replace(asking.replies[item.key], id=asked[place].id or item.key)
-        self._enter_in_ledger(asking, estimate, time.monotonic() - started)
+        self._enter_in_ledger(asking, estimate, time.monotonic() - started, _reasoned(replies.values()))
         return [replies[place] for place in range(len(asked))]
 
     def _announce(self, estimate: CostEstimate) -> None:
@@ -229,7 +229,7 @@ class Teacher:
 
     # --- after ---
 
-    def _enter_in_ledger(self, asking: Asking, estimate: CostEstimate, seconds: float) -> None:
+    def _enter_in_ledger(self, asking: Asking, estimate: CostEstimate, seconds: float, reasoned: int) -> None:
         failed = sum(reply.error is not None for reply in asking.replies.values())
         recorded = self.endpoint.is_recording
         step = StepCost(
@@ -237,6 +237,7 @@ class Teacher:
             sent=asking.sent,
             from_journal=estimate.from_journal,
             failed=failed,
+            reasoned=reasoned,
             prompt_tokens_estimated=estimate.prompt_tokens,
             prompt_tokens=asking.prompt_tokens,
             completion_tokens_estimated=estimate.completion_tokens_likely,
@@ -307,21 +308,27 @@ def connect(
     budget_usd: float | None = None,
     concurrency: int = 16,
     max_completion_tokens: int = MAX_COMPLETION_TOKENS,
+    timeout_s: float | None = None,
     recording: str | Path = RECORDING,
 ) -> Teacher:
     """Connect to the endpoint that the settings name, or to the recording where they name none.
 
     `budget_usd` bounds what this journal may ever cost, earlier runs and submitted batches included; several processes
     at once may pass it by what they have in flight. `max_completion_tokens` bounds each
-    reply, a reasoning model's hidden tokens included. With RECORD=1, a real teacher's replies go into `recording`.
+    reply, a reasoning model's hidden tokens included. `timeout_s` is the longest that a reply may take (the setting
+    TEACHER_TIMEOUT, else 600); one that took longer is not asked for again in the same run. With RECORD=1, a real
+    teacher's replies go into `recording`.
 
     Raises:
-        CourseError: a setting is malformed, or the journal cannot be read or written.
+        CourseError: a setting or an argument is malformed, or the journal cannot be read or written.
     """
-    if concurrency < 1 or max_completion_tokens < 1:
-        raise CourseError("concurrency and max_completion_tokens must be at least 1.")
+    counts = (concurrency, max_completion_tokens)
+    if not all(isinstance(count, int) and count >= 1 for count in counts):
+        raise CourseError("concurrency and max_completion_tokens must be whole numbers of at least 1.")
+    if budget_usd is not None and not (isinstance(budget_usd, int | float) and 0 <= budget_usd < math.inf):
+        raise CourseError(f"budget_usd is {budget_usd!r}; give a number of USD, or None for no limit.")
     model = model or setting("TEACHER_MODEL") or DEFAULT_MODEL
-    endpoint = endpoint_of_settings(model, Path(recording))
+    endpoint = endpoint_of_settings(model, Path(recording), timeout_s)
     return Teacher(
         Connection(model, endpoint, max_completion_tokens),
         ReplyStore(journal),
@@ -329,6 +336,14 @@ def connect(
         concurrency=concurrency,
         recording=Path(recording),
     )
+
+
+def _reasoned(replies: Collection[Reply]) -> int:
+    """Return how many replies had reasoning that was cut off, and say so."""
+    count = sum(reply.was_reasoned for reply in replies)
+    if count:
+        print(f"{count} of {len(replies)} replies had reasoning, which was cut off; it is in their field raw.")
+    return count
 
 
 def has_real_teacher() -> bool:

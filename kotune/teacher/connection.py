@@ -51,12 +51,12 @@ class Connection:
         """Return the body in which a request is sent, in the endpoint's dialect or in that given."""
         return request_body(request, self.model, schema, dialect or self.dialect, self.max_completion_tokens)
 
-    def learn(self, error: Exception, used: Dialect, request: Request) -> bool:
+    def learn(self, error: Exception, used: Dialect, request: Request, schema: type[BaseModel] | None) -> bool:
         """Return whether to send again: the dialect has changed, by this refusal or another request's meanwhile."""
         with _LEARNING:
             if self.dialect != used:
                 return True
-            changed = self.dialect.learn(error, request)
+            changed = self.dialect.learn(error, request, schema)
         if changed:
             print(f"{self.endpoint.name} {changed}")
         return changed is not None

@@ -44,8 +44,9 @@ class Price:
     def usd(self, usage: Usage) -> float:
         """Return what a reply of this usage costs."""
         cached = self.input if self.cached_input is None else self.cached_input
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        return (fresh * self.input + usage.cached_tokens * cached + usage.completion_tokens * self.output) / 1e6
+        known = min(usage.cached_tokens, usage.prompt_tokens)  # some count the cached ones apart
+        fresh = usage.prompt_tokens - known
+        return (fresh * self.input + known * cached + usage.completion_tokens * self.output) / 1e6
 
 
 @lru_cache
@@ -185,12 +186,16 @@ class CostEstimate:
 
 @dataclass(frozen=True)
 class StepCost:
-    """One `ask`: what was sent and what it cost, beside the estimate; `failed` are among those sent."""
+    """One `ask`: what was sent and what it cost, beside the estimate; `failed` are among those sent.
+
+    `reasoned` counts the replies, those from the journal included, whose reasoning was cut off.
+    """
 
     step: str
     sent: int = 0
     from_journal: int = 0
     failed: int = 0
+    reasoned: int = 0
     prompt_tokens_estimated: int = 0
     prompt_tokens: int = 0
     completion_tokens_estimated: int = 0
@@ -217,7 +222,7 @@ class Budget:
 
     def reserve(self, usd: float) -> bool:
         """Set aside what a request may cost; False, and nothing set aside, where that could pass the limit."""
-        if self.reserved_usd + usd > self.left_usd:
+        if not self.reserved_usd + usd <= self.left_usd:  # nor where one of them is no number
             return False
         self.reserved_usd += usd
         self.in_flight += 1

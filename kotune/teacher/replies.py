@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -13,13 +14,25 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kotune.teacher.costs import Usage
+from kotune.teacher.reasoning import without_reasoning
+from kotune.teacher.refusals import words_of
 from prompts import Message
 from utils import CourseError
 
 ROLES = ("system", "developer", "user", "assistant")
 FIXED_PARAMETERS = {"model", "messages", "n", "stream", "stream_options", "response_format"}
 Schema = TypeVar("Schema", bound=BaseModel)  # of a reply: the class of what is parsed out of it
-FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+# one fence around all of a reply, in backticks or tildes, whatever language it names and however its lines end
+FENCED = re.compile(r"\A[\s\ufeff]*+(?P<fence>`{3,}+|~{3,}+)[ \t]*+\w*+[ \t]*+(?P<json>.*?)(?P=fence)\s*\Z", re.DOTALL)
+# How endpoints say that a reply came to its end. Whoever says nothing is believed; all else is no end.
+ENDS = {"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"}
+CUT = {"length", "max_tokens", "max_length", "model_length", "max_output_tokens", "model_context_window_exceeded"}
+WITHHELD = {
+    "content_filter", "content_filtered", "safety", "sensitive", "recitation", "blocklist", "prohibited_content", "spii",
+    "guardrail_intervened", "refusal",
+}  # fmt: skip
+REASONING_ALONE = ("empty", "the reply was reasoning alone, without an answer: raise max_completion_tokens")
+CALLS = {"tool_calls", "tool_call", "tool_use", "function_call"}
 
 
 @dataclass(frozen=True, init=False)
@@ -75,7 +88,8 @@ class Reply(Generic[Schema]):
     """What came back for one request: the text and, with a schema, its parsed value; or the error.
 
     usage and usd are those of the time when it was asked; usd is None where the model has no known price. Of a failed
-    request, failure is the class (None where it was not sent) and raw the reply as it came, where there was one.
+    request, failure is the class (None where it was not sent). raw is the reply as it came, where there was one and it
+    differs from text: a failed one, or one whose reasoning was cut off.
     served_by: the model that the endpoint says it used, with its fingerprint.
     """
 
@@ -89,6 +103,11 @@ class Reply(Generic[Schema]):
     failure: str | None = None
     raw: str | None = None
     served_by: str | None = None
+
+    @property
+    def was_reasoned(self) -> bool:
+        """Whether reasoning was cut off; it is in raw."""
+        return self.error is None and self.raw is not None
 
 
 @lru_cache
@@ -116,7 +135,8 @@ def journal_key(model: str, request: Request, schema: type[BaseModel] | None) ->
 class Outcome(Generic[Schema]):
     """What a completion holds: a text that can be used (`failure` is None), or the class of what is wrong with it.
 
-    `text` is the raw text in either case, so that a failure can be kept and looked at.
+    `text` is the raw text in either case, so that a failure can be kept and looked at; `answer` is what is left of it
+    without reasoning.
     """
 
     text: str | None = None
@@ -125,15 +145,52 @@ class Outcome(Generic[Schema]):
     error: str | None = None
     usage: Usage | None = None
     served_by: str | None = None
+    answer: str | None = None
 
 
 def parse_reply(text: str, schema: type[Schema]) -> Schema:
     """Return the value that a reply spells out: the whole text as JSON, or one code fence that holds all of it.
 
-    Nothing is repaired: a reply that is not JSON, or does not fit, raises pydantic's ValidationError.
+    Nothing is repaired: a reply that is not JSON, or does not fit, raises pydantic's ValidationError, and one that names a
+    key twice with two values an AmbiguousReply.
     """
     fenced = FENCED.match(text)
-    return schema.model_validate_json(fenced[1] if fenced else text)
+    spelt = fenced["json"] if fenced else text.strip("\ufeff")
+    parsed = schema.model_validate_json(spelt)
+    with suppress(RecursionError):
+        json.loads(spelt, object_pairs_hook=_once)
+    return parsed
+
+
+class AmbiguousReply(Exception):
+    """A reply's JSON names a key twice, with two values."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    named: dict[str, object] = {}
+    for key, value in pairs:
+        if key in named and named[key] != value:
+            raise AmbiguousReply(f"{key} stands there twice, with two values")
+        named[key] = value
+    return named
+
+
+def answer_of(text: str, schema: type[Schema] | None) -> tuple[str, Schema | None]:
+    """Return a reply's text without its reasoning, and what it spells out where there is a schema.
+
+    Raises:
+        ValidationError: neither the whole nor what is left without the reasoning fits the schema.
+        AmbiguousReply: it names a key twice.
+    """
+    answer = without_reasoning(text)
+    if schema is None:
+        return answer, None
+    if answer != text:
+        try:
+            return text, parse_reply(text, schema)  # marks within the JSON's own strings are part of the answer
+        except ValidationError:
+            pass
+    return answer, parse_reply(answer, schema)
 
 
 def _usage_of(body: dict) -> Usage | None:
@@ -143,7 +200,7 @@ def _usage_of(body: dict) -> Usage | None:
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0
     given = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached or 0)
-    counts = [count for count in given if isinstance(count, int) and count >= 0]
+    counts = [int(count) for count in given if isinstance(count, int | float) and 0 <= count == count // 1]
     return Usage(*counts) if len(counts) == len(given) else None
 
 
@@ -172,42 +229,91 @@ def _read_completion(body: object, schema: type[Schema] | None) -> Outcome[Schem
     message = choice.get("message")
     if not isinstance(message, dict):
         raw = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        if isinstance(body, dict) and (trouble := body.get("error") or choice.get("error")):
+            error = f"the endpoint sent an error instead of a reply ({words_of(trouble):.200})"
+            return Outcome(raw[:2000], failure="endpoint_error", error=error, usage=usage)
         error = "the reply has no choices with a message: the endpoint is not quite OpenAI-compatible"
         return Outcome(raw[:2000], failure="no_choices", error=error, usage=usage)
-    text, finish_reason = message.get("content"), choice.get("finish_reason")
-    refusal = message.get("refusal") and str(message["refusal"])
+    text, refusal = _text_of(message), message.get("refusal") and str(message["refusal"])
     if text is not None and not isinstance(text, str):
         raw = json.dumps(text, ensure_ascii=False)
         return Outcome(raw, failure="no_text", error="the reply's content is no text", usage=usage)
-    if finish_reason == "length":
-        failure = "truncated"
-        error = "the reply was cut at its length limit: raise max_completion_tokens, or ask for less at a time"
-    elif finish_reason == "content_filter":
-        failure, error = "content_filter", "the reply was withheld by a content filter"
+    not_ended = _not_ended(body, choice)
+    if not_ended:
+        text, (failure, error) = text or refusal, not_ended
     elif refusal:
         text, failure, error = refusal, "refusal", f"the teacher refused: {refusal:.200}"
-    elif not isinstance(text, str) or not text.strip():
-        failure, error = "empty", "the reply was empty"
+    elif text is None or not text.strip():
+        thought = next((message[name] for name in ("reasoning_content", "reasoning") if message.get(name)), None)
+        if isinstance(thought, str):
+            text, (failure, error) = thought, REASONING_ALONE
+        else:
+            failure, error = "empty", "the reply was empty"
     else:
         return _read_text(text, schema, usage)
     return Outcome(text, failure=failure, error=error, usage=usage)
 
 
+def _text_of(message: dict) -> object:
+    """Return a message's content; one in parts becomes a text, with its reasoning between marks."""
+    content = message.get("content")
+    if not isinstance(content, list) or not content or not all(isinstance(part, dict) for part in content):
+        return content
+    texts: list[str] = []
+    for part in content:
+        if isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif part.get("type") in ("thinking", "reasoning"):
+            texts.append(f"<think>{json.dumps(part.get('thinking'), ensure_ascii=False)}</think>\n")
+        else:  # a picture, say
+            return content
+    return "".join(texts)
+
+
+def _not_ended(body: object, choice: dict) -> tuple[str, str] | None:
+    """Return why a reply is not whole, as class and sentence; None where it came to its end."""
+    reason = choice.get("finish_reason")
+    if isinstance(reason, dict):  # SGLang's own form
+        reason = reason.get("type")
+    said = "" if reason is None else str(reason)
+    end = said.rpartition(".")[2].strip().lower()  # FinishReason.STOP, as a proxy prints an enumeration
+    trouble = choice.get("error") or (body.get("error") if isinstance(body, dict) else None)
+    if end in CUT:
+        return "truncated", "the reply was cut at its length limit: raise max_completion_tokens, or ask for less at a time"
+    if end in WITHHELD:
+        return "content_filter", "the reply was withheld by a content filter"
+    if end in CALLS:
+        return "tool_calls", "the reply calls a tool instead of answering, and none was offered"
+    if trouble:
+        return "unfinished", f"the endpoint broke off the reply ({words_of(trouble):.200})"
+    if end not in ENDS:
+        return "unfinished", f"the endpoint did not finish the reply (finish_reason {said:.60}): ask again"
+    return None
+
+
 def _read_text(text: str, schema: type[Schema] | None, usage: Usage | None) -> Outcome[Schema]:
-    if schema is None:
-        return Outcome(text, usage=usage)
     try:
-        return Outcome(text, parse_reply(text, schema), usage=usage)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        answer, parsed = answer_of(text, schema)
     except Exception as error:  # a validator of the schema's own may raise anything
-        said = f"a validator of {schema.__name__} failed on the reply ({type(error).__name__}: {error})"
-        return Outcome(text, failure="schema", error=said, usage=usage)
+        failure, said = _misfit(error, schema_name(schema)) if without_reasoning(text).strip() else REASONING_ALONE
+        return Outcome(text, failure=failure, error=said, usage=usage)
+    if not answer.strip():
+        failure, said = REASONING_ALONE
+        return Outcome(text, failure=failure, error=said, usage=usage)
+    return Outcome(text, parsed, usage=usage, answer=answer)
+
+
+def _misfit(error: Exception, name: str) -> tuple[str, str]:
+    """Return why a reply does not fit its schema, as class and sentence."""
+    if isinstance(error, AmbiguousReply):
+        return "schema", f"the reply does not fit its schema {name}: {error}"
+    if not isinstance(error, ValidationError):
+        return "schema", f"a validator of {name} failed on the reply ({type(error).__name__}: {error})"
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
-        return Outcome(text, failure="invalid_json", error=f"the reply is no JSON: {first['msg']}", usage=usage)
+        return "invalid_json", f"the reply is no JSON: {first['msg']}"
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
-    said = f"the reply does not fit its schema {schema.__name__}: {where}: {first['msg']}"
-    return Outcome(text, failure="schema", error=said, usage=usage)
+    return "schema", f"the reply does not fit its schema {name}: {where}: {first['msg']}"
 
 
 def schema_name(schema: type[BaseModel] | None) -> str:
@@ -222,11 +328,16 @@ def reply_of(row: dict, schema: type[Schema] | None, outcome: Outcome[Schema] | 
     if "failure" in row:
         failed: Reply[Schema] = Reply(None, None, row["error"], identity, usage, row["usd"])
         return replace(failed, failure=row["failure"], raw=row["text"], served_by=served_by)
+    raw = row["text"]
     if outcome is not None:
-        return Reply(row["text"], outcome.parsed, None, identity, usage, row["usd"], served_by=served_by)
-    try:
-        parsed = parse_reply(row["text"], schema) if schema else None
-    except Exception:  # a validator was added to the schema's class since; it may raise anything
-        error = f"the reply in the journal no longer fits {schema_name(schema)}: remove the line with key {row['key']}"
-        return Reply(None, None, error, identity, usage, row.get("usd"), from_journal=True)
-    return Reply(row["text"], parsed, None, identity, usage, row.get("usd"), from_journal=True, served_by=served_by)
+        answer, parsed = outcome.answer or raw, outcome.parsed
+    else:
+        try:
+            answer, parsed = answer_of(raw, schema)
+            if not answer.strip():
+                raise ValueError("reasoning alone, from before it was cut off")
+        except Exception:  # a validator was added to the schema's class since; it may raise anything
+            error = f"the reply in the journal no longer fits {schema_name(schema)}: remove the line with key {row['key']}"
+            return Reply(None, None, error, identity, usage, row.get("usd"), from_journal=True)
+    whole = Reply(answer, parsed, None, identity, usage, row.get("usd"), from_journal=outcome is None, served_by=served_by)
+    return whole if answer == raw else replace(whole, raw=raw)

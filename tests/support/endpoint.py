@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Endpoint:
     """An OpenAI-compatible server on loopback that answers from a function and keeps what it was asked.
 
-    `answer(body)` returns (status, JSON) or (status, JSON, headers), or a function of the request handler that writes
-    to the wire itself, as a server does that breaks in the middle.
+    `answer(body)` returns (status, JSON) or (status, JSON, headers), where a text is sent as plain text, or a function of
+    the request handler that writes to the wire itself, as a server does that breaks in the middle.
     """
 
     def __init__(self, answer):
@@ -27,11 +27,12 @@ class Endpoint:
                     result(self)
                     return
                 status, reply, *headers = result
-                payload = json.dumps(reply).encode()
+                is_text = isinstance(reply, str)
+                payload = (reply if is_text else json.dumps(reply)).encode()
                 self.send_response(status)
                 for name, value in headers[0].items() if headers else ():
                     self.send_header(name, value)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/plain; charset=utf-8" if is_text else "application/json")
                 self.send_header("Content-Length", str(len(payload)))
                 self.end_headers()
                 self.wfile.write(payload)

@@ -673,18 +673,133 @@ def test_a_fault_that_stays_is_one_reply_and_the_retries_are_counted(
     assert [row["failure"] for row in read_jsonl(tmp_path / "failures.jsonl")] == [failure]
 
 
-def test_one_time_out_does_not_stop_the_others(endpoint, connect, monkeypatch, no_retries):
-    monkeypatch.setattr(endpoint_module, "TIMEOUT_S", 0.5)
+def slowly(handler):
+    """Answer with a first byte at once, and with the rest far too late."""
+    payload = json.dumps(chat_completion("예")).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(payload)))
+    handler.end_headers()
+    handler.wfile.write(payload[:1])
+    time.sleep(5)
 
-    def answer(body):
-        if body["messages"][0]["content"] == "느림":
-            time.sleep(1.5)
-        return 200, chat_completion("예")
 
-    endpoint(answer)
-    replies = connect(concurrency=1).ask(["느림", "빠름", "또 빠름"])
-    assert "no reply came" in replies[0].error
-    assert [reply.text for reply in replies[1:]] == ["예", "예"]
+def drop_by_drop(handler):
+    """Answer late, with white space meanwhile that says that somebody is at work, as OpenRouter and DeepSeek do."""
+    payload = json.dumps(chat_completion("예")).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(payload) + 20))
+    handler.end_headers()
+    for _ in range(20):
+        handler.wfile.write(b"\n")
+        time.sleep(0.15)
+    handler.wfile.write(payload)
+
+
+def late(handler):
+    """Say nothing until nobody listens any more."""
+    time.sleep(5)
+
+
+def test_a_reply_that_comes_too_late_is_not_asked_for_again_and_the_others_are_answered(endpoint, connect):
+    answers = {
+        "늦음": late,
+        "반쯤 늦음": slowly,
+        "504": (504, "upstream timed out"),
+        "524": (524, "<html>a timeout occurred</html>"),
+        "408": (408, {"error": {"message": "request timed out"}}),
+        "한 방울씩": drop_by_drop,
+    }
+    server = endpoint(lambda body: answers.get(body["messages"][0]["content"], (200, chat_completion("예"))))
+    replies = connect(concurrency=8, timeout_s=2).ask([*answers, "빠름"])
+    assert [reply.failure for reply in replies] == ["timeout"] * 5 + [None, None]
+    assert all("TEACHER_TIMEOUT" in reply.error or "gateway" in reply.error for reply in replies[:5])
+    assert [reply.text for reply in replies[5:]] == ["예", "예"]
+    assert len(server.requests) == 7
+
+
+def test_a_reply_that_comes_too_late_is_asked_for_again_where_that_was_asked_for(endpoint, connect, monkeypatch):
+    monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 1)
+    monkeypatch.setenv("TEACHER_RETRY_TIMEOUTS", "1")
+    monkeypatch.setenv("TEACHER_TIMEOUT", "0.5")
+    server = endpoint(lambda body: (504, "late") if body["messages"][0]["content"] == "504" else late)
+    replies = connect().ask(["504", "늦음"])
+    assert [reply.failure for reply in replies] == ["timeout"] * 2
+    assert "0.5 s" in replies[1].error
+    assert len(server.requests) == 4
+
+
+def test_a_late_reply_counts_as_dear_as_it_could_have_been(endpoint, connect):
+    endpoint(lambda body: late)
+    who = connect(model="gpt-4o-mini", budget_usd=1, timeout_s=0.5)
+    highest = who.estimate(["가"]).usd_high
+    who.ask(["가"])
+    assert who.spent_usd == pytest.approx(highest, rel=0.5) and who.spent_usd >= highest
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "two minutes", "2m"])
+def test_a_time_out_is_a_number_of_seconds(connect, monkeypatch, given):
+    monkeypatch.setenv("TEACHER_TIMEOUT", given)
+    with pytest.raises(CourseError, match="TEACHER_TIMEOUT"):
+        connect()
+    assert connect(timeout_s=300).endpoint  # what is said in the call comes first
+
+
+@pytest.mark.parametrize("given", [float("nan"), float("inf"), -1, -0.01, "1", [1]])
+def test_a_budget_is_a_number(connect, given):
+    with pytest.raises(CourseError, match="budget_usd"):
+        connect(budget_usd=given)
+
+
+@pytest.mark.parametrize("given", [float("nan"), 2.5, 0, -1, "4", None])
+@pytest.mark.parametrize("name", ["concurrency", "max_completion_tokens"])
+def test_a_count_is_a_whole_number(connect, name, given):
+    with pytest.raises(CourseError, match=name):
+        connect(**{name: given})
+
+
+@pytest.mark.parametrize("usd", ["NaN", "Infinity", "-1", '"1"', "[1]"])
+@pytest.mark.parametrize("name", ["journal", "failures"])
+def test_a_cost_that_is_no_number_is_named_and_lifts_no_budget(connect, tmp_path, name, usd):
+    (tmp_path / f"{name}.jsonl").write_text(f'{{"key": "k", "text": "예", "usd": {usd}}}\n', encoding="utf-8")
+    with pytest.raises(CourseError, match="line 1, has a cost"):
+        connect()
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def test_a_proxy_is_not_asked_for_this_machine(endpoint, connect, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = endpoint(echo)
+    assert connect().ask(["가나"])[0].text == "나가"
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url.replace("127.0.0.1", "localhost"))
+    assert connect().ask(["다라"])[0].text == "라다"
+
+
+def test_a_proxy_is_asked_for_other_machines(endpoint, connect, monkeypatch):
+    proxy = endpoint(echo)
+    for name in PROXIES:
+        monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://teacher.example/v1")
+    assert connect().ask(["가나"])[0].text == "나가"
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True), ("127.8.9.1", True), ("[::1]", True), ("localhost", True), ("LOCALHOST.", True), ("0.0.0.0", True),
+        ("ollama.localhost", True), ("[::ffff:127.0.0.1]", True), ("192.168.0.2", False), ("10.0.0.1", False),
+        ("localhost.example.org", False), ("127.0.0.1.example.org", False), ("mylocalhost", False), ("[2001:db8::1]", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_known_by_its_names(host, expected):
+    assert endpoint_module.is_loopback(f"http://{host}:8000/v1") is expected
 
 
 def test_an_endpoint_that_is_down_is_named_and_the_rest_is_not_tried(connect, monkeypatch, no_retries):

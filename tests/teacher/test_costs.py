@@ -63,6 +63,16 @@ def test_cached_prompt_tokens_cost_less():
     assert price.usd(Usage(1_000_000, 0, cached_tokens=400_000)) == pytest.approx(0.6 + 0.2)
 
 
+def test_more_cached_tokens_than_there_were_cost_nothing_below_zero():
+    price = Price(input=1.0, output=2.0, cached_input=0.5)
+    assert price.usd(Usage(400_000, 0, cached_tokens=1_000_000)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("limit, usd", [(float("nan"), 0.1), (1.0, float("nan"))])
+def test_what_is_no_number_is_not_spent(limit, usd):
+    assert not Budget(limit).reserve(usd)
+
+
 def test_the_table_says_its_date_and_source():
     table = costs.price_table()
     assert table["as_of"]
