@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from filelock import FileLock
 from pydantic import BaseModel
@@ -24,11 +26,13 @@ from kotune.teacher.costs import StepCost, price_table
 from kotune.teacher.endpoint import explain
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import ReplyStore, beside
+from kotune.teacher.refusals import parsed_body, words_of
 from kotune.teacher.replies import Outcome, Reply, Request, Schema, read_completion, reply_of, schema_name, schema_text
 from utils import CourseError, json_line
 
 MAX_REQUESTS, MAX_BYTES = 50_000, 190_000_000
-RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
+ENDED = ("completed", "failed", "expired", "cancelled", "canceled")  # whatever else a server names is work in progress
+CUSTOM_ID = re.compile(r'"custom_id"\s*:\s*"([^"\\]{1,200})"')
 FINGERPRINT = "course_requests"  # the metadata that names a batch's requests
 
 
@@ -164,13 +168,17 @@ def collect(
         )
     requests = {row["key"]: Request(row["messages"], row["id"]) for row in noted["requests"]}
     started = time.monotonic()
-    status, lines = _call(connection, lambda client: _download(client, batch_id, connection.endpoint.scrub))
+    ended = _call(connection, lambda client: _download(client, batch_id, connection.endpoint.scrub))
+    strange = sum(key not in requests for key in ended.lines) + ended.unreadable
+    if strange:
+        print(f"batch {batch_id}: {strange} lines of its output belong to no request or cannot be read; they are left out")
     rows = []
     for key, request in requests.items():
-        outcome = _outcome(lines.get(key), status, schema)
+        outcome = _outcome(ended, key, schema)
         row = connection.row_of(key, request, schema, noted["step"], outcome)
         row["usd"] = None if row["usd"] is None else row["usd"] * price_table()["batch_factor"]
         rows.append(row | {"batch_id": batch_id})
+    replies = [reply_of(row, schema) for row in rows]
     cost = None
     if not noted.get("collected"):
         store.keep(rows)
@@ -180,42 +188,89 @@ def collect(
             step=noted["step"],
             sent=len(rows),
             failed=sum("failure" in row for row in rows),
+            reasoned=sum(reply.was_reasoned for reply in replies),
             prompt_tokens=sum(usage["prompt_tokens"] for usage in usages),
             completion_tokens=sum(usage["completion_tokens"] for usage in usages),
             usd_estimated=noted["highest_usd"] if connection.price else None,
             usd=sum(row["usd"] or 0.0 for row in rows) if connection.price else None,
             seconds=round(time.monotonic() - started, 1),
         )
-    return [reply_of(row, schema) for row in rows], cost
+    return replies, cost
 
 
-async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> tuple[str, dict[str, dict]]:
-    """Return a batch's status, and its lines by custom_id from both of its files."""
+@dataclass
+class _Ended:
+    """A batch that has ended: its status, what it says went wrong as a whole, and its lines by custom_id.
+
+    A line that is no JSON but names its request is kept as text; `unreadable` counts those that name none.
+    """
+
+    status: str
+    errors: str = ""
+    lines: dict[str, dict | str] = field(default_factory=dict)
+    unreadable: int = 0
+
+    def read(self, content: str) -> None:
+        """Take the lines of a file; a good line of a request is not replaced."""
+        # on line feeds alone: a reply may hold other marks that splitlines takes for the end of a line
+        for text in content.split("\n"):
+            if not text.strip("\ufeff \t\r"):
+                continue
+            line = parsed_body(text)
+            named = line.get("custom_id") if isinstance(line, dict) else None
+            if named is None and (found := CUSTOM_ID.search(text)) and not isinstance(line, dict):
+                named, line = found[1], text  # cut in the middle
+            if isinstance(named, str | int) and isinstance(line, dict | str):
+                if not _is_good(self.lines.get(str(named))):
+                    self.lines[str(named)] = line
+            else:
+                self.unreadable += 1
+
+
+async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> _Ended:
+    """Return what has become of a batch, with the lines of both of its files."""
     batch = await client.batches.retrieve(batch_id)
-    if batch.status in RUNNING:
+    status = str(batch.status).lower()
+    if status not in ENDED:
         counts = batch.request_counts
         done = f", {counts.completed + counts.failed} of {counts.total} done" if counts else ""
-        raise CourseError(f"Batch {batch_id} is {batch.status.replace('_', ' ')}{done}; collect it again later.")
-    lines: dict[str, dict] = {}
-    for file_id in (batch.output_file_id, batch.error_file_id):
-        if file_id:
-            content = scrub((await client.files.content(file_id)).text)
-            # on line feeds alone: a reply may hold other marks that splitlines takes for the end of a line
-            read = [json.loads(line) for line in content.split("\n") if line.strip()]
-            lines |= {line["custom_id"]: line for line in read if isinstance(line, dict) and "custom_id" in line}
-    return batch.status, lines
+        raise CourseError(f"Batch {batch_id} is {status.replace('_', ' ')}{done}; collect it again later.")
+    ended = _Ended(status, scrub(words_of(json.loads(batch.to_json()).get("errors"))))
+    files = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
+    if status == "completed" and not files:
+        raise CourseError(f"Batch {batch_id} is completed and has no files yet; collect it again later.")
+    for file_id in files:
+        ended.read(scrub((await client.files.content(file_id)).content.decode("utf-8-sig", errors="replace")))
+    return ended
 
 
-def _outcome(line: dict | None, status: str, schema: type[Schema] | None) -> Outcome[Schema]:
+def _is_good(line: dict | str | None) -> bool:
+    response = line.get("response") if isinstance(line, dict) and not line.get("error") else None
+    return isinstance(response, dict) and str(response.get("status_code", 200)) == "200"
+
+
+def _outcome(ended: _Ended, key: str, schema: type[Schema] | None) -> Outcome[Schema]:
+    line = ended.lines.get(key)
     if line is None:
-        missing = f"the batch ended as {status} without this reply: submit it again"
-        return Outcome(failure=f"batch_{status}", error=missing)
-    response, error = line.get("response") or {}, line.get("error")
-    if error or response.get("status_code") != 200:
-        error = error or (response.get("body") or {}).get("error") or {}
-        said = f"{error.get('code') or response.get('status_code')}: {error.get('message', '')!s:.200}"
-        return Outcome(failure="batch_error", error=f"the batch could not answer this request ({said})")
-    return read_completion(response.get("body"), schema)
+        why = f" ({ended.errors:.200})" if ended.errors else ""
+        missing = f"the batch ended as {ended.status} without this reply{why}: submit it again"
+        return Outcome(failure=f"batch_{ended.status}", error=missing)
+    if isinstance(line, str):
+        cut = "this reply's line in the batch's output is cut or no JSON: submit it again"
+        return Outcome(line[:2000], failure="batch_unreadable", error=cut)
+    response = line.get("response")
+    body = response.get("body") if isinstance(response, dict) else response
+    if not _is_good(line):
+        error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or body
+        status = response.get("status_code") if isinstance(response, dict) else None
+        code = error.get("code") if isinstance(error, dict) else None
+        said = ": ".join(str(part) for part in (code or status, words_of(error)) if part)
+        return Outcome(failure="batch_error", error=f"the batch could not answer this request ({said or 'no reason':.200})")
+    try:
+        return read_completion(body, schema)
+    except Exception as error:  # it was paid for: it must not take the others down with it
+        raw = json.dumps(body, ensure_ascii=False)[:2000]
+        return Outcome(raw, failure="unreadable", error=f"the reply cannot be read ({type(error).__name__}: {error})")
 
 
 def _call(connection, action):

@@ -177,6 +177,86 @@ def test_a_reply_may_hold_marks_that_look_like_line_ends(server, connect):
     assert connect().collect(batch_id)[0].text == "하나\u2028둘\x85셋"
 
 
+def line(key, **parts):
+    return json.dumps(
+        {"custom_id": key, "response": {"status_code": 200, "body": chat_completion("예")}, "error": None} | parts
+    )
+
+
+ODD = {
+    "an error that is a text": lambda key: line(key, error="the provider timed out"),
+    "an error that is a list": lambda key: line(key, error=["the provider timed out"]),
+    "a page with 502": lambda key: line(key, response={"status_code": 502, "body": "<html>the provider timed out</html>"}),
+    "a page with 200": lambda key: line(key, response={"status_code": 200, "body": "<html>the provider timed out</html>"}),
+    "no response": lambda key: line(key, response=None),
+    "a response that is a text": lambda key: line(key, response="the provider timed out"),
+    "a response that is a list": lambda key: line(key, response=[]),
+    "a body that is a list": lambda key: line(key, response={"status_code": 200, "body": [1]}),
+    "an error in a text": lambda key: line(key, response={"status_code": 500, "body": {"error": "the provider timed out"}}),
+    "FastAPI": lambda key: line(key, response={"status_code": 422, "body": {"detail": [{"loc": ["body"], "msg": "odd"}]}}),
+    "half a sentence": lambda key: line(key, response={"status_code": 200, "body": chat_completion("전세란", "error")}),
+    "a cut line": lambda key: line(key)[:-20],
+    "a line that is no JSON": lambda key: "upstream connect error",
+    "no line": lambda key: "",
+    "another request's": lambda key: line("x" * 32),
+    "a list": lambda key: "[1]",
+    "a number": lambda key: "3",
+}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "with a BOM"])
+def test_odd_lines_of_an_output_are_failures_and_the_others_are_kept(server, connect, tmp_path, mark):
+    asked = ["좋은 것", *ODD, "또 좋은 것"]
+    (batch_id,) = connect().submit(asked)
+    keys = [submitted["custom_id"] for submitted in server.lines_of(batch_id)]
+    lines = [line(keys[0]), *(odd(key) for odd, key in zip(ODD.values(), keys[1:-1], strict=True)), line(keys[-1])]
+    server.files["out"] = (mark + "\r\n".join(lines)).encode()
+    server.batches[batch_id] |= {"status": "completed", "output_file_id": "out"}
+    replies = connect().collect(batch_id)
+    assert [reply.text for reply in replies] == ["예", *[None] * len(ODD), "예"]
+    assert all(reply.error for reply in replies[1:-1])
+    for name, reply in zip(ODD, replies[1:-1], strict=True):
+        if "the provider timed out" in ODD[name]("k") and name != "a page with 200":
+            assert "the provider timed out" in reply.error, name
+    assert len(read_jsonl(tmp_path / "journal.jsonl")) == 2
+    assert len(read_jsonl(tmp_path / "failures.jsonl")) == len(ODD)
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        {"object": "list", "data": [{"code": "invalid_json_line", "line": 3, "message": "This line is not JSON"}]},
+        [{"message": "This line is not JSON"}],
+        "This line is not JSON",
+        {"message": "This line is not JSON"},
+    ],
+)
+def test_why_a_batch_failed_as_a_whole_is_told(server, connect, errors):
+    (batch_id,) = connect().submit(["가", "나"])
+    server.batches[batch_id] |= {"status": "failed", "errors": errors}
+    replies = connect().collect(batch_id)
+    assert all("This line is not JSON" in reply.error and reply.failure == "batch_failed" for reply in replies)
+
+
+@pytest.mark.parametrize("status", ["queued", "notStarted", "running", "completed"])
+def test_a_batch_that_has_not_ended_or_has_no_files_yet_is_left_for_later(server, connect, status):
+    (batch_id,) = connect().submit(["가"])
+    server.batches[batch_id]["status"] = status
+    with pytest.raises(CourseError, match="collect it again later"):
+        connect().collect(batch_id)
+    server.finish(batch_id, chat_completion)
+    assert connect().collect(batch_id)[0].text == "가"
+
+
+def test_a_good_line_counts_whatever_else_is_said_of_its_request(server, connect):
+    (batch_id,) = connect().submit(["가"])
+    key = server.lines_of(batch_id)[0]["custom_id"]
+    bad = line(key, error={"message": "tried again"})
+    server.files |= {"out": f"{bad}\n{line(key)}\n{bad}".encode(), "err": bad.encode()}
+    server.batches[batch_id] |= {"status": "completed", "output_file_id": "out", "error_file_id": "err"}
+    assert connect().collect(batch_id)[0].text == "예"
+
+
 def test_a_batch_is_collected_with_its_own_schema_and_model(server, connect, tmp_path):
     (batch_id,) = connect().submit(["가"], schema=SEED_WORDS.schema)
     server.finish(batch_id, lambda content: chat_completion("no json"))
