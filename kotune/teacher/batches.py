@@ -235,7 +235,7 @@ async def _download(client, batch_id: str, scrub: Callable[[str], str]) -> _Ende
         counts = batch.request_counts
         done = f", {counts.completed + counts.failed} of {counts.total} done" if counts else ""
         raise CourseError(f"Batch {batch_id} is {status.replace('_', ' ')}{done}; collect it again later.")
-    ended = _Ended(status, scrub(words_of(json.loads(batch.to_json()).get("errors"))))
+    ended = _Ended(status, scrub(words_of(batch.to_dict(warnings=False).get("errors"))))
     files = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
     if status == "completed" and not files:
         raise CourseError(f"Batch {batch_id} is completed and has no files yet; collect it again later.")

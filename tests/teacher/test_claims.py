@@ -33,10 +33,11 @@ def start_all(folder, url, processes, count):
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         context.set_forkserver_preload([__name__, "openai"])
-    start = context.Barrier(processes)
+    start = context.Barrier(processes + 1)
     started = [context.Process(target=ask_all, args=(folder, url, count, start)) for _ in range(processes)]
     for process in started:
         process.start()
+    start.wait(300)
     return started
 
 
