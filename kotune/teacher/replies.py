@@ -339,5 +339,5 @@ def reply_of(row: dict, schema: type[Schema] | None, outcome: Outcome[Schema] | 
         except Exception:  # a validator was added to the schema's class since; it may raise anything
             error = f"the reply in the journal no longer fits {schema_name(schema)}: remove the line with key {row['key']}"
             return Reply(None, None, error, identity, usage, row.get("usd"), from_journal=True)
-    whole = Reply(answer, parsed, None, identity, usage, row.get("usd"), from_journal=outcome is None, served_by=served_by)
-    return whole if answer == raw else replace(whole, raw=raw)
+    whole: Reply[Schema] = Reply(answer, parsed, None, identity, usage, row.get("usd"), from_journal=outcome is None)
+    return replace(whole, served_by=served_by, raw=None if answer == raw else raw)
