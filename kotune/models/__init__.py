@@ -9,11 +9,11 @@ which model a path stands for, and `merging` makes a whole model of an adapter.
 from kotune.models.adapters import (
     adapter_hash,
     add_adapter,
-    find_adapter,
     find_adapters,
     load_adapter,
     merge_adapter,
     merge_chain,
+    require_adapter,
 )
 from kotune.models.chat_template import END_OF_TURN, label_table, render
 from kotune.models.decoding import generate, stream
@@ -28,7 +28,6 @@ __all__ = [
     "adapter_hash",
     "add_adapter",
     "choose",
-    "find_adapter",
     "find_adapters",
     "generate",
     "label_table",
@@ -40,6 +39,7 @@ __all__ = [
     "merge_chain",
     "pair_accuracy",
     "render",
+    "require_adapter",
     "save_merged",
     "stream",
     "surface_accuracy",

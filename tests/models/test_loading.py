@@ -146,12 +146,12 @@ def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_re
     monkeypatch.setattr(adapters, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(adapters, "ASSETS", tmp_path / "assets")
     with pytest.raises(CourseError, match=r"no adapter sft_reviews for .* run train\.ipynb"):
-        adapters.find_adapter("sft_reviews", tiny_recipe)
+        adapters.require_adapter("sft_reviews", tiny_recipe)
     make_stage(tmp_path / "assets" / "sft_reviews", "sft", base=tiny_recipe.model)
     make_stage(tmp_path / "outputs" / "sft_reviews", "sft", base="another/model")
-    assert adapters.find_adapter("sft_reviews", tiny_recipe) == tmp_path / "assets" / "sft_reviews"
+    assert adapters.require_adapter("sft_reviews", tiny_recipe) == tmp_path / "assets" / "sft_reviews"
     make_stage(tmp_path / "outputs" / "sft_reviews2", "sft", base=tiny_recipe.model)
-    assert adapters.find_adapter("sft_reviews2", tiny_recipe) == tmp_path / "outputs" / "sft_reviews2"
+    assert adapters.require_adapter("sft_reviews2", tiny_recipe) == tmp_path / "outputs" / "sft_reviews2"
 
 
 # --- QLoRA -----------------------------------------------------------------------------------
