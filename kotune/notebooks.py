@@ -157,7 +157,20 @@ def tidy(path: Path) -> None:
     for cell in notebook.cells:
         tags = [tag for tag in cell.metadata.get("tags", []) if not tag.startswith("papermill")]
         cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = joined_streams(cell.outputs)
     nbformat.write(notebook, path)
+
+
+def joined_streams(outputs: Sequence) -> list:
+    """Return a cell's outputs with neighbours of one stream as one: a reply that was printed word by word is one text."""
+    joined: list = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
+            joined[-1]["text"] += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def adapters() -> None:

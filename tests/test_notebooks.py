@@ -83,7 +83,7 @@ def test_a_cell_that_fails_is_named_with_its_error(here):
 
 
 def test_a_stored_notebook_keeps_no_trace_of_the_machine(here):
-    write_notebook(here / "good.ipynb", "x = 1 + 1\nx")
+    write_notebook(here / "good.ipynb", "x = 1 + 1\nx", "for word in ('한', ' 줄'):\n    print(word, end='', flush=True)")
     assert notebooks.execute("good.ipynb", here / "outputs" / "good.ipynb") > 0
     executed = json.loads((here / "outputs" / "good.ipynb").read_text())
     executed["cells"][0]["metadata"]["tags"] = ["nbval-ignore-output", "papermill-error-cell-tag"]
@@ -93,3 +93,4 @@ def test_a_stored_notebook_keeps_no_trace_of_the_machine(here):
     assert set(stored["metadata"]) == {"kernelspec", "language_info"}
     assert stored["cells"][0]["metadata"] == {"tags": ["nbval-ignore-output"]}  # the cell's own stays
     assert stored["cells"][0]["outputs"][0]["data"]["text/plain"] in ("2", ["2"])
+    assert ["".join(output["text"]) for output in stored["cells"][1]["outputs"]] == ["한 줄"]  # printed in two pieces

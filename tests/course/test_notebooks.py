@@ -86,7 +86,7 @@ def test_what_differs_by_machine_is_followed_by_what_must_hold(notebook):
     ignored = [i for i, cell in enumerate(cells) if "nbval-ignore-output" in cell["metadata"].get("tags", [])]
     if not ignored:
         return
-    asserted = [i for i, cell in enumerate(cells) if re.search(r"^\s*assert ", source(cell), re.M)]
+    asserted = [i for i, cell in enumerate(cells) if re.search(r"^\s*(?:assert |expect\()", source(cell), re.M)]
     assert asserted
     # runs of ignored cells (a figure and its plot) share the assert that closes them
     unguarded = [i for i in ignored if not any(i < j <= i + 5 for j in asserted)]
