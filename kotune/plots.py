@@ -113,11 +113,11 @@ def losses_by_learning_rate(runs: Mapping[float, Sequence[float]]) -> None:
 def shares_with_intervals(shares: Mapping[str, tuple[float, tuple[float, float]]], title: str, what: str) -> None:
     """A bar for each share, of (share, its 95% interval), with the interval as a line."""
     axes = new_axes(height=0.6 + 0.5 * len(shares))
-    for place, (name, (share, (low, high))) in enumerate(reversed(shares.items())):
+    for place, (name, (share, (low, high))) in enumerate(reversed(list(shares.items()))):
         axes.barh(place, share, color=BLUE if name.startswith("tuned") else GREY)
         axes.plot([low, high], [place, place], color=ORANGE, linewidth=2)
         axes.annotate(f"{share:.0%}", (high, place), xytext=(5, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(shares)), list(reversed(shares)))
+    axes.set_yticks(range(len(shares)), list(shares)[::-1])
     axes.set_xlim(0, 1.12)
     finish(axes, title, what, "")
 

@@ -110,7 +110,8 @@ def _find(name: str, part: str) -> str | Path | None:
 
 def _hold_back(records: Sequence[dict], rest: int) -> tuple[list[dict], list[dict]]:
     """Return (one record in ten, the others), chosen by a hash of the prompt, so that it is the same ones each time."""
-    held_back, kept = [], []
+    held_back: list[dict] = []
+    kept: list[dict] = []
     for record in records:
         chosen = crc32(record["prompt"][-1]["content"].encode()) % HELD_BACK == rest
         (held_back if chosen else kept).append(record)
