@@ -17,7 +17,7 @@ from pathlib import Path
 from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json, relative, write_json
 
 NOTEBOOKS = ("basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
-ADAPTERS = ("pretrain", "sft", "sft_reviews", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
+ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
 STORED = ROOT / "outputs" / "store" / "outputs"  # what `store` runs in, apart from the learner's own outputs
 QUIET = {  # kernels inherit these
     "TQDM_DISABLE": "1",
