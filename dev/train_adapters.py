@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).with_name("data")))  # the generators
 
 from kotune import data, models, training
 from kotune.models import files
+from kotune.models.adapters import copy_adapter
 from kotune.recipes import Recipe, by_name
 from utils import ASSETS, DATA, OUTPUTS, read_json, read_jsonl, write_json, write_jsonl
 
 WORK = OUTPUTS / "adapters"
 RECORDED = DATA / "recorded"
-FILES = ("adapter_config.json", "adapter_model.safetensors", "run.json")
 EXAMPLES = 3  # solved, before the question
 SEED = 2026  # of what the generators add to the shipped rows
 
@@ -81,18 +80,8 @@ def train(name: str) -> Path:
     rows = WORK / f"{name}_train.jsonl"
     write_jsonl(rows, job.rows())
     result = training.sft(recipe_of(job), rows, output_dir=WORK / name)
-    return keep_adapter(result, name)
-
-
-def keep_adapter(result: training.TrainingResult, name: str) -> Path:
-    """Copy a trained adapter to `assets/NAME` and return the folder."""
-    target = ASSETS / name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for file in FILES:
-        shutil.copy(result.adapter / file, target / file)
     print(f"{name}: {result.figures['minutes']} minutes, {result.figures['steps']} steps")
-    return target
+    return copy_adapter(result.adapter, ASSETS / name)
 
 
 def recipe_of(job: Job) -> Recipe:

@@ -175,12 +175,11 @@ def joined_streams(outputs: Sequence) -> list:
 
 def adapters() -> None:
     """Copy the adapters of the last `store` into assets/."""
+    from kotune.models.adapters import copy_adapter
+
     for stage in ADAPTERS:
         source, target = STORED / stage, ASSETS / stage
         if not (source / "run.json").exists():
             raise CourseError(f"{source.relative_to(ROOT)} has no adapter; run `make notebooks` first.")
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for name in ("adapter_config.json", "adapter_model.safetensors", "run.json"):
-            shutil.copy(source / name, target / name)
+        copy_adapter(source, target)
         print(f"assets/{stage}: {sum(f.stat().st_size for f in target.iterdir()) / 1e6:.1f} MB")

@@ -176,6 +176,15 @@ def _is_unfinished(path: Path) -> bool:
     return {inside.name for inside in path.iterdir()} <= OF_A_SAVE
 
 
+def copy_adapter(source: Path, target: Path) -> Path:
+    """Copy an adapter with its run card, in the place of whatever the target folder holds; return the target."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in OF_AN_ADAPTER:
+        shutil.copy(source / name, target / name)
+    return target
+
+
 def save_adapter(model, folder: Path, card: dict, *, parent: Path | None = None, state: dict | None = None) -> Path:
     """Save an adapter in bf16 with its run card; the adapter's own SHA-256 and its parent's go into the card.
 

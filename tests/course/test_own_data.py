@@ -11,6 +11,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
+from tests.support.tiny_gemma import make_tiny_gemma
 from utils import ROOT
 
 LONG_S = 900
@@ -28,25 +29,12 @@ TRIED = {
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
     """A recipe of one's own, of a tiny model in a folder."""
-    import torch
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
-    from kotune.models.chat_template import stop_ids
     from kotune.models.files import load_tokenizer
     from kotune.recipes import FILES
 
     folder = tmp_path_factory.mktemp("own")
     tokenizer = load_tokenizer("gemma-3-270m")
-    torch.manual_seed(0)
-    model = Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=1, head_dim=16, sliding_window=64, pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
-        )
-    )  # fmt: skip
-    model.generation_config.eos_token_id = stop_ids(tokenizer)
-    model.save_pretrained(folder / "model")
+    make_tiny_gemma(tokenizer).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     values = yaml.safe_load((FILES / "gemma-3-270m-cpu.yaml").read_text(encoding="utf-8"))
     own = {"name": "own", "model": str(folder / "model"), "dtype": "float32", "max_new_tokens": 8, "dpo_pairs": 16}

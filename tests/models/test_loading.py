@@ -154,6 +154,17 @@ def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_re
     assert adapters.require_adapter("sft_reviews2", tiny_recipe) == tmp_path / "outputs" / "sft_reviews2"
 
 
+def test_a_copied_adapter_is_the_same_one_and_nothing_of_an_older_one_stays(tmp_path):
+    sha = make_stage(tmp_path / "run", "sft")
+    (tmp_path / "run" / "adapter_config.json").write_text("{}")
+    (tmp_path / "run" / "loss.csv").write_text("step,loss")  # of the run, and not of the adapter
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "older.safetensors").write_bytes(b"")
+    copied = adapters.copy_adapter(tmp_path / "run", tmp_path / "assets")
+    assert adapters.adapter_hash(copied) == sha
+    assert {path.name for path in copied.iterdir()} == set(adapters.OF_AN_ADAPTER)
+
+
 # --- QLoRA -----------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ def test_processes_at_once_send_each_request_once(endpoint, tmp_path, processes)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, by which a process dies without a last word")
 @pytest.mark.parametrize(("processes", "killed"), [(2, 1), (8, 3)])
 def test_a_request_is_sent_once_more_at_most_for_each_process_that_dies(endpoint, tmp_path, processes, killed):
     def answer(body):
