@@ -22,6 +22,7 @@ from kotune.teacher.replies import Outcome, Reply, Request, Schema, read_complet
 from utils import CourseError
 
 CONNECTIONS_A_POOL = 8
+UNKEPT_A_WORKER = 2  # one on its way and one being written, so that a disk may be slow for a moment
 ELSEWHERE_S = 0.05  # between two looks at a request that another process is asking
 # Failures of requests that no model has seen; any other without a usage may have been billed.
 NEVER_BILLED = {
@@ -66,6 +67,8 @@ class Asking(Generic[Schema]):
         self._broken_in_a_row = 0
         self._has_waited = False
         self._claims = Claims(store.journal.path)
+        # sent, or answered and not yet on disk: what a process that dies leaves to be asked again
+        self._unkept = asyncio.Semaphore(UNKEPT_A_WORKER * concurrency)
 
     async def run(self, pending: Sequence[PendingRequest]) -> None:
         """Send every request; when it returns, or is interrupted, all that was answered is kept."""
@@ -103,7 +106,9 @@ class Asking(Generic[Schema]):
             item = waiting.popleft()
             if item.is_elsewhere and not self.halted:
                 await asyncio.sleep(ELSEWHERE_S)
+            await self._unkept.acquire()
             if not self.halted and not self._claims.take(item.key):
+                self._unkept.release()
                 self._wait_for(item, waiting)
                 continue
             is_kept = False
@@ -111,8 +116,12 @@ class Asking(Generic[Schema]):
                 is_kept = await self._settle(item, client)
             finally:
                 if not is_kept:  # a reply's claim is released when it is on disk
-                    self._claims.release(item.key)
+                    self._release(item)
             self._shown.update(1)
+
+    def _release(self, item: PendingRequest) -> None:
+        self._claims.release(item.key)
+        self._unkept.release()
 
     def _wait_for(self, item: PendingRequest, waiting: deque[PendingRequest]) -> None:
         """Come back later to a request that another process is asking."""
@@ -221,7 +230,7 @@ class Asking(Generic[Schema]):
                 await asyncio.to_thread(self.store.keep, [row for _, row in finished])
             finally:
                 for item, _ in finished:
-                    self._claims.release(item.key)
+                    self._release(item)
             if self.recording is not None:
                 await asyncio.to_thread(self._record, finished, self.recording)
 
