@@ -1,11 +1,13 @@
-"""What each setting does, measured: one setting changed at a time, on two jobs whose right answer is known.
+"""What each setting does, measured: one setting changed at a time, on the pairs of `train.ipynb` and on two other jobs.
 
     python dev/ablations.py            all runs (hours on two cores); finished ones are kept and not run again
     python dev/ablations.py --list     what would be run
 
 Writes `data/ablations.csv`, a row a run: the job, what was changed and to what, all settings, steps and minutes, the loss
-of the last ten batches, the held-out loss, and the score on the held-out set with its 95% interval: macro F1 of film
-reviews, the share of listings that are exactly right. The loop is that of `train.ipynb`, with the fast loss.
+of the last ten batches, the held-out loss and, where a job's right answer is known, the score on its held-out set with its
+95% interval (macro F1 of film reviews, the share of listings that are exactly right). `data/ablation_curves.csv` has the
+losses by step of the runs that change nothing but the number of epochs. The loop is that of `train.ipynb`, with the fast
+loss.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ from kotune.stats import Interval
 from kotune.training.losses import completion_logprobs
 from utils import DATA, seed_everything, write_atomic
 
-TABLE = DATA / "ablations.csv"
+TABLE, CURVES = DATA / "ablations.csv", DATA / "ablation_curves.csv"
 RECIPE = by_name("gemma-3-270m-cpu")
+LOOKS = 2  # at the held-out loss in an epoch
 FULL = 0  # the rank of a run that trains every layer's own weights (the embeddings stay as they are)
 
 
@@ -44,7 +47,7 @@ class Run:
     job: str
     changed: str = "none"
     value: str = ""
-    epochs: int = 2
+    epochs: int = 1
     learning_rate: float = 1e-3
     rank: int = 8
     rows: int = 240
@@ -62,16 +65,23 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job: its training records, those of its held-out loss, the longest reply, how replies are scored, its base run."""
+class Trial:
+    """What a job's model is asked, how long its replies may be, and how they are scored."""
 
-    records: Callable[[], list[dict]]
-    held_out: Callable[[], list[dict]]
     asked: Callable[[], list[dict]]
     max_new_tokens: int
     score: Callable[[Sequence[str]], Score]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its training records, those of its held-out loss, its base run, and how it is tried where it can be."""
+
+    records: Callable[[], list[dict]]
+    held_out: Callable[[], list[dict]]
     base: Run
     variations: dict[str, tuple] = field(default_factory=dict)
+    trial: Trial | None = None
 
 
 def score_reviews(replies: Sequence[str]) -> Score:
@@ -90,30 +100,32 @@ def score_listings(replies: Sequence[str]) -> Score:
 
 
 JOBS = {
-    "reviews": Job(
-        lambda: data.load("reviews_train")[:240],
-        lambda: data.load("reviews_train")[240:],
-        lambda: data.load("reviews_test"),
-        12,
-        score_reviews,
-        Run("reviews", epochs=4),
+    "housing": Job(
+        lambda: data.load("real_estate_train"),
+        lambda: data.load("real_estate_validation"),
+        Run("housing", rows=475),
         {
-            "epochs": (1, 2, 8),
-            "learning_rate": (1e-4, 3e-4, 3e-3),
+            "epochs": (4, 2),
+            "learning_rate": (1e-5, 1e-4, 3e-3),
             "rank": (2, 32, FULL),
-            "rows": (60, 120),
+            "rows": (60, 120, 240),
             "loss_mask": (False,),
-            "copies": (120,),
+            "copies": (237,),
         },
     ),
     "listings": Job(
         lambda: data.load("listings_train") + data.load("listings_written"),
         lambda: data.load("listings_validation"),
-        lambda: data.load("listings_validation"),
-        160,
-        score_listings,
-        Run("listings", epochs=1, rows=400),
-        {"epochs": (2, 4), "rows": (100, 800, 1600)},
+        Run("listings", rows=400),
+        {"rows": (100, 1600), "epochs": (4,)},
+        Trial(lambda: data.load("listings_validation"), 160, score_listings),
+    ),
+    "reviews": Job(
+        lambda: data.load("reviews_train") + data.load("reviews_written"),
+        lambda: data.load("reviews_test"),
+        Run("reviews", rows=300),
+        {"rows": (1200,), "epochs": (4,)},
+        Trial(lambda: data.load("reviews_test"), 12, score_reviews),
     ),
 }
 
@@ -129,10 +141,10 @@ def runs() -> Iterator[Run]:
 
 
 def training_records(run: Run) -> list[dict]:
-    """Return a run's rows in a random order; with copies, that many are others said again with a mark or space changed."""
+    """Return a run's rows in a random order; with copies, that many are others asked again with another mark at the end."""
     rng = random.Random(RECIPE.seed)
     records = JOBS[run.job].records()
-    chosen = records[: run.rows] if run.job == "listings" else rng.sample(records, run.rows)
+    chosen = records[: run.rows]
     if run.copies:
         kept = chosen[: run.rows - run.copies]
         chosen = kept + [_said_again(record, number) for number, record in enumerate(rng.choices(kept, k=run.copies))]
@@ -143,7 +155,7 @@ def training_records(run: Run) -> list[dict]:
 def _said_again(record: dict, number: int) -> dict:
     """Return a record whose prompt ends in another mark: no new text, as a teacher that repeats itself writes it."""
     *before, last = record["prompt"]
-    again = {**last, "content": last["content"].replace("\n\n설명", f"{'.!~'[number % 3]}\n\n설명")}
+    again = {**last, "content": last["content"] + ".!~"[number % 3]}
     return {**record, "id": f"{record['id']}-again-{number}", "prompt": [*before, again]}
 
 
@@ -156,8 +168,12 @@ def batches(rows: list[dict], run: Run, tokenizer) -> Iterator[dict]:
             yield collate(order[start : start + RECIPE.batch_size])
 
 
-def train(run: Run, model, tokenizer):
-    """Train a model under a run's settings; return (the model with its adapter or its own new weights, losses by step)."""
+def train(run: Run, model, tokenizer, held_out: list[dict]):
+    """Train a model under a run's settings.
+
+    Returns the model with its adapter or its own new weights, and a row a step: the loss, and the held-out loss at the
+    steps where it was looked at.
+    """
     seed_everything(RECIPE.seed)
     rows = training.encode_supervised(training_records(run), tokenizer, RECIPE.max_length).rows
     if not run.loss_mask:
@@ -170,9 +186,10 @@ def train(run: Run, model, tokenizer):
     optimizer = torch.optim.AdamW(weights, lr=run.learning_rate, weight_decay=0.0)
     steps = math.ceil(len(rows) / RECIPE.batch_size) * run.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
-    losses = []
+    looks = {round(steps * look / (LOOKS * run.epochs)) for look in range(1, LOOKS * run.epochs + 1)}
+    curve = [{"step": 0, "loss": None, "held_out_loss": held_out_loss(model, tokenizer, held_out)}]
     model.train()
-    for batch in batches(rows, run, tokenizer):
+    for step, batch in enumerate(batches(rows, run, tokenizer), start=1):
         logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
         loss = -logprobs.mean()
         loss.backward()
@@ -180,8 +197,15 @@ def train(run: Run, model, tokenizer):
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
-    return model.eval(), losses
+        looked = held_out_loss(model, tokenizer, held_out) if step in looks else None
+        curve.append({"step": step, "loss": loss.item(), "held_out_loss": looked})
+        model.train()
+    return model.eval(), curve
+
+
+def held_out_loss(model, tokenizer, records: list[dict]) -> float:
+    """Return the loss of records that are not trained on, in nats a token of the completions."""
+    return training.held_out_loss(model.eval(), tokenizer, records, RECIPE)
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -190,28 +214,32 @@ def rate_at(step: int, steps: int) -> float:
     return (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def measure(run: Run) -> dict:
-    """Train one run and return its row of the table."""
-    job, recipe = JOBS[run.job], replace(RECIPE, max_new_tokens=JOBS[run.job].max_new_tokens)
-    tokenizer, start = models.load_tokenizer(recipe.model), time.perf_counter()
-    model, losses = train(run, models.load_model(recipe), tokenizer)
+def measure(run: Run) -> tuple[dict, list[dict]]:
+    """Train one run; return its row of the table and its losses by step."""
+    job = JOBS[run.job]
+    tokenizer, start = models.load_tokenizer(RECIPE.model), time.perf_counter()
+    model, curve = train(run, models.load_model(RECIPE), tokenizer, job.held_out())
     minutes = (time.perf_counter() - start) / 60
-    held_out = training.held_out_loss(model, tokenizer, job.held_out(), recipe)
-    replies = models.generate(
-        model, tokenizer, [record["prompt"] for record in job.asked()], recipe, f"{run.changed} {run.value}"
-    )
-    scored = job.score([reply.text for reply in replies])
-    return {
+    last = [row["loss"] for row in curve[-10:]]
+    row = {
         **asdict(run),
-        "steps": len(losses),
+        "steps": curve[-1]["step"],
         "minutes": round(minutes, 2),
-        "training_loss": round(sum(losses[-10:]) / len(losses[-10:]), 4),
-        "held_out_loss": round(held_out, 4),
-        "score": round(scored.score, 4),
-        "low": round(scored.interval[0], 4),
-        "high": round(scored.interval[1], 4),
-        "n": scored.n,
+        "training_loss": round(sum(last) / len(last), 4),
+        "held_out_loss": round(curve[-1]["held_out_loss"], 4),
     }
+    if job.trial is not None:
+        row |= score_of(job.trial, model, tokenizer, f"{run.changed} {run.value}")
+    return row, curve
+
+
+def score_of(trial: Trial, model, tokenizer, label: str) -> dict:
+    """Return a model's score at a trial, as columns of the table."""
+    prompts = [record["prompt"] for record in trial.asked()]
+    recipe = replace(RECIPE, max_new_tokens=trial.max_new_tokens)
+    scored = trial.score([reply.text for reply in models.generate(model, tokenizer, prompts, recipe, label)])
+    low, high = scored.interval
+    return {"score": round(scored.score, 4), "low": round(low, 4), "high": round(high, 4), "n": scored.n}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -220,17 +248,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", action="store_true", help="print the runs and make none")
     parser.add_argument("--job", choices=tuple(JOBS), help="the runs of one job alone")
     chosen = parser.parse_args(arguments)
-    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False).to_dict("records") if TABLE.exists() else []
+    table, curves = _rows(TABLE), _rows(CURVES)
     done = {(row["job"], row["changed"], row["value"]) for row in table}
     for run in runs():
+        name = (run.job, run.changed, run.value)
         if chosen.job not in (None, run.job):
             continue
         if chosen.list:
-            print(run.job, run.changed, run.value, "done" if (run.job, run.changed, run.value) in done else "")
-        elif (run.job, run.changed, run.value) not in done:
-            table.append({name: str(value) for name, value in measure(run).items()})
+            print(*name, "done" if name in done else "")
+        elif name not in done:
+            row, curve = measure(run)
+            table.append(row)
             write_atomic(TABLE, pd.DataFrame(table).to_csv(index=False))
-            print(", ".join(f"{name} {table[-1][name]}" for name in ("job", "changed", "value", "held_out_loss", "score")))
+            if run.changed in ("none", "epochs"):
+                curves += [{"job": run.job, "epochs": run.epochs, **_rounded(step)} for step in curve]
+                write_atomic(CURVES, pd.DataFrame(curves).to_csv(index=False))
+            print(*name, {key: row[key] for key in ("minutes", "training_loss", "held_out_loss")}, row.get("score", ""))
+
+
+def _rows(path: Path) -> list[dict]:
+    return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if path.exists() else []
+
+
+def _rounded(step: dict) -> dict:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in step.items()}
 
 
 if __name__ == "__main__":

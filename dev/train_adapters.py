@@ -24,8 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).with_name("data")))  # the generators
 
 from kotune import data, models, training
+from kotune.korean import listings
 from kotune.models import files
 from kotune.models.adapters import copy_adapter
+from kotune.models.decoding import decode
+from kotune.models.sampling import Sampling
 from kotune.recipes import Recipe, by_name
 from utils import ASSETS, DATA, OUTPUTS, read_json, read_jsonl, write_json, write_jsonl
 
@@ -72,6 +75,9 @@ JOBS = {
     "listings": Job(listings_rows, ("listings_validation", "listings_test", "listings_handwritten"), 160, LONG),
     "radiology": Job(radiology_rows, ("radiology_test",), 320, LONG),
 }
+OWN_SAMPLES = "listings_dpo"
+NAMES = (*JOBS, OWN_SAMPLES)
+SAMPLES, OWN_ADVERTISEMENTS, TEMPERATURE = 4, 400, 1.0
 
 
 def train(name: str) -> Path:
@@ -82,6 +88,68 @@ def train(name: str) -> Path:
     result = training.sft(recipe_of(job), rows, output_dir=WORK / name)
     print(f"{name}: {result.figures['minutes']} minutes, {result.figures['steps']} steps")
     return copy_adapter(result.adapter, ASSETS / name)
+
+
+def train_on_own_samples() -> None:
+    """Train `listings_dpo` on pairs of the listings model's own samples, ranked by the checker; record pairs and replies.
+
+    A pair is an advertisement that no training saw, a sample that is right in every field and the one with the fewest right
+    fields; where all samples are as good, or none is right, there is no pair.
+    """
+    job, adapter = JOBS["listings"], ASSETS / "listings"
+    recipe = replace(recipe_of(job), dpo_learning_rate=5e-5, dpo_epochs=1.0)
+    tokenizer = models.load_tokenizer(recipe.model)
+    model = models.merge_adapter(models.load_model(recipe), adapter)
+    pairs = own_pairs(model, tokenizer, recipe)
+    write_jsonl(RECORDED / "listings_pairs.jsonl", pairs)
+    result = training.dpo(recipe, RECORDED / "listings_pairs.jsonl", model, tokenizer, WORK / OWN_SAMPLES, parent=adapter)
+    copy_adapter(result.adapter, ASSETS / OWN_SAMPLES)
+    model = models.merge_adapter(model, result.adapter)
+    prompts = held_out_prompts(job)
+    rows = [row for row in read_jsonl(RECORDED / "listings_replies.jsonl") if row["by"] != "DPO"]
+    rows += answers("DPO", model, tokenizer, prompts, recipe)
+    write_jsonl(RECORDED / "listings_replies.jsonl", rows)
+    about = read_json(RECORDED / "own_models.json")
+    about[OWN_SAMPLES] = {
+        **about["listings"],
+        "adapter": f"assets/{OWN_SAMPLES}",
+        "adapter_sha256": models.adapter_hash(ASSETS / OWN_SAMPLES),
+        "parent_sha256": about["listings"]["adapter_sha256"],
+        "date": date.today().isoformat(),
+        "pairs": f"{SAMPLES} samples of {OWN_ADVERTISEMENTS} new advertisements at temperature {TEMPERATURE}",
+    }
+    write_json(RECORDED / "own_models.json", about)
+
+
+def own_pairs(model, tokenizer, recipe: Recipe) -> list[dict]:
+    """Return preference rows of a model's own samples, with the right fields of each side."""
+    generator = importlib.import_module("generate_listings")
+    adverts = generator.wide_rows(OWN_ADVERTISEMENTS, SEED + 1)
+    prompts = [
+        row["prompt"] for row in data.load(write_jsonl(WORK / "own_advertisements.jsonl", adverts)) for _ in range(SAMPLES)
+    ]
+    rendered = [models.render(tokenizer, prompt).ids for prompt in prompts]
+    sampling = Sampling(max_tokens=recipe.max_new_tokens, temperature=TEMPERATURE, seed=SEED)
+    samples: dict[int, str] = {}
+    for batch in decode(model, tokenizer, rendered, sampling, recipe.generation_batch):
+        samples |= {place: answer.text for place, answer in batch}
+    pairs = []
+    for number, row in enumerate(adverts):
+        due = listings.parse_record(row["output"])
+        replies = sorted({samples[number * SAMPLES + shift] for shift in range(SAMPLES)})
+        ranked = sorted(replies, key=lambda reply: -len(listings.check_reply(reply, due).right_fields))
+        right = [len(listings.check_reply(reply, due).right_fields) for reply in (ranked[0], ranked[-1])]
+        if listings.check_reply(ranked[0], due).exact and right[0] > right[1]:
+            pairs.append(
+                {
+                    "id": row["id"],
+                    "prompt": f"{row['instruction']}\n\n{row['input']}",
+                    "chosen": ranked[0],
+                    "rejected": ranked[-1],
+                    "right_fields": right,
+                }
+            )
+    return pairs
 
 
 def recipe_of(job: Job) -> Recipe:
@@ -137,13 +205,16 @@ def answers(by: str, model, tokenizer, prompts: dict[str, list[dict]], recipe: R
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and record the jobs named on the command line, or all."""
     parser = argparse.ArgumentParser(description="Train the adapters that take longer than a lesson has.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(JOBS)}; all if none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given")
     parser.add_argument("--replies", action="store_true", help="train nothing, only answer the held-out sets")
     chosen = parser.parse_args(arguments)
-    unknown = set(chosen.names) - set(JOBS)
+    unknown = set(chosen.names) - set(NAMES)
     if unknown:
-        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}.")
-    for name in chosen.names or JOBS:
+        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
+    for name in chosen.names or NAMES:
+        if name == OWN_SAMPLES:
+            train_on_own_samples()
+            continue
         if not chosen.replies:
             train(name)
         record_replies(name)
