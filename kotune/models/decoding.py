@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.loading import is_out_of_memory
 from kotune.models.machine import Recipe, free_gib
 from kotune.models.memory import BYTES, GIB, ModelShape
-from kotune.models.sampling import Sampling, penalise
+from kotune.models.sampling import Sampling, draw, penalise
 from kotune.progress import bar
 from prompts import Message
 from utils import CourseError
@@ -122,22 +123,26 @@ def _free_memory(model) -> None:
 
 
 def generation_arguments(sampling: Sampling) -> dict:
-    """Return what `generate` of transformers takes for these settings, beside the `penalties`."""
-    arguments: dict[str, float] = {"max_new_tokens": sampling.max_tokens, "do_sample": sampling.temperature > 0}
-    if sampling.temperature > 0:
-        arguments |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-        if sampling.min_p:
-            arguments["min_p"] = sampling.min_p
+    """Return what `generate` of transformers takes for these settings, beside the `processors`, which do the drawing."""
+    arguments: dict[str, float] = {"max_new_tokens": sampling.max_tokens, "do_sample": False}
     if sampling.beam_width > 1:
         arguments |= {"num_beams": sampling.beam_width, "length_penalty": sampling.length_penalty, "early_stopping": False}
     return arguments
 
 
-def penalties(sampling: Sampling, width: int) -> list:
-    """Return the logits processors for prompts of `width` tokens: the penalties, as the server counts them."""
-    if not sampling.penalises:
-        return []
-    return [lambda ids, scores: penalise(scores, sampling, ids[:, :width], ids[:, width:])]
+def processors(sampling: Sampling, width: int) -> list:
+    """Return the logits processors for prompts of `width` tokens: the penalties and the draw, as the server does them.
+
+    A drawn token is left as the only one, so that greedy decoding takes it.
+    """
+    chosen = []
+    if sampling.penalises:
+        chosen.append(lambda ids, scores: penalise(scores, sampling, ids[:, :width], ids[:, width:]))
+    if sampling.temperature > 0:
+        chosen.append(
+            lambda _, scores: scores.new_full(scores.shape, -inf).scatter_(1, draw(scores, sampling)[:, None], 0.0)
+        )
+    return chosen
 
 
 def decode_tokens(
@@ -159,7 +164,7 @@ def decode_tokens(
         output = model.generate(
             **batch.to(model.device),
             **generation_arguments(sampling),
-            logits_processor=LogitsProcessorList(penalties(sampling, width)),
+            logits_processor=LogitsProcessorList(processors(sampling, width)),
             eos_token_id=stop_ids(tokenizer),
             pad_token_id=tokenizer.pad_token_id,
             streamer=streamer,

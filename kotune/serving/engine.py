@@ -342,7 +342,7 @@ class LocalEngine:
             return likeliest
         if ticket.sampling.penalises:
             scores = penalise(scores, ticket.sampling, ticket.prompt, ticket.reply)
-        return draw(scores, ticket.sampling, ticket.generator)
+        return int(draw(scores, ticket.sampling, ticket.generator))
 
     def _advance(self, ticket: Ticket, token: int) -> bool:
         """Add a token to a reply and deliver what it says; return whether the reply is over."""

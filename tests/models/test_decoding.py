@@ -98,7 +98,7 @@ def test_penalties_count_the_reply_alone_as_the_server_does(tokenizer):
     torch.manual_seed(0)
     scores, ids = torch.randn(2, 50), torch.tensor([[7, 7, 9, 3, 3, 4], [0, 9, 9, 5, 6, 7]])
     settings = {"presence_penalty": 0.5, "frequency_penalty": 0.25, "repetition_penalty": 1.3}
-    [processor] = decoding_module.penalties(Sampling(**settings), width=3)
+    [processor] = decoding_module.processors(Sampling(**settings), width=3)
     expected = [
         penalise(row, Sampling(**settings), prompt[:3], prompt[3:]) for row, prompt in zip(scores, ids.tolist(), strict=True)
     ]

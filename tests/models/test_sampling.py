@@ -14,7 +14,7 @@ SCORES = torch.tensor([2.0, 0.0, 1.0, -1.0])
 
 def drawn(sampling, times=300):
     generator = torch.Generator().manual_seed(0)
-    return {draw(SCORES, sampling, generator) for _ in range(times)}
+    return {int(draw(SCORES, sampling, generator)) for _ in range(times)}
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,37 @@ def test_only_the_likeliest_are_drawn(sampling, expected):
 
 def test_a_seed_draws_the_same_again():
     sampling = Sampling(temperature=2, top_p=0.9)
-    rows = [[draw(SCORES, sampling, g) for _ in range(20)] for g in (torch.Generator().manual_seed(s) for s in (5, 5, 6))]
+    rows = [
+        [int(draw(SCORES, sampling, g)) for _ in range(20)] for g in (torch.Generator().manual_seed(s) for s in (5, 5, 6))
+    ]
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    rows = SCORES.expand(40_000, -1)
+    found = draw(rows, Sampling(temperature=1.5), torch.Generator().manual_seed(7)).bincount(minlength=4) / len(rows)
+    assert torch.allclose(found, (SCORES / 1.5).softmax(-1), atol=0.01)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.05}, {"top_p": 0.999, "min_p": 1e-6}])
+def test_a_large_vocabulary_is_drawn_from_as_transformers_would(settings):
+    """Flat and peaked rows: with the flat ones, the first look does not hold all that may be drawn."""
+    from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    torch.manual_seed(3)
+    scores = torch.randn(2, 5000) * torch.tensor([[0.1], [6.0]])
+    kept = scores
+    for name, warper in (("top_k", TopKLogitsWarper), ("top_p", TopPLogitsWarper), ("min_p", MinPLogitsWarper)):
+        if name in settings:
+            kept = warper(settings[name])(None, kept)
+    generator, sampling = torch.Generator().manual_seed(1), Sampling(temperature=1, **settings)
+    for _ in range(200):
+        assert kept.gather(1, draw(scores, sampling, generator)[:, None]).isfinite().all()
+
+
+def test_a_token_that_cannot_come_is_never_drawn():
+    scores = torch.tensor([0.0, -torch.inf, 0.0, -torch.inf]).expand(5000, -1)
+    assert set(draw(scores, Sampling(temperature=1)).tolist()) == {0, 2}
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.floats(0.5, 2))
