@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: course check lint test serve bench notebooks adapters recording
+.PHONY: course check lint test serve bench notebooks adapters ablations recording
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -63,6 +63,10 @@ notebooks: $(VENV)/installed
 # those that take longer than a lesson, with what they answer; hours
 adapters: $(VENV)/installed
 	@$(BIN)/python dev/train_adapters.py
+
+# what each setting does: one changed at a time; finished runs are kept (hours)
+ablations: $(VENV)/installed
+	@$(BIN)/python dev/ablations.py
 
 recording: $(VENV)/installed
 	@$(BIN)/python dev/data/build_recording.py

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,13 +30,12 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from kotune import data, models, training
 from kotune.korean import listings, zero_shot
-from kotune.recipes import by_name
+from kotune.recipes import Recipe
 from kotune.stats import Interval
 from kotune.training.losses import completion_logprobs
 from utils import DATA, seed_everything, write_atomic
 
 TABLE, CURVES = DATA / "ablations.csv", DATA / "ablation_curves.csv"
-RECIPE = by_name("gemma-3-270m-cpu")
 LOOKS = 2  # at the held-out loss in an epoch
 FULL = 0  # the rank of a run that trains every layer's own weights (the embeddings stay as they are)
 
@@ -130,6 +130,12 @@ JOBS = {
 }
 
 
+@cache
+def base_recipe() -> Recipe:
+    """Return the recipe that every run starts from, in the number format that is the faster here."""
+    return models.choose("gemma-3-270m-cpu").recipe
+
+
 def runs() -> Iterator[Run]:
     """Yield every run: of each job its base, then each setting changed by itself."""
     for job in JOBS.values():
@@ -142,7 +148,7 @@ def runs() -> Iterator[Run]:
 
 def training_records(run: Run) -> list[dict]:
     """Return a run's rows in a random order; with copies, that many are others asked again with another mark at the end."""
-    rng = random.Random(RECIPE.seed)
+    rng = random.Random(base_recipe().seed)
     records = JOBS[run.job].records()
     chosen = records[: run.rows]
     if run.copies:
@@ -161,11 +167,11 @@ def _said_again(record: dict, number: int) -> dict:
 
 def batches(rows: list[dict], run: Run, tokenizer) -> Iterator[dict]:
     """Yield the batches of all epochs, each epoch in an order of its own."""
-    collate, rng = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id), random.Random(RECIPE.seed)
+    collate, rng = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id), random.Random(base_recipe().seed)
     for _ in range(run.epochs):
         order = rng.sample(rows, len(rows))
-        for start in range(0, len(order), RECIPE.batch_size):
-            yield collate(order[start : start + RECIPE.batch_size])
+        for start in range(0, len(order), base_recipe().batch_size):
+            yield collate(order[start : start + base_recipe().batch_size])
 
 
 def train(run: Run, model, tokenizer, held_out: list[dict]):
@@ -174,17 +180,17 @@ def train(run: Run, model, tokenizer, held_out: list[dict]):
     Returns the model with its adapter or its own new weights, and a row a step: the loss, and the held-out loss at the
     steps where it was looked at.
     """
-    seed_everything(RECIPE.seed)
-    rows = training.encode_supervised(training_records(run), tokenizer, RECIPE.max_length).rows
+    seed_everything(base_recipe().seed)
+    rows = training.encode_supervised(training_records(run), tokenizer, base_recipe().max_length).rows
     if not run.loss_mask:
         rows = [{**row, "labels": [-100, *row["input_ids"][1:]]} for row in rows]
     if run.rank == FULL:
         model.requires_grad_(True).get_input_embeddings().requires_grad_(False)
     else:
-        model = models.add_adapter(model, replace(RECIPE, lora_r=run.rank, lora_alpha=2 * run.rank))
+        model = models.add_adapter(model, replace(base_recipe(), lora_r=run.rank, lora_alpha=2 * run.rank))
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=run.learning_rate, weight_decay=0.0)
-    steps = math.ceil(len(rows) / RECIPE.batch_size) * run.epochs
+    steps = math.ceil(len(rows) / base_recipe().batch_size) * run.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
     looks = {round(steps * look / (LOOKS * run.epochs)) for look in range(1, LOOKS * run.epochs + 1)}
     curve = [{"step": 0, "loss": None, "held_out_loss": held_out_loss(model, tokenizer, held_out)}]
@@ -193,7 +199,7 @@ def train(run: Run, model, tokenizer, held_out: list[dict]):
         logprobs, _ = completion_logprobs(model, batch["input_ids"], batch["attention_mask"], batch["labels"])
         loss = -logprobs.mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, RECIPE.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(weights, base_recipe().max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
@@ -205,20 +211,20 @@ def train(run: Run, model, tokenizer, held_out: list[dict]):
 
 def held_out_loss(model, tokenizer, records: list[dict]) -> float:
     """Return the loss of records that are not trained on, in nats a token of the completions."""
-    return training.held_out_loss(model.eval(), tokenizer, records, RECIPE)
+    return training.held_out_loss(model.eval(), tokenizer, records, base_recipe())
 
 
 def rate_at(step: int, steps: int) -> float:
     """Return the share of the learning rate at a step: it rises over the warm-up and falls along a cosine."""
-    warmup = max(1, round(RECIPE.warmup * steps))
+    warmup = max(1, round(base_recipe().warmup * steps))
     return (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
 def measure(run: Run) -> tuple[dict, list[dict]]:
     """Train one run; return its row of the table and its losses by step."""
     job = JOBS[run.job]
-    tokenizer, start = models.load_tokenizer(RECIPE.model), time.perf_counter()
-    model, curve = train(run, models.load_model(RECIPE), tokenizer, job.held_out())
+    tokenizer, start = models.load_tokenizer(base_recipe().model), time.perf_counter()
+    model, curve = train(run, models.load_model(base_recipe()), tokenizer, job.held_out())
     minutes = (time.perf_counter() - start) / 60
     last = [row["loss"] for row in curve[-10:]]
     row = {
@@ -236,7 +242,7 @@ def measure(run: Run) -> tuple[dict, list[dict]]:
 def score_of(trial: Trial, model, tokenizer, label: str) -> dict:
     """Return a model's score at a trial, as columns of the table."""
     prompts = [record["prompt"] for record in trial.asked()]
-    recipe = replace(RECIPE, max_new_tokens=trial.max_new_tokens)
+    recipe = replace(base_recipe(), max_new_tokens=trial.max_new_tokens)
     scored = trial.score([reply.text for reply in models.generate(model, tokenizer, prompts, recipe, label)])
     low, high = scored.interval
     return {"score": round(scored.score, 4), "low": round(low, 4), "high": round(high, 4), "n": scored.n}

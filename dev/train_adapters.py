@@ -29,7 +29,7 @@ from kotune.models import files
 from kotune.models.adapters import copy_adapter
 from kotune.models.decoding import decode
 from kotune.models.sampling import Sampling
-from kotune.recipes import Recipe, by_name
+from kotune.recipes import Recipe
 from utils import ASSETS, DATA, OUTPUTS, read_json, read_jsonl, write_json, write_jsonl
 
 WORK = OUTPUTS / "adapters"
@@ -63,6 +63,11 @@ def radiology_rows() -> list[dict]:
     return _shuffled(generator.more_rows(RADIOLOGY_REPORTS, SEED))
 
 
+def reviews_rows() -> list[dict]:
+    """Return the shipped film reviews, those of the first writers and those of eight more."""
+    return _shuffled([row for part in ("train", "written") for row in data.load_rows(f"reviews_{part}")])
+
+
 def _shuffled(rows: Iterable[dict]) -> list[dict]:
     rows = list(rows)
     random.Random(SEED).shuffle(rows)
@@ -74,10 +79,11 @@ LONG = {"lora_r": 16, "lora_alpha": 32, "epochs": 1.0, "group_by_length": True, 
 JOBS = {
     "listings": Job(listings_rows, ("listings_validation", "listings_test", "listings_handwritten"), 160, LONG),
     "radiology": Job(radiology_rows, ("radiology_test",), 320, LONG),
+    "reviews": Job(reviews_rows, ("reviews_test",), 12, {**LONG, "epochs": 2.0, "learning_rate": 3e-4}),
 }
 OWN_SAMPLES = "listings_dpo"
 NAMES = (*JOBS, OWN_SAMPLES)
-SAMPLES, OWN_ADVERTISEMENTS, TEMPERATURE = 4, 400, 1.0
+SAMPLES, OWN_ADVERTISEMENTS, TEMPERATURE = 4, 160, 1.0
 
 
 def train(name: str) -> Path:
@@ -153,8 +159,8 @@ def own_pairs(model, tokenizer, recipe: Recipe) -> list[dict]:
 
 
 def recipe_of(job: Job) -> Recipe:
-    """Return the recipe of a job: that of a machine without a GPU, with what the job sets."""
-    return replace(by_name("gemma-3-270m-cpu"), max_new_tokens=job.max_new_tokens, **job.settings)
+    """Return the recipe of a job: that of a machine without a GPU, in its faster number format, with what the job sets."""
+    return replace(models.choose("gemma-3-270m-cpu").recipe, max_new_tokens=job.max_new_tokens, **job.settings)
 
 
 def record_replies(name: str) -> None:

@@ -140,6 +140,42 @@ def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -
     finish(axes, "학습 손실과 검증 손실", "step", "nats per completion token")
 
 
+def setting_effects(runs: Sequence[Mapping], own: Mapping[str, float], own_loss: float) -> None:
+    """Held-out loss against each setting that was changed by itself, a small plot a setting; your own run is a star.
+
+    A run names what it `changed` ("none" in the run that the others start from), and has every setting and its
+    `held_out_loss`; `own` has the settings of the run whose loss is `own_loss`.
+    """
+    import matplotlib.pyplot as plt
+
+    use_korean_font()
+    plt.style.use(STYLE)
+    start = next(run for run in runs if run["changed"] == "none")
+    names = [name for name in dict.fromkeys(run["changed"] for run in runs) if name != "none"]
+    rows = -(-len(names) // EFFECTS_A_ROW)
+    figure, axes = plt.subplots(rows, EFFECTS_A_ROW, figsize=(8.4, 2.3 * rows), sharey=True, squeeze=False)
+    for name, each in zip(names, axes.flat, strict=False):
+        losses = {run[name]: run["held_out_loss"] for run in runs if run["changed"] in (name, "none")}
+        values = sorted({*losses, own[name]})
+        measured = [value for value in values if value in losses]
+        each.plot([values.index(value) for value in measured], [losses[value] for value in measured], color=BLUE, marker="o")
+        each.plot(values.index(start[name]), start["held_out_loss"], color=GREEN, marker="s")
+        each.plot(values.index(own[name]), own_loss, color=ORANGE, marker="*", markersize=14)
+        each.set_xticks(
+            range(len(values)), [f"{value:g}" if not isinstance(value, bool) else str(value) for value in values]
+        )
+        each.set_title(name.replace("_", " "))
+    for each in axes.flat[len(names) :]:
+        each.remove()
+    axes[0, 0].set_ylabel("nats per token")
+    figure.suptitle("설정 하나씩 바꾸었을 때의 검증 손실 (별: 이번 실행)")
+    figure.tight_layout()
+    plt.show()
+
+
+EFFECTS_A_ROW = 3
+
+
 def reward_margins(log: Sequence[dict]) -> None:
     """Implicit rewards of chosen and rejected answers, and their margin, by step."""
     axes = new_axes()

@@ -1,5 +1,6 @@
 """Protects: the loss is plotted live in a notebook, kept as a table and a picture, and smoothed without a false start."""
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from hypothesis import given
@@ -49,6 +50,25 @@ def test_the_curve_marks_overfitting_where_the_held_out_loss_rises_again(held_ou
     log = [{"step": step, "loss": 1 / step} for step in range(1, 7)]
     plots.loss_curve(log, [{"step": step, "eval_loss": loss} for step, loss in zip((2, 4, 6), held_out, strict=True)], 3.0)
     assert ("overfitting" in [text.get_text() for text in drawn[0].get_legend().get_texts()]) == shaded
+
+
+def test_each_setting_has_a_plot_in_which_the_own_run_is_a_star(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    base = {"changed": "none", "rank": 8, "loss_mask": True, "held_out_loss": 2.5}
+    runs = [
+        base,
+        {**base, "changed": "rank", "rank": 2, "held_out_loss": 2.75},
+        {**base, "changed": "loss_mask", "loss_mask": False, "held_out_loss": 3.0},
+    ]
+    plots.setting_effects(runs, {"rank": 4, "loss_mask": True}, 2.25)
+    rank, mask = plt.gcf().axes
+    assert [each.get_title() for each in (rank, mask)] == ["rank", "loss mask"]
+    assert [label.get_text() for label in rank.get_xticklabels()] == ["2", "4", "8"]
+    measured, _, star = rank.lines
+    assert list(measured.get_ydata()) == [2.75, 2.5]
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([1], [2.25])
+    assert list(mask.lines[2].get_xdata()) == [1]
+    plt.close()
 
 
 def test_a_share_stands_with_its_interval(monkeypatch):

@@ -98,7 +98,7 @@ def test_counsel_answers_are_polite_throughout():
 
 def test_reviews_are_asked_as_the_zero_shot_set_is_and_say_nothing_by_number():
     texts = {}
-    for part in ("train", "test"):
+    for part in ("train", "written", "test"):
         rows = registry.load_rows(f"reviews_{part}")
         assert Counter(row["output"] for row in rows) == {"긍정": len(rows) // 2, "부정": len(rows) // 2}
         texts[part] = [row["instruction"].split("감상평: ")[1].split("\n\n")[0] for row in rows]
@@ -107,7 +107,8 @@ def test_reviews_are_asked_as_the_zero_shot_set_is_and_say_nothing_by_number():
             assert record["prompt"] == zero_shot.messages("sentiment", item)
     sample = [item.texts[0] for item in zero_shot.read("sentiment")]
     for unit in ("eojeol", "morpheme"):
-        assert not find_overlap(texts["train"], texts["test"] + sample, 0.7, unit=unit)
+        assert not find_overlap(texts["train"] + texts["written"], texts["test"] + sample, 0.7, unit=unit)
+    assert len(set(texts["train"] + texts["written"])) == len(texts["train"]) + len(texts["written"])
 
 
 def test_handwritten_listings_are_records_by_the_rules():
