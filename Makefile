@@ -1,6 +1,7 @@
 # make course   run the five notebooks on this machine's recipe, then print what they found
 # make check    lint, format, import contracts, types and the fast tests
-# make test     everything: the checks, all tests, then the notebooks against their stored outputs
+# make test     everything: the checks, all tests, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
+#               take an hour or two on a CPU without bfloat16 of its own: there only with EVERY_NOTEBOOK=1)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
 
@@ -46,7 +47,7 @@ check: lint
 
 test: lint
 	@$(UNIT)
-	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb
+	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb -rs
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)

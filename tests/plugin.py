@@ -4,7 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 NOTEBOOKS = ["basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb"]
+TRAINING = ["train.ipynb", "dpo.ipynb"]  # an hour and more where a CPU emulates bfloat16
 OUTPUTS = Path(__file__).parents[1] / "outputs" / "test" / "outputs"  # never the learner's own
 
 # The kernels of the notebooks inherit these. The shipped recording and the CPU recipe are what the stored
@@ -34,5 +37,25 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(items):
-    """Unit tests first, then the notebooks in the order in which a learner takes them."""
+    """Unit tests first, then the notebooks in the order in which a learner takes them; see `too_slow`."""
     items.sort(key=lambda item: NOTEBOOKS.index(item.path.name) if item.path.name in NOTEBOOKS else -1)
+    training = [item for item in items if item.path.name in TRAINING]
+    reason = too_slow() if training and len({item.path.name for item in items}) > 1 else None
+    for item in training if reason else []:
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def too_slow() -> str | None:
+    """Return why the notebooks that train are left out of a run of everything; None where they are not.
+
+    Asked for alone (`pytest --nbval train.ipynb`), or with EVERY_NOTEBOOK=1, they run on any machine. Their cells run in
+    `tests/course/test_own_data.py` as well, with a tiny model.
+    """
+    if os.environ.get("EVERY_NOTEBOOK") == "1":
+        return None
+    from kotune.models.machine import bf16_speed
+
+    bf16, fp32 = bf16_speed()
+    if bf16 > fp32:
+        return None
+    return f"this CPU emulates bfloat16 ({bf16:.0f} GFLOP/s; float32: {fp32:.0f}): set EVERY_NOTEBOOK=1 to run it in an hour or two"
