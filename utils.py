@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -201,6 +202,16 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_private(path: str | Path, mode: str) -> IO:
+    """Open a file which, where it is made by this, nobody but its owner can read; one that exists keeps its mode."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return open(path, mode, opener=opener)
 
 
 def write_atomic(path: str | Path, content: str) -> Path:

@@ -221,7 +221,12 @@ def _serve_options(parser: ArgumentParser) -> None:
     parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
     parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
     parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
-    parser.add_argument("--concurrent", type=int, default=Limits.concurrent, help="replies at once; one more is refused")
+    parser.add_argument(
+        "--concurrent",
+        type=int,
+        default=Limits.concurrent,
+        help="replies at once, 4 of one page and 16 of one address at most; one more is refused",
+    )
 
 
 def _serve(chosen: Namespace) -> None:

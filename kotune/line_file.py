@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from filelock import FileLock
 
-from utils import CourseError, errors_of, json_line, relative, require_plain_file, write_atomic
+from utils import CourseError, errors_of, json_line, open_private, relative, require_plain_file, write_atomic
 
 Row = TypeVar("Row")
 
@@ -19,19 +19,22 @@ Row = TypeVar("Row")
 class LineFile:
     """A JSONL file that several processes may append to, and that survives being killed in the middle of a line."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, private: bool = False):
         """Open or create the file, repair a torn last line, and read what is there.
+
+        private: a file that is made here can be read by its owner alone, because it holds what people have asked.
 
         Raises:
             FileError: the file or its lock cannot be written.
         """
         self.path = Path(path)
+        self._create = open_private if private else open
         self._lock = FileLock(f"{self.path}.lock")
         self._offset, self._lines = 0, 0
         require_plain_file(self.path)
         with errors_of(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab"):
+            with self._create(self.path, "ab"):
                 pass
         with self._held():
             self._repair_torn_line()
@@ -120,7 +123,7 @@ class LineFile:
                 file.write(b"\n")
                 return
             aside = self.path.with_name(f"{self.path.name}.torn")
-            with aside.open("ab") as kept:
+            with self._create(aside, "ab") as kept:
                 kept.write(torn + b"\n")
             file.truncate(size - len(torn))
         print(
@@ -165,13 +168,14 @@ class KeyedLines(LineFile, Generic[Row]):
         key: str = "id",
         keep: Literal["first", "last"] | Callable[[Row, Row], Row] = "first",
         check: Callable[[dict, str], Row] | None = None,
+        private: bool = False,
     ):
         """Open or create the file and index what it holds.
 
         key: the field that tells rows apart. keep: which line of a key counts; or what to make of the row that is held
         and a later one of its key. With "first", a row whose key is held already is not written at all. check: gets a
         row and its place in the file ("" for a row that was just appended), and returns what is to be held, a dictionary
-        or an object with a field `key`.
+        or an object with a field `key`. private: as in `LineFile`.
 
         Raises:
             CourseError: the file cannot be written, a line is not a JSON object, or `check` refuses a row.
@@ -181,7 +185,7 @@ class KeyedLines(LineFile, Generic[Row]):
         self._check = check or self._with_key
         self._keep = _KEEP[keep] if isinstance(keep, str) else keep
         self._keeps_first = keep == "first"
-        super().__init__(path)
+        super().__init__(path, private=private)
 
     def _with_key(self, row: dict, place: str) -> Any:
         if not isinstance(row.get(self.key), str):

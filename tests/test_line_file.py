@@ -1,10 +1,15 @@
 """Lines that several writers share: rewritten in one step, and read as a dictionary by key."""
 
-from dataclasses import dataclass
+import os
+import stat
+from dataclasses import dataclass, replace
 
 import pytest
 
+from kotune.judging import votes
 from kotune.line_file import KeyedLines, LineFile
+from kotune.teacher.batches import BatchLog
+from kotune.teacher.journal import ReplyStore
 from utils import CourseError, read_jsonl
 
 
@@ -78,3 +83,56 @@ def test_any_field_may_be_the_key(tmp_path):
     file = KeyedLines(tmp_path / "lines.jsonl", key="name", keep="last")
     file.append([{"name": "a", "value": 1}, {"name": "a", "value": 2}])
     assert file.rows == {"a": {"name": "a", "value": 2}}
+
+
+# --- who can read it -------------------------------------------------------------------------
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def open_umask():
+    """Let every file be readable by all, unless somebody sees to it."""
+    earlier = os.umask(0)
+    yield
+    os.umask(earlier)
+
+
+on_posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+
+
+@on_posix
+@pytest.mark.parametrize("private", [True, False])
+def test_a_private_file_is_its_owners_alone_from_the_first_byte(tmp_path, open_umask, private):
+    path = tmp_path / "made" / "lines.jsonl"
+    lines = LineFile(path, private=private)
+    first = mode_of(path)
+    lines.append([{"question": "확정일자는 어디에서 받나요?"}])
+    with path.open("ab") as file:
+        file.write(b'{"question": "torn')
+    LineFile(path, private=private).rewrite(lambda: [{"a": 1}])
+    modes = {first, mode_of(path), mode_of(path.with_name("lines.jsonl.torn"))}
+    assert modes == ({0o600} if private else {0o666})
+
+
+@on_posix
+def test_a_mode_that_the_user_has_set_stays(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.touch()
+    path.chmod(0o640)
+    LineFile(path, private=True).append([{"a": 1}])
+    assert mode_of(path) == 0o640
+
+
+@on_posix
+def test_journals_and_votes_are_private(tmp_path, open_umask):
+    store = ReplyStore(tmp_path / "journal.jsonl")
+    store.keep([{"key": "k", "text": "답"}, {"key": "l", "failure": "refused"}])
+    BatchLog(tmp_path / "journal.jsonl")
+    vote = replace(votes.pair("확정일자는?", ("a", "b")), answer_a="가", answer_b="나")
+    votes.store(tmp_path / "votes.jsonl", vote.decided("first"))
+    written = sorted(tmp_path.glob("*.jsonl"))
+    assert [file.name for file in written] == ["batches.jsonl", "failures.jsonl", "journal.jsonl", "votes.jsonl"]
+    assert {mode_of(file) for file in written} == {0o600}

@@ -133,7 +133,7 @@ def store(path: str | Path, vote: Vote) -> None:
     Raises:
         FileError: the file cannot be written, as on a full disk; nothing of the vote is in it then.
     """
-    LineFile(path).append([asdict(vote)])
+    LineFile(path, private=True).append([asdict(vote)])
 
 
 def read(path: str | Path) -> list[Vote]:
@@ -165,7 +165,7 @@ def _is_vote(row: dict) -> bool:
 
 
 def _winners(path: str | Path) -> KeyedLines[dict]:
-    return KeyedLines(path, check=_with_winner)
+    return KeyedLines(path, check=_with_winner, private=True)
 
 
 def _with_winner(row: dict, place: str) -> dict:

@@ -1,8 +1,9 @@
 """Serving: an OpenAI-compatible interface and a chat page on one server.
 
 `app` is the application and its start, `api` its requests and replies, `guard` who may come in and how much at once,
-`desk` the way of every request. `backends` are what writes replies: `engine` in this process, vLLM, or a server
-elsewhere. `jobs` are the models that do one job each, and how they are asked. `page` is the chat page, `profiles` its list
-of models, `record_table` how it shows a listing's record, `page_texts` its words in both languages, `chainlit_patches`
+`connections` how many connections there are and how the server ends, `desk` the way of every request. `backends` are
+what writes replies: `engine` in this process, vLLM (a `child` process), or a server elsewhere. `jobs` are the models that
+do one job each, and how they are asked. `page` is the chat page, `profiles` its list of models, `record_table` how it
+shows a listing's record, `page_texts` its words in both languages, `page_problems` those on errors, `chainlit_patches`
 what Chainlit needs for it, `page/` its settings and style.
 """

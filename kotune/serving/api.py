@@ -1,12 +1,13 @@
 """Requests and replies of the HTTP interface: `/generate`, and OpenAI's `/v1/chat/completions` and `/v1/models`.
 
-A field that this server does not know is refused by name, because one that is ignored would seem to work.
+A field that this server does not know is refused by name, because one that is ignored would seem to work; but for a
+null and for values that ask for nothing, which the `openai` client sends of itself.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -21,9 +22,28 @@ Stop = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Body(BaseModel):
-    """A body whose fields are all known and of their own type: "0.5" is no number, 0 is not false."""
+    """A body whose fields are all known and of their own type: "0.5" is no number, 0 is not false.
+
+    A field that may be left out may be null as well, and one in `asks_nothing` have the values that stand there.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+    asks_nothing: ClassVar[dict[str, tuple[Any, ...]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_nothing(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if not cls._means_nothing(name, value)}
+
+    @classmethod
+    def _means_nothing(cls, name: str, value: Any) -> bool:
+        field = cls.model_fields.get(name)
+        if value is None:
+            return field is None or not field.is_required()
+        # True == 1 in Python, and `logprobs: 0` is not `logprobs: false`
+        return any(type(value) is type(nothing) and value == nothing for nothing in cls.asks_nothing.get(name, ()))
 
 
 def _within(name: str, description: str | None = None):
@@ -109,20 +129,24 @@ class TextPart(Body):
 
 
 class ChatMessage(Body):
-    """One turn."""
+    """One turn; those of the assistant may be sent back as they came, from this server or another."""
 
-    role: Literal["system", "user", "assistant"]
+    asks_nothing = {"annotations": ([],), "tool_calls": ([],), "refusal": ("",), "reasoning_content": ("",)}
+
+    role: Literal["system", "developer", "user", "assistant"]
     content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=50)]
     name: str | None = Field(None, max_length=200)
 
     def plain(self) -> dict:
         """Return the turn as the renderer takes it."""
         content = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
-        return {"role": self.role, "content": content}
+        return {"role": "system" if self.role == "developer" else self.role, "content": content}
 
 
 class StreamOptions(Body):
     """What a stream tells besides the text."""
+
+    asks_nothing = {"include_obfuscation": (False,)}
 
     include_usage: bool = False
 
@@ -136,13 +160,20 @@ class ResponseFormat(Body):
 class ChatCompletionRequest(SamplingFields):
     """OpenAI's chat completion, the part that a language model alone can do."""
 
+    asks_nothing = {
+        "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (False, True),
+        "functions": ([],), "function_call": ("none", "auto"), "logprobs": (False,), "top_logprobs": (0,),
+        "store": (False,), "metadata": ({},), "logit_bias": ({},), "modalities": (["text"],),
+        "service_tier": ("auto", "default"),
+    }  # fmt: skip
+
     model: str = Field(min_length=1, max_length=200)
     messages: list[ChatMessage] = Field(min_length=1, max_length=LIMITS.messages)
     max_tokens: int | None = Field(None, ge=1, le=LIMITS.max_tokens)
     max_completion_tokens: int | None = Field(None, ge=1, le=LIMITS.max_tokens)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] = 1
+    n: int = Field(1, ge=1, le=1, description="one reply alone")
     response_format: ResponseFormat | None = None
     user: str | None = Field(None, max_length=200, description="accepted, and not used")
 

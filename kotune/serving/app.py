@@ -62,13 +62,15 @@ from kotune.serving.backends import (
     VllmBackend,
     has_vllm,
 )
-from kotune.serving.desk import Desk, TooLate, UnknownModel
+from kotune.serving.desk import Closing, Desk, TooLate, UnknownModel
 from kotune.serving.guard import (
     LOOPBACK,
     Busy,
     Door,
     Guard,
     Limits,
+    Sender,
+    address_of,
     check_binding,
     content_security_policy,
     problem,
@@ -87,6 +89,7 @@ STATUS = {
     Busy: (429, "busy"),
     UnknownModel: (404, "model_not_found"),
     TooLate: (504, "timeout"),
+    Closing: (503, "server_closing"),
     BackendError: (502, "backend_error"),
 }
 REFUSALS = {
@@ -100,6 +103,7 @@ REFUSALS = {
     422: "a field is wrong, or the prompt is longer than the context",
     429: "all slots are taken; see Retry-After",
     502: "the backend failed",
+    503: "the server is ending",
     504: "the reply took too long",
 }
 
@@ -191,7 +195,7 @@ def create_app(desk: Desk, lifespan=None) -> FastAPI:
 
 
 def _add_interface(app: FastAPI, desk: Desk) -> None:
-    @app.post("/generate", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504))
+    @app.post("/generate", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 503, 504))
     async def generate(request: Request, body: GenerateRequest) -> GenerateReply:
         """Answer an instruction."""
         model = body.model or desk.default_model
@@ -203,16 +207,16 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         asked = await desk.sources(text) if body.use_documents else OpenBookPrompt(text, ())
         system = [{"role": "system", "content": instruction}] if instruction.strip() else []
         messages = [*system, {"role": "user", "content": asked.content}]
-        stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)))
+        stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)), _sender(request))
         text, finish, used = await unless_gone(request, collect_reply(stream))
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
         return GenerateReply(text=text.strip(), model=model, finish_reason=finish, usage=used, sources=sources)
 
-    @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 504) | STREAMED,
+    @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 503, 504) | STREAMED,
               response_model=ChatCompletion)  # fmt: skip
     async def chat_completions(request: Request, body: ChatCompletionRequest):
         """Go on with a conversation, whole or as a stream of server-sent events."""
-        stream = desk.stream(body.request())
+        stream = desk.stream(body.request(), _sender(request))
         if not body.stream:
             reply = await unless_gone(request, collect_reply(stream))
             return JSONResponse(whole_completion(body.model, reply).model_dump())
@@ -237,6 +241,10 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         return Health(backend=desk.backend.name, models=desk.models, slots=desk.slots.number, taken=desk.slots.taken)
 
     started = time.time()
+
+
+def _sender(request: Request) -> Sender:
+    return Sender(address_of(request.scope))
 
 
 async def _events(first: Progress, stream: AsyncGenerator[Progress], chunks: Chunks) -> AsyncGenerator[str]:
@@ -312,6 +320,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(problem(error.status_code, str(error.detail), "http_error"), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def fault(*_) -> JSONResponse:
+        return JSONResponse(problem(500, "The server has a fault; its log says which.", "internal_error"), 500)
 
     @app.exception_handler(ClientGone)
     async def nobody(*_) -> JSONResponse:
@@ -408,34 +420,41 @@ async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.
     import uvicorn
 
     from kotune.serving import page as chat_page
+    from kotune.serving.connections import BACKLOG, Server, protocol_class, raise_descriptor_limit
 
     library = Library(asked.documents) if asked.documents else None
+    limits = Limits(concurrent=asked.concurrent)
     backend, roles = start_backend(asked)
-    desk = Desk(backend, Limits(concurrent=asked.concurrent), library, roles)
     try:
+        desk = Desk(backend, limits, library, roles)
         if isinstance(backend, VllmBackend):
             await backend.ready()
         await desk.open()
         app = create_app(desk)
-        chat_page.mount(app, desk, asked.votes, page_folder)
+        open_sockets = chat_page.mount(app, desk, asked.votes, page_folder)
         host = asked.host.strip("[]").lower()
         hosts = None if api_key else LOOPBACK  # with a key a page under another name has nothing to show
-        door = Door(
-            (*METHODS, "/docs-assets/", "/sign-in", *chat_page.PATHS), METHODS, ("/health", "/sign-in"), hosts, api_key
-        )
+        paths = (*METHODS, "/docs-assets/", "/sign-in", *chat_page.PATHS)
+        door = Door(paths, METHODS, ("/health", "/sign-in"), hosts, api_key, open_sockets=open_sockets)
         config = uvicorn.Config(
-            Guard(app, door, desk.limits), access_log=False, log_level="warning", server_header=False,
-            ws_max_size=1_000_000, timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=65_536,
+            Guard(app, door, desk.limits), http=protocol_class(limits, raise_descriptor_limit(limits)), backlog=BACKLOG,
+            access_log=False, log_level="warning", server_header=False, lifespan="off", ws_max_size=1_000_000,
+            timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=65_536,
         )  # fmt: skip
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         print(f"The page: {address}   documentation: {address}/docs   backend: {backend.name}", flush=True)
-        await uvicorn.Server(config).serve(sockets=[listening])
+        server = Server(config, desk)
+        await server.serve(sockets=[listening])
     finally:
         await backend.close()
+    if server.interrupted:
+        raise KeyboardInterrupt
 
 
 def serve_command(asked: argparse.Namespace) -> None:
     """Read the settings, check them before a model is loaded, and serve."""
+    from kotune.serving.connections import told_to_end
+
     api_key = asked.api_key or setting("SERVE_API_KEY")
     check_binding(asked.host, api_key)
     if not 1 <= asked.concurrent <= 1024:
@@ -443,6 +462,7 @@ def serve_command(asked: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     with (
+        told_to_end(),
         contextlib.closing(bind(asked.host, asked.port)) as listening,
         tempfile.TemporaryDirectory(prefix="page-") as folder,
     ):

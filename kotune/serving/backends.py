@@ -10,11 +10,11 @@ import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
-import subprocess
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.sampling import Progress, Sampling
 from kotune.models.sources import ModelSource, load, load_merged, lora_rank, own_bytes
+from kotune.serving.child import Child
 from kotune.serving.guard import LOOPBACK, Busy
 from prompts import Message
 from utils import CourseError, http_address, relative
@@ -31,11 +32,27 @@ MAX_CONTEXT = 2048
 CONNECT_S = 5.0
 SILENCE_S = 120.0  # the longest wait for a backend's next token
 VLLM_START_S = 900.0
+LONGEST_LINE = 1_000_000  # bytes of one line of a stream; a backend that sends no line end would fill the memory
+# how a finished reply is told, and how one that was cut; whatever else (abort, error, content_filter) ends no reply
+ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
+CUT = ("length", "max_tokens", "model_length")
 log = logging.getLogger("serve")
 
 
 class BackendError(CourseError):
     """A backend is down, broke off, or answered with an error."""
+
+
+class BackendDown(BackendError):
+    """A backend does not answer, or not as it should."""
+
+
+class BackendBrokeOff(BackendError):
+    """A backend did not bring a reply to its end."""
+
+
+class BackendRefused(CourseError):
+    """A backend does not take what was asked: the request is at fault, and not the backend."""
 
 
 class PromptTooLong(CourseError):
@@ -178,6 +195,93 @@ def _first_line(error: Exception) -> str:
 # --- over HTTP -------------------------------------------------------------------------------
 
 
+async def stream_lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[str]:
+    """Yield the lines of server-sent events, which end in LF, CR or both; U+2028, U+0085 and their like are text.
+
+    httpx splits at those too, and so cuts a reply's JSON in two. Source: HTML standard, "Server-sent events".
+
+    Raises:
+        ValueError: a line is longer than `LONGEST_LINE`.
+    """
+    held, after_cr = b"", False
+    async for chunk in chunks:
+        data = chunk[1:] if after_cr and chunk.startswith(b"\n") else chunk  # a CR and its LF may come apart
+        after_cr = chunk.endswith(b"\r") if chunk else after_cr
+        *lines, held = re.split(rb"\r\n|\r|\n", held + data)
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+        if len(held) > LONGEST_LINE:
+            raise ValueError("a line without an end")
+    if held:
+        yield held.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one event of a streamed chat completion says; None where it says nothing of it."""
+
+    text: str = ""
+    finish: str | None = None
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
+    error: object = None
+
+
+def read_event(line: str) -> Event | None:
+    """Return what a line of a stream says, None where it is none of a reply's; a bare JSON object counts as well.
+
+    Raises:
+        ValueError, AttributeError, TypeError: it is no chat completion's.
+    """
+    said = line[5:] if line.startswith("data:") else line if line.startswith("{") else ""
+    if not said.strip() or said.strip() == "[DONE]":
+        return None
+    event = json.loads(said)
+    usage = event.get("usage") or {}
+    text, finish = "", None
+    for choice in event.get("choices") or ():
+        turn = choice.get("delta") or choice.get("message") or {}
+        text += choice.get("text") or _plain(turn.get("content"))
+        finish = choice.get("finish_reason") or finish
+    error = event.get("error") or (event if event.get("object") == "error" else None)
+    return Event(
+        text,
+        None if finish is None else str(finish),
+        _count(usage.get("completion_tokens")),
+        _count(usage.get("prompt_tokens")),
+        error,
+    )
+
+
+def _plain(content: object) -> str:
+    """Return a turn's text, which comes whole or in parts; parts that are no text, such as reasoning, are none of it."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    if content is not None and not isinstance(content, str):
+        raise TypeError("a content that is no text")
+    return content or ""
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+class WholeCharacters:
+    """Joins halves of characters (UTF-16 surrogates) that came in two pieces; one without its other half is U+FFFD."""
+
+    def __init__(self) -> None:
+        self.half = ""
+
+    def feed(self, text: str) -> str:
+        """Return the whole characters of a further piece."""
+        if not text:
+            return ""
+        text, self.half = self.half + text, ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self.half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class RemoteBackend:
     """A server that speaks OpenAI's interface: vLLM, Ollama, llama.cpp.
 
@@ -216,37 +320,42 @@ class RemoteBackend:
         import httpx2
 
         path, body = self._body(request)
-        tokens, finish, prompt_tokens = 0, None, 0
+        tokens, finish, prompt_tokens, characters = 0, None, 0, WholeCharacters()
         try:
             async with self.client.stream("POST", f"{self.url}{path}", json=body) as response:
                 if not response.is_success:
                     await response.aread()
-                    if response.status_code == 429:
-                        after = response.headers.get("retry-after", "")
-                        raise Busy("The backend is busy; ask again later.", int(after) if after.isdigit() else 5)
-                    raise BackendError(self._refused(response.status_code, response.text))
-                async for line in response.aiter_lines():
-                    if not line.startswith("data:") or line[5:].strip() == "[DONE]":
+                    raise self._refusal(response)
+                async for line in stream_lines(response.aiter_bytes()):
+                    event = read_event(line)
+                    if event is None:
                         continue
-                    event = json.loads(line[5:])
-                    if event.get("error"):
-                        raise BackendError(self._refused(500, json.dumps(event["error"], ensure_ascii=False)))
-                    usage = event.get("usage") or {}
-                    tokens = usage.get("completion_tokens") or tokens
-                    prompt_tokens = usage.get("prompt_tokens") or prompt_tokens
-                    for choice in event.get("choices") or ():
-                        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-                        finish = choice.get("finish_reason") or finish
-                        if text:
-                            tokens += 1
-                            yield Progress(text, tokens)
+                    if event.error:
+                        raise BackendError(self._refused(500, json.dumps({"error": event.error}, ensure_ascii=False)))
+                    tokens = event.completion_tokens or tokens
+                    prompt_tokens = event.prompt_tokens or prompt_tokens
+                    finish = event.finish or finish
+                    if text := characters.feed(event.text):
+                        tokens += 1
+                        yield Progress(text, tokens)
         except (httpx2.HTTPError, ValueError, AttributeError, TypeError) as error:
             if tokens:
                 raise self._broke_off() from None
             raise self._down(error) from None
-        if finish is None:
-            raise self._broke_off()
-        yield Progress("", tokens, "length" if finish == "length" else "stop", prompt_tokens)
+        if finish in CUT or finish in ENDED:
+            yield Progress("", tokens, "length" if finish in CUT else "stop", prompt_tokens)
+            return
+        raise self._broke_off() if finish is None else BackendBrokeOff(
+            f"The backend at {self.name} did not finish the reply (finish_reason {finish!r:.60}); ask again, or otherwise."
+        )  # fmt: skip
+
+    def _refusal(self, response) -> CourseError:
+        """Return the error that stands for a status: the client's fault where the backend says so."""
+        if response.status_code == 429:
+            after = response.headers.get("retry-after", "")
+            return Busy("The backend is busy; ask again later.", int(after) if re.fullmatch("[0-9]{1,4}", after) else 5)
+        said = self._refused(response.status_code, response.text)
+        return BackendRefused(said) if response.status_code in (400, 413, 422) else BackendError(said)
 
     async def occupancy(self) -> dict[str, int]:
         """Raise a BackendError if the server does not answer; how busy it is, it does not say."""
@@ -283,18 +392,19 @@ class RemoteBackend:
         return "/completions", {**body, "prompt": ids, "stop_token_ids": stop_ids(self.tokenizer)}
 
     def _down(self, error: Exception) -> BackendError:
-        return BackendError(
+        return BackendDown(
             f"The backend at {self.name} does not answer as it should ({type(error).__name__}); start it, or check "
             "--backend."
         )
 
     def _broke_off(self) -> BackendError:
-        return BackendError(f"The backend at {self.name} broke off in the middle of the reply; ask again.")
+        return BackendBrokeOff(f"The backend at {self.name} broke off in the middle of the reply; ask again.")
 
     def _refused(self, status: int, said: str) -> str:
         with contextlib.suppress(ValueError, AttributeError, TypeError):
             error = json.loads(said)
-            said = str(error.get("error", error).get("message", said))
+            error = error.get("error") or error.get("detail") or error
+            said = error if isinstance(error, str) else str(error.get("message", said))
         if self.api_key:
             said = said.replace(self.api_key, "[key]")
         return f"The backend at {self.name} answered with status {status} ({' '.join(said.split())[:200]})."
@@ -337,15 +447,10 @@ class VllmBackend(RemoteBackend):
         key = secrets.token_hex(16)
         super().__init__(f"http://127.0.0.1:{port}/v1", key, tokenizer, max_context)
         self.name = "vLLM"
-        log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with log.open("w") as file:
-            # the key goes by the environment: a command line can be read by every user of the machine
-            self.process = subprocess.Popen(
-                vllm_command(models, weights, port, max_context),
-                env={**os.environ, "VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"},
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        # the key goes by the environment: a command line can be read by every user of the machine
+        settings = {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+        self.process = Child(vllm_command(models, weights, port, max_context), log, {**os.environ, **settings})
 
     async def ready(self) -> None:
         """Wait until the models are loaded.
@@ -355,7 +460,7 @@ class VllmBackend(RemoteBackend):
         """
         ends = time.monotonic() + VLLM_START_S
         while time.monotonic() < ends:
-            if self.process.poll() is not None:
+            if not self.process.running:
                 lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
                 raise CourseError(f"vLLM ended while it started ({lines[-1][:200]}); see {relative(self.log)}.")
             with contextlib.suppress(BackendError):
@@ -366,18 +471,14 @@ class VllmBackend(RemoteBackend):
         raise CourseError(f"vLLM was not ready within {VLLM_START_S:g} s; see {relative(self.log)}.")
 
     def _down(self, error: Exception) -> BackendError:
-        if self.process.poll() is None:
+        if self.process.running:
             return super()._down(error)
-        return BackendError(f"vLLM has ended ({relative(self.log)} says why); start the server again.")
+        return BackendDown(f"vLLM has ended ({relative(self.log)} says why); start the server again.")
 
     async def close(self) -> None:
-        """Close the connections and end vLLM."""
+        """End vLLM and close the connections."""
+        self.process.end()  # first, and without an await: a task that is cancelled comes no further
         await super().close()
-        self.process.terminate()
-        try:
-            await asyncio.to_thread(self.process.wait, 20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 def has_vllm() -> bool:

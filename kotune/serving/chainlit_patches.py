@@ -9,12 +9,15 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from utils import read_json, write_json
+from pydantic import BaseModel, Field, ValidationError
+
+from utils import CourseError, read_json, write_json
 
 if TYPE_CHECKING:
     from chainlit.session import WebsocketSession
+    from fastapi import FastAPI
 
 RETURN_S = 5.0  # a phone that changes its network has so long to come back before its answer is stopped
 QUIET = {
@@ -62,6 +65,60 @@ def write_translations(folder: Path) -> None:
 def without_outside_links(page: str) -> str:
     """Return a page's HTML without what it would load from, or say of, another host."""
     return re.sub(r"<(?:link|meta|script)\b[^>]*https?://[^>]*>(?:\s*</script>)?", "", page)
+
+
+class SessionCookie(BaseModel):
+    """Which page a browser has, as the page tells the server so."""
+
+    session_id: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
+
+
+class PressedButton(BaseModel):
+    """A button of the page that was pressed."""
+
+    sessionId: str = Field(max_length=64)
+    action: dict[str, Any]
+
+
+Sent = TypeVar("Sent", bound=BaseModel)
+
+
+def _read(model: type[Sent], body: bytes) -> Sent:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise CourseError(f"{place:.200}: {first['msg']:.200}".encode("utf-8", "replace").decode()) from None
+
+
+def add_checked_routes(app: FastAPI, server) -> None:
+    """Look at what a browser sends before Chainlit's own handlers do, which fail (500) at what they do not expect."""
+    from starlette.exceptions import HTTPException
+    from starlette.responses import JSONResponse
+
+    async def set_session_cookie(request):
+        _read(SessionCookie, await request.body())
+        response = JSONResponse({"message": "Session cookie set"})
+        await server.set_session_cookie(request, response)
+        return response
+
+    async def call_action(request):
+        from chainlit.action import Action
+        from chainlit.session import WebsocketSession
+        from chainlit.types import CallActionRequest
+
+        pressed = _read(PressedButton, await request.body())
+        if WebsocketSession.get_by_id(pressed.sessionId) is None:
+            raise HTTPException(404, "That page is open no more; load it again.")
+        try:
+            Action(**pressed.action)
+        except (TypeError, ValueError):
+            raise CourseError("action: is none of this page's buttons; load the page again.") from None
+        return await server.call_action(CallActionRequest(action=pressed.action, sessionId=pressed.sessionId), None)
+
+    app.add_route("/set-session-cookie", set_session_cookie, methods=["POST"])
+    app.add_route("/project/action", call_action, methods=["POST"])
 
 
 def replace_stop_handler(server) -> None:

@@ -10,13 +10,17 @@ from dataclasses import replace
 from kotune.data.retrieval import Library, OpenBookPrompt
 from kotune.models.sampling import Progress
 from kotune.serving.backends import Backend, ChatRequest
-from kotune.serving.guard import Limits, Slots
+from kotune.serving.guard import NOBODY, Limits, Sender, Slots
 from kotune.serving.jobs import JOBS, Job
 from utils import CourseError
 
 
 class TooLate(CourseError):
     """A reply was not finished in its time."""
+
+
+class Closing(CourseError):
+    """The server is ending, and a reply is not begun any more, or not finished."""
 
 
 class UnknownModel(CourseError):
@@ -35,8 +39,10 @@ class Desk:
         self.backend, self.limits, self.library = backend, limits, library
         self.roles = dict(roles or {})
         self.jobs: dict[str, Job] = {name: JOBS[role] for name, role in self.roles.items() if role in JOBS}
-        self.slots = Slots(limits.concurrent)
+        self.slots = Slots(limits)
         self.models: list[str] = []
+        self._closes = float("inf")  # when running replies are ended, in the loop's time; infinite until the server ends
+        self._waiting: set[asyncio.Timeout] = set()
 
     async def open(self) -> None:
         """Learn the models' names.
@@ -58,13 +64,25 @@ class Desk:
         """The model that answers where none is named: the tuned one, which stands last."""
         return self.chat_models[-1]
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Progress]:
+    def close_within(self, seconds: float) -> None:
+        """Begin no reply any more, and end in so many seconds those that are running."""
+        closes = asyncio.get_running_loop().time() + seconds
+        if closes >= self._closes:
+            return
+        self._closes = closes
+        for wait in self._waiting:
+            if not wait.expired() and (wait.when() or closes) >= closes:
+                wait.reschedule(closes)
+
+    async def stream(self, request: ChatRequest, sender: Sender = NOBODY) -> AsyncGenerator[Progress]:
         """Yield a reply as it is written; whoever stops reading (or goes away) frees its slot.
 
         Raises:
-            UnknownModel, Busy, PromptTooLong, BackendError, TooLate: before the first piece, or in mid-reply.
+            UnknownModel, Busy, PromptTooLong, BackendError, TooLate, Closing: before the first piece, or in mid-reply.
             CourseError: a model with a job is asked otherwise than it was trained.
         """
+        if self._closes < float("inf"):
+            raise Closing("The server is ending; ask again once it is back.")
         if request.model not in self.models:
             served = ", ".join(self.models)
             raise UnknownModel(f"The model {request.model!r:.100} is not served here; choose one of {served}.")
@@ -72,15 +90,21 @@ class Desk:
             request = replace(request, messages=self.jobs[request.model].prompt_of(request.messages))
         loop = asyncio.get_running_loop()
         ends = loop.time() + self.limits.answer_s
-        with self.slots.take():
+        with self.slots.take(sender):
             async with aclosing(self.backend.stream(request)) as pieces:
                 while True:
                     try:
-                        progress = await asyncio.wait_for(anext(pieces), ends - loop.time())
+                        async with asyncio.timeout_at(min(ends, self._closes)) as wait:
+                            self._waiting.add(wait)
+                            progress = await anext(pieces)
                     except StopAsyncIteration:
                         return
                     except TimeoutError:
+                        if self._closes < ends:
+                            raise Closing("The server is ending, and this reply was not finished in time.") from None
                         raise TooLate(f"The reply was not finished within {self.limits.answer_s:g} s.") from None
+                    finally:
+                        self._waiting.discard(wait)
                     yield progress
 
     async def sources(self, question: str) -> OpenBookPrompt:

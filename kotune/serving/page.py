@@ -9,9 +9,11 @@ its settings in a folder; each start makes a fresh one, so that nothing is writt
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +22,10 @@ from typing import Any
 from kotune.data.retrieval import OpenBookPrompt
 from kotune.judging import votes
 from kotune.models.sampling import SERVED_RANGES, Finish, Sampling
-from kotune.serving import chainlit_patches, profiles, record_table
+from kotune.serving import chainlit_patches, page_problems, profiles, record_table
 from kotune.serving.backends import ChatRequest, PromptTooLong
 from kotune.serving.desk import Desk
-from kotune.serving.guard import content_security_policy
+from kotune.serving.guard import Sender, address_of, content_security_policy
 from kotune.serving.jobs import Job
 from kotune.serving.page_texts import Texts, texts
 from kotune.serving.profiles import Profile
@@ -38,6 +40,7 @@ SIDES = ("A", "B")  # authors of the two answers; page.css and the avatars know 
 PAGE = "page"  # the author of what the page itself says
 ON_THE_PAGE = ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty")  # the settings that it shows
 PENDING_VOTES = 20
+log = logging.getLogger("serve")
 FILES = Path(__file__).with_name("page")  # the settings and files of the page, beside this module
 
 
@@ -59,8 +62,11 @@ class StreamedReply:
     finish: Finish | None = None
 
 
-def mount(app, desk: Desk, votes_file: Path, folder: Path) -> None:
-    """Mount the page at / of an application, behind its routes; `folder` is an empty one that the page may fill."""
+def mount(app, desk: Desk, votes_file: Path, folder: Path) -> Callable[[], int]:
+    """Mount the page at / of an application, behind its routes; return what counts its open sockets.
+
+    folder: an empty one that the page may fill.
+    """
     prepare_folder(folder)
     chainlit_patches.set_environment(folder)
     import chainlit
@@ -76,8 +82,10 @@ def mount(app, desk: Desk, votes_file: Path, folder: Path) -> None:
 
     app.add_route("/", page)
     _register(chainlit, Page(desk, votes_file))
+    chainlit_patches.add_checked_routes(app, server)
     app.mount("", server.app)
     chainlit_patches.replace_stop_handler(server)
+    return lambda: len(server.sio.eio.sockets)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -127,7 +135,11 @@ def _register(chainlit, page: Page) -> None:
             answer = _compare if len(profile.models) > 1 else _answer
             await answer(page, profile, question, said)
         except CourseError as error:
-            await _complain(said.problem.format(sentence=error))
+            log.info("The page could not answer: %s", error)
+            await _complain(said.problem.format(sentence=page_problems.sentence(error, said)))
+        except Exception:  # Chainlit would show its bare text, in English
+            log.exception("The page could not answer, by a fault of the server.")
+            await _complain(said.fault)
         except asyncio.CancelledError:
             await chainlit.Message(said.stopped, author=PAGE).send()
             raise
@@ -149,6 +161,11 @@ async def _complain(sentence: str) -> None:
     from chainlit import ErrorMessage
 
     await ErrorMessage(content=sentence, author=PAGE).send()
+
+
+def _sender() -> Sender:
+    session = chainlit_patches.page_session()
+    return Sender(address_of((session.environ or {}).get("asgi.scope", {})), session.id)
 
 
 def _profile(page: Page) -> Profile:
@@ -304,7 +321,7 @@ async def _write(page: Page, request: ChatRequest, reply) -> StreamedReply:
     """Stream a reply into a message; stopped in the middle, what was written stays."""
     started, written = time.monotonic(), StreamedReply("")
     try:
-        async with aclosing(page.desk.stream(request)) as pieces:
+        async with aclosing(page.desk.stream(request, _sender())) as pieces:
             async for progress in pieces:
                 text = progress.text if written.text else progress.text.lstrip()
                 written.text += text
@@ -409,17 +426,18 @@ async def _vote(page: Page, action) -> None:
     from chainlit import Message, user_session
 
     said, pending = _language(), user_session.get("votes") or {}
-    shown = action.payload.get("shown")
-    if action.payload.get("id") not in pending or shown not in ("first", "second", "tie"):
+    shown, known = action.payload.get("shown"), action.payload.get("id")
+    if not isinstance(known, str) or known not in pending or shown not in ("first", "second", "tie"):
         await Message(said.voted_already, author=PAGE).send()
         return
-    vote, ballot = pending.pop(action.payload["id"])
+    vote, ballot = pending.pop(known)
     decided = vote.decided(shown)
     try:
         await asyncio.to_thread(votes.store, page.votes, decided)
     except (CourseError, OSError) as error:
         pending[vote.id] = (vote, ballot)
-        await _complain(said.not_stored.format(reason=getattr(error, "strerror", None) or error))
+        log.warning("A vote could not be stored: %s", error)
+        await _complain(said.not_stored.format(reason=page_problems.file_reason(error, said)))
         return
     for cast in ballot.actions:
         if cast.name == VOTE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 
@@ -42,6 +43,9 @@ class Texts:
     not_stored: str
     stopped: str
     problem: str
+    problems: dict[str, str]  # a kind of error (`page_problems`) -> its sentence; none where an error's own will do
+    file_problems: dict[int | None, str]  # an errno, None for all others -> why a file could not be written; none likewise
+    fault: str
     too_long: str
     system_too_long: str
     empty: str
@@ -137,6 +141,30 @@ KOREAN = Texts(
     not_stored="투표를 저장하지 못했습니다 ({reason}). 다시 눌러 주세요.",
     stopped="멈췄습니다.",
     problem="답하지 못했습니다. {sentence}",
+    problems={
+        "busy": "지금은 빈자리가 없습니다. {seconds}초쯤 뒤에 다시 물어 주세요.",
+        "prompt_too_long": "질문과 답변이 모델이 한 번에 읽을 수 있는 길이를 넘습니다. 질문을 줄이거나 "
+        "설정에서 답변의 최대 길이를 낮춰 주세요.",
+        "too_late": "제시간에 답변을 마치지 못했습니다. 더 짧은 답변을 부탁해 보세요.",
+        "closing": "서버가 끝나는 중입니다. 서버를 다시 켠 뒤에 물어 주세요.",
+        "unknown_model": "고르신 모델이 이 서버에 없습니다. 페이지를 새로 고쳐 주세요.",
+        "backend_down": "모델이 응답하지 않습니다. 잠시 뒤에 다시 물어 보시고, 계속되면 서버 관리자에게 알려 주세요.",
+        "backend_broke_off": "모델이 답변을 끝까지 쓰지 못했습니다. 다시 물어 주세요.",
+        "backend": "모델에 문제가 생겼습니다. 다시 물어 보시고, 계속되면 서버 관리자에게 알려 주세요.",
+        "refused": "모델이 이 질문을 받아들이지 않았습니다. 질문이나 설정을 바꾸어 보세요.",
+    },
+    file_problems={
+        errno.ENOSPC: "디스크가 가득 찼습니다",
+        errno.EDQUOT: "디스크 사용 한도를 넘었습니다",
+        errno.EFBIG: "파일이 너무 큽니다",
+        errno.EACCES: "파일에 쓸 권한이 없습니다",
+        errno.EPERM: "파일에 쓸 권한이 없습니다",
+        errno.EROFS: "읽기만 할 수 있는 디스크입니다",
+        errno.EISDIR: "파일 자리에 폴더가 있습니다",
+        errno.ENOTDIR: "폴더 자리에 파일이 있습니다",
+        None: "저장할 파일에 문제가 있습니다",
+    },
+    fault="서버에 문제가 생겨 답하지 못했습니다. 다시 물어 보시고, 계속되면 서버 관리자에게 알려 주세요.",
     too_long="질문이 {limit}자를 넘습니다. 줄여 주세요.",
     system_too_long="시스템 문구가 {limit}자를 넘습니다. 설정에서 줄여 주세요.",
     empty="(빈 답변)",
@@ -211,6 +239,9 @@ ENGLISH = Texts(
     not_stored="The vote could not be stored ({reason}). Press again.",
     stopped="Stopped.",
     problem="No answer: {sentence}",
+    problems={},
+    file_problems={},
+    fault="No answer: the server has a fault. Ask again; if it stays, tell whoever runs the server.",
     too_long="The question is longer than {limit} characters; shorten it.",
     system_too_long="The system text is longer than {limit} characters; shorten it in the settings.",
     empty="(an empty answer)",

@@ -42,7 +42,8 @@ class BatchLog(KeyedLines[dict]):
     def __init__(self, journal_path):
         """Open or create `batches.jsonl` beside the journal."""
         # a later line of a batch adds to what is known of it
-        super().__init__(beside(journal_path, "batches"), key="batch_id", keep=lambda held, new: held | new)
+        file = beside(journal_path, "batches")
+        super().__init__(file, key="batch_id", keep=lambda held, new: held | new, private=True)
 
     def highest_usd_at_work(self) -> float:
         """Return what the batches that are not collected yet may cost."""

@@ -23,7 +23,7 @@ class Journal(KeyedLines[dict]):
         """Open or create the journal and index what it holds."""
         self.spent_usd = 0.0  # by all replies of this journal; those without a price count as nothing
         self.spent_by_others_usd = 0.0  # the part that other processes and earlier runs have written
-        super().__init__(path, key="key", check=self._checked)
+        super().__init__(path, key="key", check=self._checked, private=True)
 
     def _checked(self, row: dict, place: str) -> dict:
         if not isinstance(row.get("key"), str) or not isinstance(row.get("text"), str):
@@ -43,7 +43,7 @@ class FailureLog(LineFile):
         self.spent_usd = self.spent_by_others_usd = 0.0
         self._of_batches: set[tuple[str, str]] = set()
         self.by_others: dict[str, dict] = {}  # requests that failed elsewhere since the log was opened, by key
-        super().__init__(path)
+        super().__init__(path, private=True)
         self.by_others.clear()
 
     def _wanted(self, rows: Sequence[dict]) -> Sequence[dict]:

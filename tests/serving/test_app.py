@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
+import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -108,6 +111,14 @@ def test_the_openai_client_gets_a_stream_as_it_is_written(client, standin):
     assert times[-1] - times[0] > 0.3
 
 
+def test_the_openai_clients_usual_loop_goes_on(client, standin):
+    messages = list(ASKED)
+    for _ in range(3):
+        reply = client.chat.completions.create(model=MODELS[1], messages=messages, n=None, tools=None, logprobs=False)
+        messages += [reply.choices[0].message, *ASKED]
+    assert [turn["role"] for turn in standin.requests[-1]["messages"]] == ["user", "assistant"] * 2 + ["user"]
+
+
 def test_the_models_are_listed(client):
     assert [model.id for model in client.models.list()] == list(MODELS)
 
@@ -191,6 +202,91 @@ def test_what_is_not_served_is_off(server, path):
     assert curl(server, path, body={})[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/public/%00", 404),
+        ("/public/a%00.css", 404),
+        ("/assets/%00", 404),
+        ("/avatars/%00", 404),
+        ("/avatars/A%0a", 404),
+        ("/docs-assets/%00", 404),
+        ("/project/file/%00?session_id=x", 404),
+        (f"/public/{'a' * 300}", 404),
+        (f"/public/{'a/' * 600}", 404),
+        ("/public/..%2f..%2fetc%2fpasswd", 400),
+        ("/public/%ff%fe", 404),
+        ("/public/page.css/x", 404),
+        ("/public/", 400),
+        ("/avatars/..%5c..", 400),
+        ("/logo?theme=%00", 422),
+        ("/project/translations?language=%00", 422),
+        ("/project/translations?language=../../x", 422),
+        ("/project/settings?language=%00&chat_profile=%00", 422),
+        ("/project/file/x", 422),
+        ("/project/file/x?session_id=%00", 401),
+        ("/ws/socket.io/?EIO=9&transport=polling", 400),
+        ("/ws/socket.io/?EIO=4&transport=%00", 400),
+        ("/ws/socket.io/?EIO=4&transport=polling&sid=%00", 400),
+        ("/ws/socket.io/?EIO=4&transport=polling&j=x", 400),
+    ],
+)
+def test_no_address_is_a_fault_of_the_server(server, path, status):
+    assert curl(server, path, "--path-as-is")[0] == status and "Traceback" not in server.said
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/set-session-cookie", "{"),
+        ("/set-session-cookie", "[1]"),
+        ("/set-session-cookie", "{}"),
+        ("/set-session-cookie", '{"session_id": null}'),
+        ("/set-session-cookie", '{"session_id": 5}'),
+        ("/set-session-cookie", '{"session_id": "a\\r\\nb"}'),
+        ("/set-session-cookie", '{"session_id": "가"}'),
+        ("/project/action", "{"),
+        ("/project/action", "[]"),
+        ("/project/action", '{"sessionId": "nobody", "action": {"name": "vote", "payload": {}}}'),
+        ("/project/action", '{"sessionId": null, "action": {}}'),
+        ("/project/action", '{"sessionId": "x", "action": []}'),
+        ("/generate", "{"),
+        ("/generate", '"text"'),
+        ("/generate", "[" * 100_000),
+        ("/generate", '{"instruction": "\\ud800"}'),
+        ("/generate", '{"\\ud800": 1, "instruction": "가"}'),
+        ("/generate", '{"instruction": "가", "seed": 1' + "0" * 5_000 + "}"),
+        ("/generate", '{"instruction": "가", "temperature": NaN}'),
+        ("/generate", '{"instruction": "가", "temperature": 1e999}'),
+        ("/v1/chat/completions", '{"model": "tiny", "messages": [[]]}'),
+        ("/v1/chat/completions", '{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}'),
+    ],
+)
+def test_no_body_is_a_fault_of_the_server(server, tmp_path, path, body):
+    file = tmp_path / "body.json"
+    file.write_text(body)
+    status, _, said = curl(server, path, "-X", "POST", "-H", "content-type: application/json", "--data-binary", f"@{file}")
+    assert 400 <= status < 500 and said["error"]["message"] and "Traceback" not in server.said
+
+
+@pytest.mark.parametrize("padding", [300_000, 2_000_000])
+def test_a_body_in_chunks_that_is_too_large_is_told_so(server, tmp_path, padding):
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps({"instruction": "가", "input": "x" * padding}))
+    chunked = (
+        "-X",
+        "POST",
+        "-H",
+        "Expect:",
+        "-H",
+        "transfer-encoding: chunked",
+        "-H",
+        "content-type: application/json",
+        "--data-binary",
+    )
+    assert curl(server, "/generate", *chunked, f"@{file}")[0] == 413
+
+
 # --- limits and clients that go away ---------------------------------------------------------
 
 
@@ -224,6 +320,39 @@ def test_a_client_that_waits_for_a_whole_reply_and_goes_away_frees_its_slot(serv
                json.dumps({"instruction": QUESTION}), f"{server.url}/generate"]  # fmt: skip
     subprocess.run(command, check=False)
     assert wait_until(lambda: server.taken() == 0) and wait_until(lambda: standin.open == 0)
+
+
+@pytest.mark.slow
+def test_eleven_hundred_idle_connections_do_not_stop_it(server):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard < 4096 else max(soft, 4096), hard))
+    before, links = len(server.said), []
+
+    def answers():
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return curl(server, "/health")[0] == 200
+
+    try:
+        links += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(1_100)]
+        assert wait_until(answers, 60)
+        assert len(server.said) - before < 10_000
+    finally:
+        for link in links:
+            link.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+def test_handshakes_by_long_polling_are_bounded_as_websockets_are(server):
+    said = []
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as link:
+        for _ in range(300):
+            link.request("GET", "/ws/socket.io/?EIO=4&transport=polling")
+            reply = link.getresponse()
+            reply.read()
+            said.append(reply.status)
+    assert said.count(200) <= 256 and said[-1] == 429 and set(said) == {200, 429}
 
 
 def test_a_client_that_stops_reading_frees_its_slot_and_the_backend(standin):
@@ -289,7 +418,7 @@ def test_a_backend_that_dies_in_the_middle_says_so_in_the_stream(client, server,
     assert status == 502 and "broke off" in reply["error"]["message"]
 
 
-@pytest.mark.parametrize(("answered", "status"), [(500, 502), (404, 502), (429, 429)])
+@pytest.mark.parametrize(("answered", "status"), [(500, 502), (404, 502), (429, 429), (400, 422)])
 def test_a_backends_error_is_passed_on_without_its_key(server, standin, answered, status):
     standin.script = Script(ends=answered)
     got, _, reply = curl(server, "/v1/chat/completions", body={"model": MODELS[0], "messages": ASKED, "stream": True})
@@ -494,7 +623,7 @@ def test_vllm_is_started_with_the_adapter_and_gets_the_renderers_tokens(vllm, ti
             return text, await backend.models(), backend.api_key
         finally:
             await backend.close()
-            assert backend.process.poll() is not None
+            assert not backend.process.running
 
     text, names, key = asyncio.run(ask())
     assert text == ANSWER and names == list(MODELS)
@@ -528,8 +657,9 @@ def test_vllm_that_ends_while_it_serves_is_said(vllm, tiny, tokenizer, tmp_path)
         )
         try:
             await backend.ready()
-            backend.process.kill()
-            await asyncio.to_thread(backend.process.wait)
+            os.kill(backend.process.pid, signal.SIGKILL)
+            while backend.process.running:
+                await asyncio.sleep(0.01)
             return [progress async for progress in backend.stream(ChatRequest("tiny", ASKED, Sampling(max_tokens=9)))]
         finally:
             await backend.close()

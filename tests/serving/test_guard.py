@@ -1,6 +1,7 @@
 """Protects: nobody comes in without the key, from another site's page, under another name, or with too large a body."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -8,11 +9,15 @@ from hypothesis import strategies as st
 
 from kotune.serving.guard import (
     LOOPBACK,
+    WRONG_KEYS_A_MINUTE,
     Busy,
     Door,
     Guard,
     Limits,
+    Sender,
     Slots,
+    WrongKeys,
+    address_of,
     check_binding,
     content_security_policy,
     new_cookie,
@@ -25,17 +30,25 @@ from utils import CourseError
 PATHS = ("/", "/generate", "/docs-assets/", "/health", "/sign-in")
 
 
-def ask(door=None, method="POST", path="/generate", headers=None, parts=(b"{}",), kind="http", limits=None, pause=0.0):
-    """Send one request through a guard; return (status, headers, body) and what the application behind it read."""
+def ask(
+    door=None, method="POST", path="/generate", headers=None, parts=(b"{}",), kind="http", limits=None, pause=0.0,
+    query=b"", client="127.0.0.1", guard=None, reads=None,
+):  # fmt: skip
+    """Send one request through a guard; return (status, headers, body). reads: gets what the application behind it read."""
     door = door or Door(PATHS, {"/generate": "POST"}, ("/health", "/sign-in"), LOOPBACK, None)
-    read, sent, waiting = [], [], list(parts)
+    read, sent, waiting = [] if reads is None else reads, [], list(parts)
 
     async def application(scope, receive, send):
         if scope["type"] == "websocket":
             await send({"type": "websocket.accept"})
             return
         while True:
-            message = await receive()
+            try:
+                message = await receive()
+            except Exception:  # as FastAPI does, which makes a 400 of whatever is raised while it reads
+                await send({"type": "http.response.start", "status": 400, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+                return
             read.append(message.get("body", b""))
             if not message.get("more_body"):
                 break
@@ -57,9 +70,13 @@ def ask(door=None, method="POST", path="/generate", headers=None, parts=(b"{}",)
         "type": kind,
         "method": method,
         "path": path,
+        "query_string": query,
+        "client": (client, 50000),
         "headers": [(k.encode(), v.encode()) for k, v in given_headers.items()],
     }
-    asyncio.run(Guard(application, door, limits or Limits())(scope, receive, send))
+    guard = guard or Guard(None, door, limits or Limits())
+    guard.app = application
+    asyncio.run(guard(scope, receive, send))
     if kind == "websocket":
         return sent[0]["type"], {}, b""
     body = b"".join(message.get("body", b"") for message in sent)
@@ -115,6 +132,14 @@ def test_a_body_that_grows_past_its_limit_or_comes_too_slowly_is_refused():
     assert ask(parts=(b"x" * 60, b"y" * 60), limits=Limits(body_bytes=100))[0] == 413
     assert ask(parts=(b"x" * 60, b"y" * 30), limits=Limits(body_bytes=100))[0] == 200
     assert ask(parts=(b"x",) * 10, pause=0.05, limits=Limits(body_s=0.1))[0] == 408
+    assert ask(parts=(b"x" * 101,), limits=Limits(body_bytes=100))[0] == 413
+    assert ask(parts=(b"x",) * 101, limits=Limits(body_bytes=100))[0] == 413
+
+
+def test_a_body_in_chunks_reaches_the_application_whole():
+    read = []
+    assert ask(parts=("확정".encode(), "일자".encode()), reads=read)[0] == 200
+    assert b"".join(read).decode() == "확정일자"
 
 
 def test_no_path_forges_a_line_of_the_log(caplog):
@@ -194,7 +219,7 @@ def test_the_network_needs_a_key_that_cannot_be_guessed(host, key, said):
 
 
 def test_slots_are_counted_and_given_back_however_a_reply_ends():
-    slots = Slots(1)
+    slots = Slots(Limits(concurrent=1))
     with slots.take(), pytest.raises(Busy, match="ask again in") as caught, slots.take():
         pass
     assert 1 <= caught.value.retry_after_s <= 60 and slots.taken == 0
@@ -202,3 +227,168 @@ def test_slots_are_counted_and_given_back_however_a_reply_ends():
         raise ZeroDivisionError
     with slots.take():
         assert slots.taken == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "bound"),
+    [
+        (Sender(page="가"), Sender(page="나"), 4),
+        (Sender("127.0.0.1", "가"), Sender("127.0.0.1", "나"), 4),
+        (Sender("192.168.0.7"), Sender("192.168.0.8"), 16),
+        (Sender("192.168.0.7"), Sender("127.0.0.1"), 16),
+        (Sender("2001:db8::1"), Sender("::1"), 16),
+        (Sender("fe80::1%eth0"), Sender("fe80::2%eth0"), 16),
+    ],
+)
+def test_no_page_and_no_address_takes_all_slots(one, another, bound):
+    slots = Slots(Limits())
+    with ExitStack() as held:
+        for _ in range(bound):
+            held.enter_context(slots.take(one))
+        with pytest.raises(Busy, match=f"{bound} replies under way"), slots.take(one):
+            pass
+        held.enter_context(slots.take(another))
+    for _ in range(bound + 1):  # all were given back
+        with slots.take(one):
+            pass
+    assert slots.taken == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", None])
+def test_behind_a_proxy_of_this_machine_all_slots_can_be_had(address):
+    slots = Slots(Limits())
+    with ExitStack() as held:
+        for _ in range(64):
+            held.enter_context(slots.take(Sender(address)))
+        assert slots.taken == 64
+
+
+def test_many_pages_of_one_address_share_its_slots():
+    slots = Slots(Limits())
+    with ExitStack() as held:
+        for number in range(16):
+            held.enter_context(slots.take(Sender("192.168.0.7", f"page {number}")))
+        with pytest.raises(Busy, match="This address"), slots.take(Sender("192.168.0.7", "one more")):
+            pass
+
+
+# --- wrong keys ------------------------------------------------------------------------------
+
+
+RIGHT = {"authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"headers": {"authorization": "Bearer wrong"}},
+        {"headers": {"authorization": f"Basic {KEY}"}},
+        {"headers": {"authorization": f"Bearer {KEY}x"}},
+        {"headers": {"authorization": ""}},
+        {"path": "/sign-in", "parts": (b"key=wrong",)},
+        {"path": "/sign-in", "parts": (b"",)},
+    ],
+)
+def test_who_guesses_is_held_up_and_the_right_key_always_gets_in(wrong):
+    guard = Guard(None, LOCKED, Limits())
+    said = [ask(LOCKED, guard=guard, **wrong)[0] for _ in range(WRONG_KEYS_A_MINUTE + 2)]
+    assert said == [401] * WRONG_KEYS_A_MINUTE + [429] * 2
+    assert ask(LOCKED, guard=guard, headers=RIGHT)[0] == 200
+    assert ask(LOCKED, guard=guard, path="/sign-in", parts=(f"key={KEY}".encode(),))[0] == 303
+    assert ask(LOCKED, guard=guard, headers={"cookie": f"course_session={new_cookie(KEY)}"})[0] == 200
+    assert ask(LOCKED, guard=guard, client="192.168.0.9", **wrong)[0] == 401  # another address has tries of its own
+
+
+def test_who_has_no_key_yet_is_not_held_up():
+    guard = Guard(None, LOCKED, Limits())
+    for _ in range(2 * WRONG_KEYS_A_MINUTE):
+        assert ask(LOCKED, guard=guard, method="GET", path="/")[0] == 401
+        assert ask(LOCKED, guard=guard, headers={"cookie": f"course_session={new_cookie(KEY, now=0)}"})[0] == 401
+    assert ask(LOCKED, guard=guard, headers={"authorization": "Bearer wrong"})[0] == 401
+
+
+def test_too_many_tries_are_told_on_the_page_in_korean_too():
+    guard = Guard(None, LOCKED, Limits())
+    for _ in range(WRONG_KEYS_A_MINUTE + 1):
+        status, headers, body = ask(LOCKED, guard=guard, path="/sign-in", parts=(b"key=wrong",))
+    assert status == 429 and "text/html" in headers["content-type"] and "1분 뒤에" in body.decode()
+
+
+def test_wrong_keys_of_ever_new_addresses_fill_no_memory():
+    wrong = WrongKeys()
+    for number in range(20_000):
+        wrong.add(f"2001:db8::{number:x}")
+    assert len(wrong._times) <= 10_000
+
+
+# --- sockets, and what another site's page can ask -------------------------------------------
+
+SOCKET = "/ws/socket.io/"
+
+
+def page_door(taken=0):
+    return Door((*PATHS, SOCKET), {}, (), LOOPBACK, None, open_sockets=lambda: taken)
+
+
+def handshake(taken, query=b"EIO=4&transport=polling", **options):
+    options = {"method": "GET", "path": SOCKET, "limits": Limits(sockets=3)} | options
+    return ask(page_door(taken), query=query, **options)[0]
+
+
+@pytest.mark.parametrize(
+    "query", [b"EIO=4&transport=polling", b"EIO=4", b"EIO=4&transport=polling&sid=", b"sid", b"", b"\xff"]
+)
+def test_sockets_of_both_transports_are_bounded_together(query):
+    assert handshake(2, query) == 200 and handshake(3, query) == 429
+    assert handshake(3, query, kind="websocket") == "websocket.close"
+    assert handshake(2, query, kind="websocket") == "websocket.accept"
+    assert handshake(3, query, path="/health") == 200
+
+
+@pytest.mark.parametrize("query", [b"EIO=4&transport=polling&sid=abc", b"sid=abc&EIO=4&transport=websocket"])
+def test_a_page_that_is_open_goes_on_while_all_sockets_are_taken(query):
+    assert handshake(3, query) == 200 and handshake(3, query, method="POST") == 200
+    assert handshake(3, query, kind="websocket") == "websocket.accept"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"path": SOCKET, "sec-fetch-mode": "no-cors"}, 403),  # <img src=...>
+        ({"path": SOCKET, "sec-fetch-mode": "cors"}, 403),
+        ({"path": SOCKET, "sec-fetch-mode": "navigate"}, 403),  # <iframe>, or a window that is opened again and again
+        ({"path": "/ws/socket.io", "sec-fetch-mode": "navigate"}, 403),
+        ({"path": "/health", "sec-fetch-mode": "no-cors"}, 403),
+        ({"path": "/docs-assets/x.js", "sec-fetch-mode": "no-cors"}, 403),
+        ({"path": "/", "sec-fetch-mode": "no-cors"}, 403),
+        ({"path": "/"}, 403),
+        ({"path": "/", "sec-fetch-mode": "navigate"}, 200),  # a link was followed
+        ({"path": "/", "sec-fetch-mode": "navigate", "method": "POST"}, 403),  # a form was sent
+    ],
+)
+def test_another_sites_page_can_link_here_and_nothing_else(site, asked, status):
+    headers = {name: value for name, value in asked.items() if name.startswith("sec-")}
+    door = Door((*PATHS, SOCKET, "/ws/socket.io"), {}, (), LOOPBACK, None)
+    got = ask(door, asked.get("method", "GET"), asked["path"], {"sec-fetch-site": site, **headers}, query=b"EIO=4")[0]
+    assert got == status
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_the_servers_own_page_opens_its_socket(site):
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "cors"}
+    assert ask(page_door(), "GET", SOCKET, headers, query=b"EIO=4&transport=polling")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/docs-assets/\x00", "/docs-assets/a\x00.js", "/docs-assets/a\nb", "/docs-assets/\x7f", f"/docs-assets/{'a' * 256}",
+     f"/docs-assets/{'가' * 86}", f"/docs-assets/{'a/' * 600}", f"/docs-assets/{'가/' * 300}"],
+)  # fmt: skip
+def test_what_can_be_no_file_is_not_looked_for(path):
+    assert ask(method="GET", path=path)[0] == 404
+    assert ask(method="GET", path="/docs-assets/확정일자 안내.js")[0] == 200
+
+
+def test_an_address_is_known_where_the_system_tells_it():
+    assert address_of({"client": ("::1", 5)}) == "::1" and address_of({"client": None}) is address_of({}) is None

@@ -1,21 +1,27 @@
 """Protects: a person can use the page: type Korean, watch, stop, compare and vote; nothing comes from another host."""
 
+import asyncio
+import errno
 import json
 import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
 
 import pytest
 
 from kotune.judging import votes
 from kotune.models.sampling import Sampling
+from kotune.serving import page_problems
 from kotune.serving.chainlit_patches import RETURN_S, without_outside_links
+from kotune.serving.guard import Busy
 from kotune.serving.page import author, conversation, read_settings
+from kotune.serving.page_problems import KINDS
 from kotune.serving.page_texts import ENGLISH, KOREAN, texts
 from prompts import LISTING
 from tests.support.serving import CHROMIUM, KEY, Script, ServerProcess, StandIn
-from utils import DATA
+from utils import DATA, CourseError
 
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
 
@@ -48,6 +54,41 @@ def test_no_link_to_another_host_stays_and_names_fit_a_picture():
     assert re.fullmatch(r"[a-zA-Z0-9_ .-]+", author("google/gemma:2b-한국어"))
 
 
+def errors():
+    """An error of each kind that a page can meet, with the English sentence that the interface tells."""
+    yield from (kind("English words") for kind in KINDS if kind is not Busy)
+    yield Busy("All slots are taken; ask again in 7 s.", 7)
+    yield CourseError("The text holds <start_of_turn>")
+
+
+def subclasses(kind):
+    return [kind, *(below for one in kind.__subclasses__() for below in subclasses(one))]
+
+
+@pytest.mark.parametrize("error", errors(), ids=lambda error: type(error).__name__)
+def test_on_the_korean_page_an_errors_sentence_is_korean(error):
+    said = page_problems.sentence(error, KOREAN)
+    assert re.search("[가-힣]", said) and not re.search("[A-Za-z{}]", said) and said.endswith(".")
+    assert page_problems.sentence(error, ENGLISH) == str(error)
+
+
+def test_every_error_of_serving_has_its_own_sentence():
+    in_serving = {kind for kind in subclasses(CourseError) if kind.__module__.startswith("kotune.serving.")}
+    assert in_serving <= set(KINDS) and set(KINDS.values()) == set(KOREAN.problems)
+    assert "7초" in page_problems.sentence(Busy("x", 7), KOREAN)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), PermissionError(errno.EACCES, "Permission denied"),
+     OSError(errno.EROFS, "Read-only file system"), IsADirectoryError(errno.EISDIR, "Is a directory"),
+     OSError(errno.EIO, "Input/output error"), CourseError("votes.jsonl, line 3, is not a JSON object")],
+)  # fmt: skip
+def test_why_a_vote_was_not_stored_is_told_in_korean(error):
+    said = KOREAN.not_stored.format(reason=page_problems.file_reason(error, KOREAN))
+    assert not re.search("[A-Za-z{}]", said) and re.search("[A-Za-z]", page_problems.file_reason(error, ENGLISH))
+
+
 # --- in a browser ----------------------------------------------------------------------------
 
 browser_only = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt install chromium)")
@@ -68,6 +109,51 @@ def served(standin, tmp_path_factory):
     served.votes = folder / "votes.jsonl"
     yield served
     served.close()
+
+
+class Socket:
+    """A page without a browser: what it sends and is sent over its socket."""
+
+    def __init__(self):
+        import socketio
+
+        self.client, self.said = socketio.AsyncClient(), []
+        self.client.on("new_message", lambda step: self.said.append(step.get("output") or ""))
+
+    async def open(self, url, transport):
+        sign_on = {"sessionId": str(uuid4()), "clientType": "webapp", "userEnv": "{}", "chatProfile": "", "threadId": ""}
+        await self.client.connect(
+            url, headers={"Accept-Language": "ko-KR"}, auth=sign_on, transports=[transport], socketio_path="/ws/socket.io"
+        )
+        await self.client.emit("connection_successful")
+        return self
+
+    async def ask(self, question=QUESTION):
+        step = {"id": str(uuid4()), "threadId": "", "name": "User", "type": "user_message", "output": question,
+                "createdAt": "2026-01-01T00:00:00Z"}  # fmt: skip
+        await self.client.emit("client_message", {"message": step, "fileReferences": []})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_one_page_takes_no_more_than_its_slots_and_is_told_so_in_korean(served, standin, transport):
+    standin.script = Script(pieces=["가"] * 2_000, pause=0.05)
+
+    async def crowd():
+        page = await Socket().open(served.url, transport)
+        try:
+            for _ in range(7):
+                await page.ask()
+            ends = time.monotonic() + 30
+            while (
+                len(refused := [text for text in page.said if "빈자리가 없습니다" in text]) < 3 and time.monotonic() < ends
+            ):
+                await asyncio.sleep(0.05)
+            return len(refused), served.taken()
+        finally:
+            await page.client.disconnect()
+
+    assert asyncio.run(crowd()) == (3, 4)
 
 
 @pytest.fixture(scope="module")
@@ -374,8 +460,12 @@ def test_a_backend_that_breaks_off_is_said_on_the_page(visit, standin):
     standin.script = Script(ends="break")
     there = visit().ready()
     there.ask()
-    there.sees("broke off in the middle")
+    there.sees("모델이 답변을 끝까지 쓰지 못했습니다.")
     there.sees("주민센터에서 받습니다.")  # what came stays
+    assert there.page.get_by_text("broke off").count() == 0
+    there = visit(language="en-US").ready()
+    there.ask()
+    there.sees("broke off in the middle")
 
 
 @pytest.mark.slow

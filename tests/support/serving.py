@@ -168,7 +168,7 @@ class ServerProcess:
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        for _ in range(600):
+        for _ in range(1500):
             if "The page:" in self.said:
                 return
             if self.process.poll() is not None:
