@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
+from kotune.judging.correction import Corrected, by_calibration
 from kotune.judging.judgments import (
     FAILED,
     JUDGED,
@@ -105,6 +106,7 @@ class Problems:
 class Report(Problems, Lengths, Flips, Wins, Counts, Origin):
     """What the judgments of two systems come to: all fields of its parts, each of which is made by a function below."""
 
+    corrected: Corrected | None  # the win rate without the judge's measured errors; None where they were not measured
     warning: str  # what its calibration says that the judge may not be trusted with; empty where it clears the bar
 
     def row(self) -> dict:
@@ -129,7 +131,8 @@ def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration 
         raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
     parts = (_origin(lines), _counts(lines), _wins(judged, seed), _flips(judged), _lengths(judged), _problems(lines))
     warning = calibration.warning if calibration else f"{lines[0].judge} {NOT_CALIBRATED}"
-    return Report(warning=warning, **{name: value for part in parts for name, value in vars(part).items()})
+    fields = {name: value for part in parts for name, value in vars(part).items()}
+    return Report(corrected=by_calibration(judged, calibration) if calibration else None, warning=warning, **fields)
 
 
 def _require_one_judge(lines: Sequence[Judgment], calibration: Calibration | None) -> None:

@@ -158,4 +158,5 @@ def summary(card: ReportCard) -> list[str]:
         *card.report.problem_ids.items(),
     ]
     ids = [f"{reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})" for reason, ids in named]
-    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *ids]
+    measures = [f"{name:44} {value}" for name, value in lines]
+    return [*warnings, f"judge: {card.report.judge}", *measures, *card.corrections, *ids]

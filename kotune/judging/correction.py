@@ -1,0 +1,124 @@
+"""The win rate of A with the judge's measured errors taken out of it, and an interval that holds both uncertainties.
+
+A judge that is right three times in four reports a true win rate of 90% as 70%: its errors draw every rate towards one half.
+How often it errs is known from pairs whose better answer is known (`calibration`), and can be undone. Both samples are
+finite, and the interval carries the chance in both.
+
+Every pair is shown in both orders, so a judge cannot know which system is called A. What it gives the better answer (1 for a
+win, a half for a tie) is therefore one number, its sensitivity and its specificity at once; and where neither answer is
+better, its errors for A and for B cancel out. With that the correction of Rogan and Gladen (1978), which arXiv 2511.21140
+brings to LLM judges, needs no split of three verdicts into two classes:
+
+    lead of A, corrected = lead of A by the judge / lead of the better answer by the judge on the calibration pairs
+
+where a lead is the share of wins less that of losses, and the win rate is (1 + lead) / 2. The ratio's interval is Fieller's
+over counts with a few made-up pairs in balance added, as Lang and Reiczigel (2014) do for this correction: without them a
+judge that erred on none of forty pairs would pass for one that never errs.
+
+Assumed: that the judge errs on the compared pairs as often as on the calibration pairs, whichever system is the better one;
+and that the pairs of either sample are independent. A judge with a taste for the manner of one of the systems breaks the
+first, and calibration cannot show it. Pairs on which the judge cannot be read are in neither lead. Dividing moves the
+judge's lead away from zero and never across it: who leads stays as it was, by how much does not.
+
+How often the intervals hold the truth: `dev/correction_coverage.py`, and a test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kotune.judging.calibration import Calibration
+from kotune.judging.judgments import LEADS, Judgment, Tally
+from kotune.stats import Z95, Interval, fieller
+
+MADE_UP_VERDICTS = Z95**2  # half of them wins, half losses: Agresti and Coull (1998)
+MADE_UP_PAIRS = 2  # one that the judge got right and one wrong: Lang and Reiczigel (2014)
+Mean = tuple[float, float]  # a mean and its variance
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The win rate of A corrected for the judge's errors, or why there is none."""
+
+    win_rate: float | None  # None where it cannot be corrected
+    interval: Interval | None  # 95%, over the compared pairs and those that the errors were measured on
+    n: int  # calibration pairs with a better answer and a verdict, on which the judge was measured
+    note: str  # what the correction assumes, or why there is none
+    # what the judge gave the better answer of a calibration pair, a tie as half: its sensitivity, and its specificity
+    sensitivity: float | None = None
+    sensitivity_interval: Interval | None = None
+
+
+def by_calibration(judged: Sequence[Judgment], calibration: Calibration) -> Corrected:
+    """Return the win rate of judged pairs corrected by what the judge's calibration measured.
+
+    Blank answers lose by rule, not by a verdict of the judge: these pairs are counted as they are.
+    """
+    asked = Tally.of(LEADS[line.winner] for line in judged if line.was_asked)
+    by_rule = Tally.of(LEADS[line.winner] for line in judged if not line.was_asked)
+    return correct(asked, calibration.better, by_rule)
+
+
+def correct(asked: Tally, better: Tally, by_rule: Tally | None = None) -> Corrected:
+    """Return the win rate corrected by counts: the judge's verdicts on A, and those on better answers of calibration pairs.
+
+    `by_rule` are pairs whose verdict is sure. There must be one compared pair. Swapping A and B mirrors the estimate.
+    """
+    sure = by_rule or Tally()
+    if better.n == 0:
+        return _without("no calibration pair has both a better answer and a verdict", better)
+    measured = _lead(better)
+    n = asked.n + sure.n + MADE_UP_VERDICTS
+    # a pair with a sure verdict is worth what a judge would give it on average, so that one ratio serves them all
+    mean = (asked.lead + measured[0] * sure.lead) / n
+    square = (asked.decided + measured[0] ** 2 * sure.decided + MADE_UP_VERDICTS) / n
+    ratio = fieller((asked.lead / n, (square - mean**2) / n), measured)
+    if ratio is None:
+        what = f"it preferred the better answer of {_sensitivity(better):.1%} of {better.n}, a tie as half"
+        return _without(f"the judge is no better than chance on the calibration pairs ({what})", better)
+    low, high = (_win_rate(sure.lead / n + end) for end in ratio)
+    if low > 1 or high < 0:
+        return _without(
+            "the judge prefers one system more often than its errors on the calibration pairs allow, and so errs otherwise "
+            "on these pairs",
+            better,
+        )
+    rate = _clipped(_win_rate((sure.lead + asked.lead * better.n / better.lead) / (asked.n + sure.n)))
+    note = (
+        f"it assumes that the judge errs on these pairs as on the {better.n} calibration pairs with a better answer, which "
+        f"it preferred on {_sensitivity(better):.1%} of them (a tie as half), and alike for both systems"
+    )
+    return _measured(rate, (min(rate, _clipped(low)), max(rate, _clipped(high))), note, better)
+
+
+def _lead(better: Tally) -> Mean:
+    """Return the lead of the better answer with its variance, the made-up pairs among them."""
+    n = better.n + MADE_UP_PAIRS
+    mean = better.lead / n
+    return mean, ((better.decided + MADE_UP_PAIRS) / n - mean**2) / n
+
+
+def _sensitivity(better: Tally) -> float:
+    return _win_rate(better.lead / better.n)
+
+
+def _measured(rate: float | None, interval: Interval | None, note: str, better: Tally) -> Corrected:
+    if better.n == 0:
+        return Corrected(rate, interval, 0, note)
+    mean, variance = _lead(better)
+    low, high = (_clipped(_win_rate(mean + side * Z95 * math.sqrt(variance))) for side in (-1, 1))
+    return Corrected(rate, interval, better.n, note, _sensitivity(better), (low, high))
+
+
+def _without(why: str, better: Tally) -> Corrected:
+    return _measured(None, None, f"cannot be corrected: {why}", better)
+
+
+def _win_rate(lead: float) -> float:
+    return (1 + lead) / 2
+
+
+def _clipped(rate: float) -> float:
+    return min(1.0, max(0.0, rate))
