@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
-from kotune.judging.correction import Corrected, by_calibration
+from kotune.judging.correction import Corrected, by_calibration, by_votes
 from kotune.judging.judgments import (
     FAILED,
     JUDGED,
@@ -114,10 +114,17 @@ class Report(Problems, Lengths, Flips, Wins, Counts, Origin):
         return asdict(self)
 
 
-def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration | None = None, seed: int = 0) -> Report:
+def report(
+    judgments: str | Path | Sequence[Judgment],
+    calibration: Calibration | None = None,
+    seed: int = 0,
+    votes: Mapping[str, Winner] | None = None,
+) -> Report:
     """Count wins, ties and losses of A, with their intervals; `judgments` are those of one judge, or their file.
 
     Whatever has no verdict is counted by its reason, and is in no rate. `calibration` is that of the same judge.
+    The corrected win rate is by people's `votes` on some of the pairs (id -> a, b or tie) where there are any, else by the
+    calibration.
 
     Raises:
         CourseError: there is no verdict at all, or they are of several judges, or the calibration is of another.
@@ -132,7 +139,15 @@ def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration 
     parts = (_origin(lines), _counts(lines), _wins(judged, seed), _flips(judged), _lengths(judged), _problems(lines))
     warning = calibration.warning if calibration else f"{lines[0].judge} {NOT_CALIBRATED}"
     fields = {name: value for part in parts for name, value in vars(part).items()}
-    return Report(corrected=by_calibration(judged, calibration) if calibration else None, warning=warning, **fields)
+    return Report(corrected=_corrected(judged, calibration, votes), warning=warning, **fields)
+
+
+def _corrected(
+    judged: Sequence[Judgment], calibration: Calibration | None, votes: Mapping[str, Winner] | None
+) -> Corrected | None:
+    if votes:
+        return by_votes(judged, votes)
+    return by_calibration(judged, calibration) if calibration else None
 
 
 def _require_one_judge(lines: Sequence[Judgment], calibration: Calibration | None) -> None:

@@ -115,6 +115,12 @@ class Judgment(VerdictLine):
         return self.status == JUDGED and self.problem is None
 
     @property
+    def worth_a_vote(self) -> bool:
+        """Whether there are two answers that differ."""
+        a, b = self.answer_a.strip(), self.answer_b.strip()
+        return bool(a and b and a != b)
+
+    @property
     def flipped(self) -> bool:
         """Whether the verdict changed with the order."""
         return self.status == JUDGED and self.verdict_ab != self.verdict_ba

@@ -19,6 +19,7 @@ from utils import CourseError, atomic_path, write_atomic
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
 MOST_INSTRUCTIVE = 10
 HISTOGRAM_BINS = 10
+MEASURED_BY = {"calibration": "calibration pairs", "votes": "votes"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _corrected_lines(measure: str, report: Report) -> list[tuple[str, str, str, 
     if found is None:
         return []
     value = "cannot be corrected" if found.win_rate is None else _percent(found.win_rate)
-    return [(measure, value, _interval(found.interval), f"{report.n_judged}, {found.n} calibration pairs")]
+    return [(measure, value, _interval(found.interval), f"{report.n_judged}, {found.n} {MEASURED_BY[found.by]}")]
 
 
 def _with_note(fitted: LengthControlled) -> str:

@@ -10,10 +10,10 @@ import truescore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev.correction_coverage import JUDGES, TRUTHS, coverage
+from dev.correction_coverage import JUDGES, TRUTHS, coverage, coverage_by_votes
 from kotune.judging.calibration import calibrate
 from kotune.judging.comparison import report
-from kotune.judging.correction import correct
+from kotune.judging.correction import correct, correct_by_votes
 from kotune.judging.judgments import Tally
 from tests.judging.test_calibration import By, knowing
 from tests.judging.test_comparison import judged
@@ -118,3 +118,67 @@ def test_a_95_percent_interval_covers_the_truth_in_93_to_97_of_100(sizes, judge)
 def test_a_judge_that_hardly_errs_on_few_pairs_has_too_wide_an_interval_and_never_too_narrow():
     for truth in TRUTHS:
         assert coverage((40, 40), JUDGES[4], truth, trials=3000).held >= 0.94
+
+
+# --- votes ---
+
+
+def leads(counts):
+    """(what people said, what the judge said) as often as counted; leads of A."""
+    return [np.repeat(side, list(counts.values())) for side in zip(*counts, strict=True)]
+
+
+VOTED = leads({(1, 1): 25, (1, 0): 6, (1, -1): 4, (0, 1): 5, (0, 0): 8, (-1, 1): 7, (-1, -1): 15})
+OTHERS = np.repeat([1, 0, -1], [120, 40, 40])
+
+
+@pytest.mark.parametrize("scale", [1, 200])
+def test_the_estimate_by_votes_is_truescores_and_its_interval_the_same_with_many_votes(scale):
+    people, judge, others = (np.tile(side, scale) for side in (*VOTED, OTHERS))
+    rates = [(1 + side) / 2 for side in (people, np.concatenate([judge, others]))]
+    theirs = truescore.ppi_estimate(rates[1], rates[0], np.arange(len(people)))
+    ours = correct_by_votes(people, judge, others)
+    assert ours.win_rate == pytest.approx(theirs.point, abs=1e-12) and ours.n == 70 * scale
+    assert ours.judge_weight == pytest.approx(theirs.lambda_, abs=1e-12) and 0 < ours.judge_weight < 1
+    assert ours.interval == pytest.approx((theirs.low, theirs.high), abs=0.02 if scale == 1 else 1e-4)
+
+
+def test_votes_see_a_taste_for_one_system_that_calibration_cannot():
+    """A judge that says A wherever B is better: the better its calibration, the surer it is of a lead that is not there."""
+    people, judge = leads({(1, 1): 20, (-1, 1): 20})
+    found = correct_by_votes(people, judge, np.ones(160))
+    assert found.win_rate == pytest.approx(0.5) and found.interval[0] < 0.5 < found.interval[1]
+    assert correct(Tally(200, 0, 0), Tally(208, 0, 0)).win_rate == 1
+
+
+@given(st.lists(st.tuples(*[st.sampled_from([1, 0, -1])] * 2), min_size=20, max_size=60),
+       st.lists(st.sampled_from([1, 0, -1]), max_size=60), TALLY)  # fmt: skip
+@settings(deadline=None)
+def test_swapping_the_sides_mirrors_the_estimate_by_votes(pairs, others, by_rule):
+    people, judge = np.array(pairs).T
+    one = correct_by_votes(people, judge, others, by_rule)
+    other = correct_by_votes(-people, -judge, [-lead for lead in others], mirrored(by_rule))
+    assert one.win_rate == pytest.approx(1 - other.win_rate, abs=1e-9)
+    assert one.interval == pytest.approx((1 - other.interval[1], 1 - other.interval[0]), abs=1e-9)
+    assert 0 <= one.interval[0] <= one.win_rate <= one.interval[1] <= 1
+
+
+def test_votes_on_judged_pairs_correct_the_report_and_those_on_others_are_counted():
+    lines = [judged(number, *("aa" if number % 4 else "bb")) for number in range(40)]
+    lines += [judged("same", "tie", "tie", a="가", b=" 가 "), judged("blank", *"aa", b=" ", problem="empty_b")]
+    votes = {f"q{number}": "a" if number % 2 else "b" for number in range(30)}
+    found = report(lines, votes=votes | {"elsewhere": "a", "qsame": "b"}).corrected
+    people, judge = leads({(1, 1): 15, (-1, 1): 7, (-1, -1): 8})
+    plain = correct_by_votes(people, judge, np.repeat([1, -1], [8, 2]))
+    assert found.by == "votes" and found.n == 30 and found.note.endswith("; 2 votes are on pairs without a verdict")
+    assert found.win_rate == pytest.approx((40 * plain.win_rate + 0.5 + 1) / 42)
+    few = report(lines, votes={name: votes[name] for name in list(votes)[:10]}).corrected
+    assert few.win_rate is None and "10 votes on these pairs say too little, 20 are needed" in few.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("judge", JUDGES[:4])
+@pytest.mark.parametrize("sizes", [(100, 40), (400, 100)])
+def test_an_interval_by_votes_covers_the_truth_in_93_to_97_of_100(sizes, judge):
+    for truth in TRUTHS[:3]:
+        assert 0.93 <= coverage_by_votes(sizes, judge, truth, trials=2000).held <= 0.97, truth
