@@ -109,6 +109,20 @@ def win_rate_interval(wins: int, ties: int, losses: int, seed: int = 0, draws: i
     return float(low), float(high)
 
 
+def fieller(numerator: tuple[float, float], denominator: tuple[float, float]) -> Interval | None:
+    """Return Fieller's 95% interval of the ratio of two independent means, each given as (mean, variance of the mean).
+
+    It holds the ratios for which `numerator - ratio * denominator` may be zero (Fieller, 1954), and widens without bound as
+    the denominator comes near zero. None where the denominator is not above zero at this level.
+    """
+    (above, above_variance), (below, below_variance) = numerator, denominator
+    surplus = below**2 - Z95**2 * below_variance
+    if below <= 0 or surplus <= 0:
+        return None
+    root = Z95 * math.sqrt(above_variance * surplus + above**2 * below_variance)
+    return (above * below - root) / surplus, (above * below + root) / surplus
+
+
 def mean_interval(values: Sequence[float], seed: int = 0, draws: int = BOOTSTRAP_DRAWS) -> Interval:
     """Return the 95% bootstrap interval of a mean, as `win_rate_interval` does for win rates.
 

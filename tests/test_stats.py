@@ -15,6 +15,7 @@ from kotune.stats import (
     agree,
     cohen_kappa,
     expanded_tail,
+    fieller,
     gwet_ac1,
     length_controlled,
     mean_interval,
@@ -104,6 +105,16 @@ def test_without_any_spread_the_interval_is_wilsons_and_not_a_point():
     low, high = win_rate_interval(0, 8, 0)
     assert low < 0.3 and high > 0.7
     assert mean_interval([7.0]) == mean_interval([7.0] * 4) == (7.0, 7.0)
+
+
+def test_fiellers_interval_holds_the_ratios_that_a_test_does_not_reject():
+    numerator, denominator = (0.4, 0.01), (0.5, 0.004)
+    ratios = np.linspace(-10, 10, 2_000_001)
+    distance = numerator[0] - ratios * denominator[0]
+    kept = ratios[distance**2 <= 1.959964**2 * (numerator[1] + ratios**2 * denominator[1])]
+    assert fieller(numerator, denominator) == pytest.approx((kept[0], kept[-1]), abs=2e-5)
+    assert fieller(numerator, (0.1, 0.004)) is None and fieller(numerator, (-0.5, 0.004)) is None
+    assert fieller(numerator, (0.5, 0.0)) == pytest.approx((0.8 - 2 * 1.959964 * 0.1, 0.8 + 2 * 1.959964 * 0.1))
 
 
 def test_so_many_questions_find_the_difference_four_times_in_five():

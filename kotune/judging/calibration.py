@@ -14,7 +14,7 @@ from pathlib import Path
 from kotune.answering.answer_files import Pair, Question
 from kotune.data import readers
 from kotune.judging.judges import Judge
-from kotune.judging.judgments import FAILED, JUDGED, UNPARSED, Judgment, judge_pairs
+from kotune.judging.judgments import FAILED, JUDGED, LEADS, UNPARSED, Judgment, Tally, judge_pairs
 from kotune.korean.sentences import sentence_texts
 from kotune.stats import Agreement, Interval, agree, wilson
 from utils import DATA, CourseError
@@ -78,6 +78,7 @@ class Calibration:
     flips: int  # verdicts that changed with the order
     flip_rate: float
     flip_interval: Interval
+    better: Tally  # of the better answers over the worse, on the pairs that have one and a verdict that could be read
     kinds: tuple[KindAccuracy, ...]
     preferences: tuple[Preference, ...]
     warning: str  # what the judge may not be trusted with; empty where it clears the bar
@@ -188,11 +189,17 @@ def measure(labelled: Sequence[LabelledPair], judgments: Sequence[Judgment]) -> 
         flips=flips,
         flip_rate=flips / len(judged),
         flip_interval=wilson(flips, len(judged)),
+        better=Tally.of(_better_leads(core)),
         kinds=kinds,
         preferences=(_first_place(judged), _longer(core), _lists(both)),
         warning=_warning(judgments[0].judge, right, interval, kinds),
         verdicts={line.id: line.winner for _, line in core},
     )
+
+
+def _better_leads(core: Sequence[tuple[LabelledPair, Judgment]]) -> list[int]:
+    decided = [(one.right, line) for one, line in core if one.right != "tie" and line.status == JUDGED]
+    return [LEADS[line.winner] if right == "a" else -LEADS[line.winner] for right, line in decided]
 
 
 def _kinds(core: Sequence[tuple[LabelledPair, Judgment]]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kotune.judging.calibration import Calibration
+from kotune.judging.correction import Corrected, by_calibration, by_votes
 from kotune.judging.judgments import (
     FAILED,
     JUDGED,
@@ -105,6 +106,7 @@ class Problems:
 class Report(Problems, Lengths, Flips, Wins, Counts, Origin):
     """What the judgments of two systems come to: all fields of its parts, each of which is made by a function below."""
 
+    corrected: Corrected | None  # the win rate without the judge's measured errors; None where they were not measured
     warning: str  # what its calibration says that the judge may not be trusted with; empty where it clears the bar
 
     def row(self) -> dict:
@@ -112,10 +114,17 @@ class Report(Problems, Lengths, Flips, Wins, Counts, Origin):
         return asdict(self)
 
 
-def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration | None = None, seed: int = 0) -> Report:
+def report(
+    judgments: str | Path | Sequence[Judgment],
+    calibration: Calibration | None = None,
+    seed: int = 0,
+    votes: Mapping[str, Winner] | None = None,
+) -> Report:
     """Count wins, ties and losses of A, with their intervals; `judgments` are those of one judge, or their file.
 
     Whatever has no verdict is counted by its reason, and is in no rate. `calibration` is that of the same judge.
+    The corrected win rate is by people's `votes` on some of the pairs (id -> a, b or tie) where there are any, else by the
+    calibration.
 
     Raises:
         CourseError: there is no verdict at all, or they are of several judges, or the calibration is of another.
@@ -129,7 +138,16 @@ def report(judgments: str | Path | Sequence[Judgment], calibration: Calibration 
         raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
     parts = (_origin(lines), _counts(lines), _wins(judged, seed), _flips(judged), _lengths(judged), _problems(lines))
     warning = calibration.warning if calibration else f"{lines[0].judge} {NOT_CALIBRATED}"
-    return Report(warning=warning, **{name: value for part in parts for name, value in vars(part).items()})
+    fields = {name: value for part in parts for name, value in vars(part).items()}
+    return Report(corrected=_corrected(judged, calibration, votes), warning=warning, **fields)
+
+
+def _corrected(
+    judged: Sequence[Judgment], calibration: Calibration | None, votes: Mapping[str, Winner] | None
+) -> Corrected | None:
+    if votes:
+        return by_votes(judged, votes)
+    return by_calibration(judged, calibration) if calibration else None
 
 
 def _require_one_judge(lines: Sequence[Judgment], calibration: Calibration | None) -> None:

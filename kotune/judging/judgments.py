@@ -7,7 +7,8 @@ asked have a line too, which a later run may follow with another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -27,8 +28,39 @@ UNPARSED = "unparsed"  # the judge was asked, and no verdict can be read
 FAILED = "failed"  # the judge could not be asked
 LEFT_OUT = "left_out"  # the question cannot be compared
 STATUSES = (JUDGED, UNPARSED, FAILED, LEFT_OUT)
+LEADS: dict[Winner | None, int] = {"a": 1, "tie": 0, "b": -1}
 AB: dict[str | None, Winner | None] = {"first": "a", "second": "b", "tie": "tie", None: None}
 BA: dict[str | None, Winner | None] = {"first": "b", "second": "a", "tie": "tie", None: None}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often one side of a pair won, tied and lost."""
+
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many pairs there are."""
+        return self.wins + self.ties + self.losses
+
+    @property
+    def lead(self) -> int:
+        """Wins less losses."""
+        return self.wins - self.losses
+
+    @property
+    def decided(self) -> int:
+        """Wins and losses."""
+        return self.wins + self.losses
+
+    @classmethod
+    def of(cls, leads: Iterable[int]) -> Tally:
+        """Return the tally of leads: 1 a win, 0 a tie, -1 a loss."""
+        counts = Counter(leads)
+        return cls(counts[1], counts[0], counts[-1])
 
 
 @dataclass(frozen=True)
@@ -81,6 +113,12 @@ class Judgment(VerdictLine):
     def was_asked(self) -> bool:
         """Whether the judge gave the verdict, and not the rule for blank answers."""
         return self.status == JUDGED and self.problem is None
+
+    @property
+    def worth_a_vote(self) -> bool:
+        """Whether there are two answers that differ."""
+        a, b = self.answer_a.strip(), self.answer_b.strip()
+        return bool(a and b and a != b)
 
     @property
     def flipped(self) -> bool:

@@ -19,6 +19,7 @@ from utils import CourseError, atomic_path, write_atomic
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
 MOST_INSTRUCTIVE = 10
 HISTOGRAM_BINS = 10
+MEASURED_BY = {"calibration": "calibration pairs", "votes": "votes"}
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,20 @@ class ReportCard:
         reports = (self.report, *(second.report for second in self.seconds))
         return [report.warning for report in reports if report.warning]
 
+    @property
+    def corrections(self) -> list[str]:
+        """What each judge's corrected win rate assumes, or why there is none: a sentence a judge that was measured."""
+        reports = (self.report, *(second.report for second in self.seconds))
+        return [f"The correction for {one.judge}: {one.corrected.note}." for one in reports if one.corrected]
+
     def table(self):
-        """Return a DataFrame for the notebook: warnings, then a row a measure with its value, 95% interval and n."""
+        """Return a DataFrame for the notebook: warnings, a row a measure with its value, 95% interval and n, corrections."""
         import pandas as pd
 
         warned = [("warning", warning, "", "") for warning in self.warnings]
-        return pd.DataFrame([*warned, *self.lines()], columns=["measure", "value", "95% interval", "n"]).set_index("measure")
+        assumed = [("correction", sentence, "", "") for sentence in self.corrections]
+        rows = [*warned, *self.lines(), *assumed]
+        return pd.DataFrame(rows, columns=["measure", "value", "95% interval", "n"]).set_index("measure")
 
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return (measure, value, interval, n) in words, as the table and the page show them."""
@@ -112,6 +121,7 @@ class ReportCard:
             ("unparsed / failed / left out", f"{r.unparsed} / {r.failed} / {r.left_out}", "", f"{r.n_asked}"),
             (f"wins / ties / losses of {self.name_a}", f"{r.wins} / {r.ties} / {r.losses}", "", f"{r.n_judged}"),
             ("win rate (a tie is half)", _percent(r.win_rate), _interval(r.interval), f"{r.n_judged}"),
+            *_corrected_lines("  corrected for the judge's errors", r),
             ("sign test of wins against losses", f"p = {r.p_value:.2g}", "", f"{r.wins + r.losses}"),
             ("win rate at equal length", _percent(lc.win_rate), _with_note(lc), f"{r.n_judged}"),
             ("questions that would show it (80% power)", needed, "", ""),
@@ -128,6 +138,15 @@ class ReportCard:
         return rows
 
 
+def _corrected_lines(measure: str, report: Report) -> list[tuple[str, str, str, str]]:
+    """Return the row of the corrected win rate, and none where the judge's errors were not measured."""
+    found = report.corrected
+    if found is None:
+        return []
+    value = "cannot be corrected" if found.win_rate is None else _percent(found.win_rate)
+    return [(measure, value, _interval(found.interval), f"{report.n_judged}, {found.n} {MEASURED_BY[found.by]}")]
+
+
 def _with_note(fitted: LengthControlled) -> str:
     return "; ".join(part for part in (_interval(fitted.interval), fitted.note) if part)
 
@@ -138,7 +157,10 @@ def _shown(report: Report) -> str:
 
 def _second_lines(second: SecondOpinion) -> list[tuple[str, str, str, str]]:
     other = second.report
-    rows = [(f"win rate by {other.judge}", _percent(other.win_rate), _interval(other.interval), f"{other.n_judged}")]
+    rows = [
+        (f"win rate by {other.judge}", _percent(other.win_rate), _interval(other.interval), f"{other.n_judged}"),
+        *_corrected_lines("  corrected for its errors", other),
+    ]
     for where, agreed in (("", second.agreement), (", calibration set", second.calibration_agreement)):
         if agreed:
             kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.2f}"
@@ -356,6 +378,8 @@ def _draw_verdicts(axes, card: ReportCard) -> None:
 def _draw_rates(axes, card: ReportCard) -> None:
     r = card.report
     rates = [("승률 (무승부 = 0.5)", r.win_rate, r.interval)]
+    if r.corrected and r.corrected.win_rate is not None and r.corrected.interval is not None:
+        rates.append(("심사 오류를 보정한 승률", r.corrected.win_rate, r.corrected.interval))
     fitted = r.length_controlled
     if fitted.win_rate is not None and fitted.interval is not None:
         guess = " (추정)" if fitted.note else ""

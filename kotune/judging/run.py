@@ -18,8 +18,9 @@ from kotune.answering.answer_files import Question, read_answers, side_by_side
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
 from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, ShownPair, SingleAnswer, load_reward_judge
-from kotune.judging.judgments import Judgment, compare, score
+from kotune.judging.judgments import Judgment, Winner, compare, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
+from kotune.judging.votes import read_winners
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, require_other_files, write_json
 
@@ -86,14 +87,14 @@ def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
 
 
 def _judge_once(
-    judge: Judge, chosen: argparse.Namespace, judgments: Path
+    judge: Judge, chosen: argparse.Namespace, judgments: Path, winners: dict[str, Winner] | None
 ) -> tuple[Report, list[Judgment], Calibration | None]:
     _print_price(judge, chosen)
     calibration = None
     if chosen.calibrate:
         calibration = calibrate(judge, chosen.calibration, _beside(Path(chosen.out), judge, "calibration"))
     lines = compare(judge, chosen.answers_a, chosen.answers_b, judgments)
-    return report(lines, calibration, chosen.seed), lines, calibration
+    return report(lines, calibration, chosen.seed, winners), lines, calibration
 
 
 def _scores(judge: Judge, chosen: argparse.Namespace, lines: Sequence[Judgment]) -> tuple[ScoreSummary, ScoreSummary] | None:
@@ -114,12 +115,13 @@ def judge_command(chosen: argparse.Namespace) -> None:
         if given and Path(given).suffix.lower() != ending:
             raise CourseError(f"{given} does not end in {ending}; name the file so.")
     judgments = Path(chosen.judgments) if chosen.judgments else None
-    read = [chosen.answers_a, chosen.answers_b, *([chosen.calibration] if chosen.calibrate else [])]
+    read = [chosen.answers_a, chosen.answers_b, chosen.votes, *([chosen.calibration] if chosen.calibrate else [])]
     written = [out, chosen.html, chosen.png, chosen.journal]
     require_other_files(read, [*written, judgments])
     side_by_side(chosen.answers_a, chosen.answers_b)  # what is wrong with them is said before a judge is loaded
     if chosen.calibrate:
         load_calibration(chosen.calibration)
+    winners = read_winners(chosen.votes) if chosen.votes else None
     options = {"reward_model": chosen.reward_model, "sft": chosen.sft, "journal": chosen.journal}
     judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
     if len({judge.name for judge in judges}) < len(judges):
@@ -128,8 +130,8 @@ def judge_command(chosen: argparse.Namespace) -> None:
     kept = [_beside(out, judge, what) for judge in judges for what in ("calibration", "scores_a", "scores_b")]
     kept += [_beside(out, judge, "judgments") for judge in judges[1:]]
     require_other_files(read, [*written, judgments, *kept], instead="another --out")
-    first, lines, calibration = _judge_once(judges[0], chosen, judgments)
-    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments")) for judge in judges[1:]]
+    first, lines, calibration = _judge_once(judges[0], chosen, judgments, winners)
+    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments"), winners) for judge in judges[1:]]
     card = make_card(
         chosen.name_a or Path(chosen.answers_a).stem,
         chosen.name_b or Path(chosen.answers_b).stem,
@@ -158,4 +160,5 @@ def summary(card: ReportCard) -> list[str]:
         *card.report.problem_ids.items(),
     ]
     ids = [f"{reason}: {', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''} ({len(ids)})" for reason, ids in named]
-    return [*warnings, f"judge: {card.report.judge}", *(f"{name:44} {value}" for name, value in lines), *ids]
+    measures = [f"{name:44} {value}" for name, value in lines]
+    return [*warnings, f"judge: {card.report.judge}", *measures, *card.corrections, *ids]

@@ -11,6 +11,7 @@ In the notebook a person votes on pairs that a judge has judged, and is compared
     votes.write_csv(drawn, "votes.csv", "votes_key.json")              to fill in and read back
     winners = votes.read_winners("outputs/eval/votes.jsonl")           or votes.read_csv("votes.csv", "votes_key.json")
     votes.agreement(winners, judgments)
+    judging.report(judgments, votes=winners).corrected                 the win rate, corrected by twenty votes or more
 
 Which side is shown first, as A on a ballot, is drawn by lot; `a` and `b` name the same systems in every row.
 """
@@ -110,11 +111,7 @@ def draw(judgments: str | Path | Sequence[Judgment], count: int = BALLOTS, seed:
     Raises:
         CourseError: there is no pair to vote on.
     """
-    worth = [
-        line
-        for line in read_judgments(judgments)
-        if line.answer_a.strip() and line.answer_b.strip() and line.answer_a.strip() != line.answer_b.strip()
-    ]
+    worth = [line for line in read_judgments(judgments) if line.worth_a_vote]
     if not worth:
         raise CourseError("There is no pair of two different answers to vote on.")
     generator = random.Random(seed)

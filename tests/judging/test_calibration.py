@@ -6,6 +6,7 @@ import pytest
 
 from kotune.judging.calibration import CALIBRATION, LIST_KIND, calibrate, list_probe, load_calibration
 from kotune.judging.judges import JudgeReply, PairVerdict, ReferenceJudge
+from kotune.judging.judgments import Tally
 from utils import CourseError, read_jsonl, write_jsonl
 
 LABELLED = load_calibration()
@@ -49,6 +50,7 @@ def test_a_judge_that_is_always_right_clears_the_bar_and_leans_nowhere():
     assert (found.n, found.right, found.accuracy, found.warning, found.flips) == (228, 228, 1.0, "", 0)
     assert len(found.kinds) == 9 and all(kind.passes and kind.n >= 18 for kind in found.kinds)
     assert not any(one.biased for one in found.preferences)
+    assert found.better == Tally(208, 0, 0)  # the twenty ties have no better side
     assert found.table().loc["all", "clears the bar"]
 
 
@@ -67,6 +69,7 @@ def test_the_reference_judge_is_blind_to_numbers_and_facts_and_says_so():
 def test_leanings_of_form_are_measured():
     first = calibrate(By(lambda pair: "first"))
     assert preference(first, "the first place").share == 1 and preference(first, "the first place").biased
+    assert first.better == Tally(0, 208, 0)
     assert first.flip_rate == 1 and first.accuracy == pytest.approx(20 / 228)  # every disagreement is a tie
     by_length = preference(calibrate(By(longer)), "the longer")
     assert by_length.share == 1 and by_length.fair < 0.6 and by_length.biased
@@ -94,6 +97,7 @@ def test_the_probe_for_lists_holds_the_same_words():
 def test_an_unreadable_verdict_is_wrong_and_counted():
     found = calibrate(By(lambda pair: None if "14일" in pair.first + pair.second else knowing(pair)))
     assert found.unparsed == 228 - found.right > 0
+    assert found.better.losses == found.better.ties == 0 < found.better.wins < 208  # no verdict: nothing for either side
     with pytest.raises(CourseError, match="has not one verdict on the calibration set"):
         calibrate(By(lambda pair: None))
 

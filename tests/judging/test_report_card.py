@@ -12,6 +12,8 @@ from kotune.judging.comparison import report, scores_behind, summarise
 from kotune.judging.judges import ReferenceJudge
 from kotune.judging.judgments import Judgment, ScoreLine, compare
 from kotune.judging.report_card import disagreements, histogram, html, make_card, write_html, write_png
+from kotune.judging.run import summary
+from tests.judging.test_calibration import By
 from tests.judging.test_comparison import fifteen, judged
 from utils import CourseError
 
@@ -91,6 +93,12 @@ def test_a_calibrated_judge_is_shown_by_kind_with_its_warning(tmp_path):
                      scores=scores_behind(judgments))  # fmt: skip
     page = Page(html(card)).text
     assert "is below the bar" in page and "wrong_number" in page and "25.9% to 51.8%" in page
+    assert (
+        "심사자의 오류를 보정한 승률 100.0%, 95% 구간" in page
+        and "on the 208 calibration pairs with a better answer" in page
+    )
+    assert card.table().loc["  corrected for the judge's errors", "n"] == "3, 208 calibration pairs"
+    assert card.json()["corrected"]["win_rate"] == 1 and card.json()["corrected"]["sensitivity"] > 0.7
     assert sum(card.histogram.a) == sum(card.histogram.b) == 3
     picture = write_png(card, tmp_path / "card.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
@@ -98,6 +106,20 @@ def test_a_calibrated_judge_is_shown_by_kind_with_its_warning(tmp_path):
         make_card("A", "B", replace(report(judgments), judge="other"), judgments, calibration=calibration)
     with pytest.raises(CourseError, match=r"end it in \.png"):
         write_png(card, tmp_path / "card.pdf")
+
+
+def test_a_judge_no_better_than_chance_is_shown_as_one_whose_rate_cannot_be_corrected():
+    rows = [{"id": str(i), "question": "질문", "answer": "네.", "reference": "네."} for i in range(4)]
+    first = By(lambda pair: "first")  # all its verdicts change with the order
+    judgments = compare(first, rows, [row | {"answer": "아니요."} for row in rows])
+    calibration = calibrate(first)
+    card = make_card("A", "B", report(judgments, calibration), judgments, calibration=calibration)
+    said = "cannot be corrected: the judge is no better than chance on the calibration pairs"
+    for text in (Page(html(card)).text, "\n".join(summary(card))):
+        assert said in text and "50.0%" in text
+    assert "심사자의 오류를 보정할 수 없습니다." in Page(html(card)).text
+    assert card.json()["corrected"]["win_rate"] is None and said in card.json()["corrected"]["note"]
+    assert card.table().loc["  corrected for the judge's errors", "value"] == "cannot be corrected"
 
 
 def test_korean_and_dollars_are_drawn_with_glyphs_that_are_there(lines, tmp_path, recwarn):

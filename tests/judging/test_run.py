@@ -45,6 +45,24 @@ def test_the_reference_judge_from_the_command_line(files, tmp_path, capsys):
     assert "was not calibrated" in read_json(tmp_path / "report.json")["warning"]
 
 
+@pytest.mark.slow
+def test_votes_on_some_of_the_pairs_correct_the_win_rate(tmp_path, capsys):
+    rows = [{"id": f"q{i}", "question": f"질문 {i}", "answer": GOOD, "reference": GOOD} for i in range(30)]
+    a, b = (
+        write_jsonl(tmp_path / "a.jsonl", rows),
+        write_jsonl(tmp_path / "b.jsonl", [row | {"answer": BAD} for row in rows]),
+    )
+    cast = write_jsonl(tmp_path / "votes.jsonl", [{"id": f"q{i}", "vote": "A", "winner": "ab"[i % 2]} for i in range(20)])
+    files = ["--answers_a", str(a), "--answers_b", str(b), "--out", str(tmp_path / "report.json"), "--judge", "reference"]
+    cli.run(["judge", *files, "--votes", str(cast)])
+    report = read_json(tmp_path / "report.json")
+    assert report["win_rate"] == 1 and report["corrected"]["by"] == "votes" and report["corrected"]["n"] == 20
+    assert report["corrected"]["win_rate"] == pytest.approx(0.5)  # a judge that never says B adds nothing to ten of each
+    assert "it takes 20 votes of people for the truth" in capsys.readouterr().out
+    with pytest.raises(CourseError, match="holds no votes"):
+        cli.run(["judge", *files, "--votes", str(tmp_path / "none.jsonl")])
+
+
 def test_an_llm_with_its_price_first_its_scores_and_a_second_opinion(files, tmp_path, endpoint, monkeypatch, capsys):
     monkeypatch.setenv("TEACHER_PRICE", "1,2")
     seen = []
