@@ -195,14 +195,22 @@ def _judge(chosen: Namespace) -> None:
 
 
 def _votes_options(parser: ArgumentParser) -> None:
-    parser.add_argument("votes", help="the chat page's votes, such as outputs/serve/votes.jsonl")
-    parser.add_argument("--out", type=Path, default=OUTPUTS / "eval" / "votes", help="a folder in it for each two models")
+    from kotune.judging import vote_pairs, votes
+
+    parser.add_argument("votes", nargs="+", help="the chat page's votes, such as outputs/serve/votes.jsonl")
+    parser.add_argument("--to", choices=("dpo",), help="write preference pairs instead; takes a notebook's votes as well")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"a folder in it for each two models (default: {relative(votes.OUT)}); with --to, the file of pairs "
+        f"({relative(vote_pairs.OUT)})",
+    )
 
 
 def _votes(chosen: Namespace) -> None:
-    from kotune.judging.votes import votes_command
+    from kotune.judging import vote_pairs, votes
 
-    votes_command(chosen)
+    (vote_pairs.pairs_command if chosen.to else votes.votes_command)(chosen)
 
 
 # --- serving ---------------------------------------------------------------------------------
@@ -362,7 +370,7 @@ COMMANDS = {
     "infer": Command("answer a file of questions, or one", _infer_options, _infer),
     "merge": Command("merge an adapter into a whole model, for GGUF too", _merge_options, _merge),
     "judge": Command("compare two systems' answers with a judge, in both orders", _judge_options, _judge),
-    "votes": Command("count blind votes, and write them for kotune judge", _votes_options, _votes),
+    "votes": Command("count blind votes, and write them for kotune judge or as pairs for DPO", _votes_options, _votes),
     "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
     "data": Command(
         "check a data set, convert it, find personal data, drop repeats",

@@ -415,13 +415,13 @@ def _from_preference(row: dict, place: str, base: dict, extra: dict) -> list[dic
 
 
 def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
-    if _seen(chosen[0]["content"]) == _seen(rejected[0]["content"]):
+    if as_seen(chosen[0]["content"]) == as_seen(rejected[0]["content"]):
         alike = "" if chosen == rejected else " but for blanks at the ends or the Unicode form"
         raise CourseError(f"{place}: chosen and rejected are the same text{alike}; drop the pair or fix one side.")
     return {"chosen": chosen, "rejected": rejected}
 
 
-def _seen(text: str) -> str:
+def as_seen(text: str) -> str:
     """Return what is seen of a text: without blanks around it and invisible characters in it, in one Unicode form."""
     visible = "".join(letter for letter in nfc(text) if unicodedata.category(letter) != "Cf")
     return visible.strip().replace("\xa0", " ")
