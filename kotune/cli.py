@@ -163,12 +163,17 @@ def _judge_options(parser: ArgumentParser) -> None:
     from kotune.judging.calibration import CALIBRATION
     from kotune.judging.run import JUDGES
 
-    parser.add_argument("--answers_a", required=True, metavar="FILE", help="JSONL with id, question, answer, reference")
-    parser.add_argument("--answers_b", required=True, metavar="FILE")
+    parser.add_argument("--answers_a", metavar="FILE", help="JSONL with id, question, answer, reference")
+    parser.add_argument("--answers_b", metavar="FILE", help="the same questions, answered by another")
+    parser.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="instead of both: a question with two answers a row (input1, completion1, input2, completion2, reference)",
+    )
     parser.add_argument("--judge", required=True, help=JUDGES)
     parser.add_argument("--out", required=True, metavar="JSON", help="where the report goes")
-    parser.add_argument("--name_a", help="what A is called; its file's name if not given")
-    parser.add_argument("--name_b")
+    parser.add_argument("--name_a", help="what A is called; its file's name, or completion1, if not given")
+    parser.add_argument("--name_b", help="what B is called; its file's name, or completion2, if not given")
     parser.add_argument("--judgments", metavar="JSONL", help="where judgments are kept; beside the report if not given")
     parser.add_argument("--calibrate", action="store_true", help="measure the judges first on pairs of known verdict")
     parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
@@ -191,14 +196,22 @@ def _judge(chosen: Namespace) -> None:
 
 
 def _votes_options(parser: ArgumentParser) -> None:
-    parser.add_argument("votes", help="the chat page's votes, such as outputs/serve/votes.jsonl")
-    parser.add_argument("--out", type=Path, default=OUTPUTS / "eval" / "votes", help="a folder in it for each two models")
+    from kotune.judging import vote_pairs, votes
+
+    parser.add_argument("votes", nargs="+", help="the chat page's votes, such as outputs/serve/votes.jsonl")
+    parser.add_argument("--to", choices=("dpo",), help="write preference pairs instead; takes a notebook's votes as well")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"a folder in it for each two models (default: {relative(votes.OUT)}); with --to, the file of pairs "
+        f"({relative(vote_pairs.OUT)})",
+    )
 
 
 def _votes(chosen: Namespace) -> None:
-    from kotune.judging.votes import votes_command
+    from kotune.judging import vote_pairs, votes
 
-    votes_command(chosen)
+    (vote_pairs.pairs_command if chosen.to else votes.votes_command)(chosen)
 
 
 # --- serving ---------------------------------------------------------------------------------
@@ -362,8 +375,8 @@ COMMANDS = {
     "train": Command("the stage that --stage names, with every flag of the medical trainer", _any_stage_options, _train),
     "infer": Command("answer a file of questions, or one", _infer_options, _infer),
     "merge": Command("merge an adapter into a whole model, for GGUF too", _merge_options, _merge),
-    "judge": Command("compare two answers files with a judge, in both orders", _judge_options, _judge),
-    "votes": Command("count blind votes, and write them for kotune judge", _votes_options, _votes),
+    "judge": Command("compare two systems' answers with a judge, in both orders", _judge_options, _judge),
+    "votes": Command("count blind votes, and write them for kotune judge or as pairs for DPO", _votes_options, _votes),
     "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
     "data": Command(
         "check a data set, convert it, find personal data, drop repeats",

@@ -180,6 +180,8 @@ COMMANDS = {
     "judge, judgments": ["judge", "--answers_a", "IN", "--answers_b", "OTHER", "--judge", "reference", "--out", "R.json", "--judgments", "OUT"],
     "judge, page": ["judge", "--answers_a", "OTHER", "--answers_b", "IN", "--judge", "reference", "--out", "R.json", "--html", "OUT"],
     "judge, journal": ["judge", "--answers_a", "IN", "--answers_b", "OTHER", "--judge", "reference", "--out", "R.json", "--journal", "OUT"],
+    "judge, pairs": ["judge", "--pairs", "IN", "--judge", "reference", "--out", "R.json", "--judgments", "OUT"],
+    "votes, pairs": ["votes", "OTHER", "IN", "--to", "dpo", "--out", "OUT"],
 }  # fmt: skip
 
 

@@ -7,14 +7,13 @@ An answers file is JSONL (or whatever else `readers` reads) with `id`, `question
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from kotune.data import readers
-from kotune.data.records import SHOWN, UnusedFields, known_names, nfc, of_a_table
+from kotune.data.records import SHOWN, UnusedFields, known_names, nfc, of_a_table, same_text
 from kotune.line_file import KeyedLines
 from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
@@ -331,17 +330,6 @@ class SideBySide:
 
     pairs: list[Pair]
     left_out: list[UnpairedQuestion]
-
-
-def same_text(one: str | None, other: str | None) -> bool:
-    """Return whether two texts are the same but for white space and the Unicode form of Hangul (macOS writes NFD)."""
-    if one is None or other is None:
-        return one == other
-    return one == other or _normal(one) == _normal(other)
-
-
-def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def side_by_side(source_a: Source, source_b: Source) -> SideBySide:

@@ -4,6 +4,7 @@
     preference    {"id", "prompt": [messages], "chosen": [message], "rejected": [message], "source", "kind"?}
     pre-training  {"text"}
     prompt alone  {"id", "prompt": [messages], "source"}    for inference
+    comparison    {"id", "prompt": [messages], "first": [message], "second": [message], "source", "reference"?}
 
 The page docs/formats.md shows every shape of row.
 """
@@ -29,7 +30,8 @@ ROLES = {
 EXTRA_FIELDS = ("id", "source", "document_id", "task", "Task_name", "kind")
 READ_SHAPES = (
     "question/answer, instruction/input/output (with history, or output as [better, worse]), input/output/Task_name, "
-    "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, text"
+    "prompt/completion, prompt/chosen/rejected, messages, conversations, Conclusion/SystemPrompt, seed_word/answer, "
+    "input1/completion1/input2/completion2, text"
 )
 # texts beside a question that a model must see to answer it
 CONTEXTS = ("context", "contexts", "passage", "passages", "paragraph", "document", "documents")
@@ -65,9 +67,12 @@ SHAPES = {
         Shape("seed_word", ("seed_word", "answer")),
         Shape("task", ("input", "output", "Task_name", "history", "system", *CONTEXTS)),
         Shape("excel", ("No.", "Conclusion", "SystemPrompt", "Findings")),
+        Shape("pairs", ("input1", "completion1", "input2", "completion2", "reference")),
         Shape("text", ("text",)),
     )
 }
+PAIR_FIELDS = "input1, completion1, input2 and completion2"
+COMPARED = ("completion1", "completion2")  # two answers to one question, with no verdict on them
 NAMES = {
     name.casefold(): name
     for name in (*(name for shape in SHAPES.values() for name in shape.fields), *EXTRA_FIELDS, *REPLIES, *OF_ANSWER_FILES)
@@ -77,6 +82,13 @@ NAMES = {
 def nfc(text: str) -> str:
     """Return a text in the Unicode form in which one Korean syllable is one character (macOS writes its letters)."""
     return unicodedata.normalize("NFC", text)
+
+
+def same_text(one: str | None, other: str | None) -> bool:
+    """Return whether two texts are the same but for white space and the Unicode form of Hangul (macOS writes NFD)."""
+    if one is None or other is None:
+        return one == other
+    return one == other or " ".join(nfc(one).split()) == " ".join(nfc(other).split())
 
 
 # letters that show nothing: fillers of Hangul, the empty Braille cell, the joiner of graphemes
@@ -145,6 +157,8 @@ def shape_of(row: Mapping) -> Shape | None:
     has = {name for name, value in row.items() if name not in _BESIDE or not _is_empty(value)} | ({"input"} & row.keys())
     if {"prompt", "chosen", "rejected"} <= has:
         name = "dpo"
+    elif has.issuperset(COMPARED):
+        name = "pairs"
     elif "messages" in has:
         name = "messages"
     elif "conversations" in has:
@@ -186,6 +200,7 @@ def unused_when_answered(row: dict) -> list[str]:
     asked = _to_be_answered(named)
     shape, open_field = shape_of(asked), _open_field(asked)
     used = _used_when_open(open_field) if open_field else shape.fields if shape else (*asked,)
+    used = tuple(name for name in used if name not in COMPARED)
     unused = _fields_beside(asked, (*used, *EXTRA_FIELDS))
     dropped = [name for name, value in named.items() if name not in asked and not _is_empty(value)]
     return [*dropped, *unused]
@@ -266,6 +281,8 @@ def canonical(row: dict, place: str, default_id: str) -> list[dict]:
 
 def _require_good_reply(row: dict, shape: Shape, place: str) -> None:
     """Raise a CourseError for a row whose reply is said to be bad, or to be what a model answered."""
+    if shape.name == "pairs":  # nothing is taught by them
+        return
     for name, value in row.items():
         said = str(value).strip().lower()
         of_kto = shape.name in ("completion", "messages", "sharegpt") and said in (
@@ -333,7 +350,8 @@ def to_answer(row: dict, place: str, default_id: str) -> list[dict]:
     for record in canonical(row, place, default_id):
         asked = {name: record[name] for name in ("id", "source", "prompt")}
         reply = record.get("completion") or record.get("chosen")
-        records.append({**asked, "reference": reply[0]["content"]} if reply else asked)
+        reference = reply[0]["content"] if reply else record.get("reference")
+        records.append({**asked, "reference": reference} if reference else asked)
     return records
 
 
@@ -341,7 +359,7 @@ def _to_be_answered(row: dict) -> dict:
     """Return a row without replies that are empty, or that are an old answer beside the reference or by a model."""
     row = {name: value for name, value in row.items() if name not in REPLIES or not _is_empty(value)}
     old = "reference" in row or any(row.get(name) not in (None, "") for name in ("ended", "tokens", "model"))
-    if old and not {"chosen", "messages", "conversations", "seed_word", "Conclusion"} & row.keys():
+    if old and not {"chosen", "messages", "conversations", "seed_word", "Conclusion", *COMPARED} & row.keys():
         return {name: value for name, value in row.items() if name not in REPLIES or name == "reference"}
     return row
 
@@ -397,13 +415,13 @@ def _from_preference(row: dict, place: str, base: dict, extra: dict) -> list[dic
 
 
 def _sides(chosen: list[dict], rejected: list[dict], place: str) -> dict:
-    if _seen(chosen[0]["content"]) == _seen(rejected[0]["content"]):
+    if as_seen(chosen[0]["content"]) == as_seen(rejected[0]["content"]):
         alike = "" if chosen == rejected else " but for blanks at the ends or the Unicode form"
         raise CourseError(f"{place}: chosen and rejected are the same text{alike}; drop the pair or fix one side.")
     return {"chosen": chosen, "rejected": rejected}
 
 
-def _seen(text: str) -> str:
+def as_seen(text: str) -> str:
     """Return what is seen of a text: without blanks around it and invisible characters in it, in one Unicode form."""
     visible = "".join(letter for letter in nfc(text) if unicodedata.category(letter) != "Cf")
     return visible.strip().replace("\xa0", " ")
@@ -541,6 +559,29 @@ def _from_excel(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     return [record | extra]
 
 
+def _from_pairs(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
+    """The real-estate course's evaluation file: the question stands before each of its two answers, which may be blank."""
+    missing = next((name for name in ("input1", "input2") if name not in row), None)
+    if missing:
+        raise CourseError(f"{place}, field {missing}: missing; a row with two answers has {PAIR_FIELDS}.")
+    asked, again = (_text(row[name], place, name) for name in ("input1", "input2"))
+    if not same_text(asked, again):
+        raise CourseError(
+            f"{place}, field input2: it is another question than input1 ({again!r:.40}, not {asked!r:.40}), so the two "
+            "answers cannot be compared; put answers to one question into a row."
+        )
+    sides = dict(zip(("first", "second"), (_compared(row, name, place) for name in COMPARED), strict=True))
+    reference = _extra(row, "reference", place)
+    known = {"reference": reference} if reference and not is_blank(reference) else {}
+    return [{**base, "prompt": [{"role": "user", "content": asked}], **sides, **known, **extra}]
+
+
+def _compared(row: dict, name: str, place: str) -> list[dict]:
+    if not isinstance(row[name], str):
+        raise CourseError(f"{place}, field {name}: expected a text, found {type(row[name]).__name__}; write it as text.")
+    return [{"role": "assistant", "content": row[name]}]
+
+
 def _from_text(row: dict, place: str, base: dict, extra: dict) -> list[dict]:
     return [{"text": _text(row["text"], place, "text")}]
 
@@ -556,6 +597,7 @@ _MAKERS = {
     "seed_word": _from_seed_word,
     "task": _from_task,
     "excel": _from_excel,
+    "pairs": _from_pairs,
     "text": _from_text,
 }
 

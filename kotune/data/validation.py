@@ -32,6 +32,10 @@ MOJIBAKE = re.compile(
 
 # a text that is nothing but one of these was most likely no text
 MISSING = frozenset(("nan", "NaN", "NAN", "None", "null", "NULL", "NaT", "<NA>", "#N/A", "N/A", "undefined"))
+# the stage that a set is registered for, and those of the records that it may hold
+HELD_BY_STAGE = {"sft": ("sft",), "pt": ("pt",), "dpo": ("dpo",), "rw": ("dpo",), "evaluation": ("sft", "judge")}
+# records that no stage trains on: what they are, and what takes them
+PURPOSES = {"judge": "two answers to one question, with no verdict on them: `kotune judge --pairs` compares them"}
 # what a text of printable ASCII cannot be: the kind of finding, its pattern, and what it says of the text
 SUSPECTS = (
     ("mojibake", MOJIBAKE, "was read in a wrong encoding"),
@@ -55,6 +59,7 @@ class ValidationReport:
     rows: int = 0
     findings: list[RowFinding] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
+    stages: Counter = field(default_factory=Counter)  # of the records
 
     def add(self, severity: str, kind: str, message: str) -> None:
         """Count a finding, and keep it if it is among the first of its kind."""
@@ -75,7 +80,8 @@ class ValidationReport:
         kinds = ", ".join(f"{kind} {count:,}" for (_, kind), count in self.counts.most_common())
         warnings = sum(self.counts.values()) - self.errors
         total = f"{self.rows:,} rows: {self.errors:,} errors, {warnings:,} warnings" + (f" ({kinds})" if kinds else "")
-        return "\n".join([*lines, total])
+        purposes = [f"{self.stages[stage]:,} records hold {what}." for stage, what in PURPOSES.items() if self.stages[stage]]
+        return "\n".join([*lines, total, *purposes])
 
 
 def check(
@@ -103,6 +109,7 @@ def check(
         for record in records:
             if "id" in record:
                 ids.append(hash(record["id"]))
+            report.stages[stage_of(record)] += 1
             _check_texts(record, row, report)
             _check_stage(record, row, stage, report)
             if token_count:
@@ -176,7 +183,7 @@ def _check_length(
 
 
 def _check_stage(record: dict, row: Row, stage: str | None, report: ValidationReport) -> None:
-    holds = {"sft": ("sft",), "pt": ("pt",), "dpo": ("dpo",), "rw": ("dpo",), "evaluation": ("sft",)}.get(stage or "")
+    holds = HELD_BY_STAGE.get(stage or "")
     if holds and stage_of(record) not in holds:
         said = f"{row.place}: registered for {stage}, and this record is for {stage_of(record)}; register it as what it is."
         report.add("error", "stage", said)
@@ -189,6 +196,7 @@ def _kind_of(message: str) -> str:
         ("last turn", "role order"),
         ("one assistant turn", "role order"),
         ("same text", "same sides"),
+        ("another question", "two questions"),
         ("is empty", "empty"),
         ("none empty", "empty or wrong type"),
     ):
@@ -200,7 +208,7 @@ def _kind_of(message: str) -> str:
 def _texts(record: dict) -> Iterator[tuple[str, str]]:
     if "text" in record:
         yield "text", record["text"]
-    for name in ("prompt", "completion", "chosen", "rejected"):
+    for name in ("prompt", "completion", "chosen", "rejected", "first", "second"):
         for turn in record.get(name, ()):
             yield name, turn["content"]
 

@@ -31,11 +31,13 @@ class CannotHold(Exception):
 
 
 def stage_of(record: dict) -> str:
-    """Return what a canonical record is for: sft, dpo, pt or inference."""
+    """Return what a canonical record is for: sft, dpo, pt, judge or inference."""
     if "text" in record:
         return "pt"
     if "chosen" in record:
         return "dpo"
+    if "first" in record:
+        return "judge"
     return "sft" if "completion" in record else "inference"
 
 
@@ -296,9 +298,9 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
         for number, record in enumerate(records, start=1):
             if stage_of(record) not in chosen.stages:
                 holds = [name for name, other in TARGETS.items() if stage_of(record) in other.stages]
+                instead = f"convert it to {' or '.join(holds)}" if holds else "no format to convert to does"
                 raise CourseError(
-                    f"Record {record.get('id', number)} is for {stage_of(record)}, which {target} does not hold; "
-                    f"convert it to {' or '.join(holds) or 'no format that is there'}."
+                    f"Record {record.get('id', number)} is for {stage_of(record)}, which {target} does not hold; {instead}."
                 )
             try:
                 row = chosen.row(record)

@@ -5,8 +5,8 @@
     judging.report(lines, judging.calibrate(judge))                                the report, with intervals
 
 `judges` gives verdicts (`load_judge` finds one by name), `judgments` asks them in both orders, `calibration` measures them,
-`comparison` counts, `correction` takes the judge's errors out of the win rate, `report_card` shows, `votes` asks people, and
-`run` is the command `kotune judge`.
+`comparison` counts, `correction` takes the judge's errors out of the win rate, `report_card` shows, `votes` asks people,
+`vote_pairs` makes pairs for DPO of what they said, and `run` is the command `kotune judge`.
 """
 
 from kotune.answering.answer_files import AnswerRow, LocalModel, Question, TeacherModel, answer, read_answers

@@ -13,9 +13,9 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
-from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, same_text, side_by_side
+from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, side_by_side
 from kotune.data import readers
-from kotune.data.records import UnusedFields
+from kotune.data.records import UnusedFields, same_text
 from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
 from kotune.line_file import KeyedLines
 from kotune.progress import bar

@@ -1,6 +1,7 @@
 """The command `kotune judge`: two answers files (`id`, `question`, `answer` and, where known, `reference`) and a report.
 
     kotune judge --answers_a a.jsonl --answers_b b.jsonl --judge reference --out report.json --calibrate
+    kotune judge --pairs eval_dataset.jsonl --name_a base --name_b tuned --judge openai:gpt-4o-mini --out report.json
     kotune judge ... --judge reward --reward_model outputs/reward --sft outputs/sft
     kotune judge ... --judge openai:gpt-4o-mini --budget_usd 0.5 --second_judge reference --html report.html
 
@@ -12,19 +13,25 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from kotune.answering.answer_files import Question, read_answers, side_by_side
+from kotune.answering.answer_files import Question, SideBySide, Source, read_answers, side_by_side
+from kotune.answering.pair_files import read_pairs
+from kotune.data import readers
+from kotune.data.records import COMPARED
+from kotune.data.registry import locate
 from kotune.judging.calibration import Calibration, calibrate, list_probe, load_calibration
 from kotune.judging.comparison import Report, ScoreSummary, report, scores_behind, summarise
 from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, ShownPair, SingleAnswer, load_reward_judge
-from kotune.judging.judgments import Judgment, Winner, compare, score
+from kotune.judging.judgments import Judgment, Winner, judge_pairs, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
 from kotune.judging.votes import read_winners
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, require_other_files, write_json
 
 JUDGES = "reference, reward or openai:MODEL"
+SHOWN_PLACES = 20
 
 
 def load_judge(
@@ -57,6 +64,69 @@ def load_judge(
     raise CourseError(f"The judge {name!r} is unknown; choose {JUDGES}.")
 
 
+# --- what is compared ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What the command line gives to compare: the pairs, and the two sides as each is by itself."""
+
+    paired: SideBySide
+    sides: tuple[Source, Source]  # the answers of A and of B
+    names: tuple[str, str]  # what they are called if not told otherwise
+    places: dict[str, str]  # where the pair of an id stands; empty for two answers files
+
+    def require_references(self, judge: Judge) -> None:
+        """Say which pairs a judge by references can have no verdict on.
+
+        Raises:
+            CourseError: it can have none on any.
+        """
+        pairs = self.paired.pairs
+        lacking = [pair.question.id for pair in pairs if pair.question.reference is None]
+        if not lacking or not isinstance(judge, ReferenceJudge):
+            return
+        named = [self.places.get(one, f"id {one!r}") for one in lacking]
+        if len(lacking) == len(pairs):
+            raise CourseError(
+                f"{named[0]}, field reference: missing, as in all of the {len(pairs)} pairs, and the judge {judge.name} "
+                "compares with it; add references, or take the judge reward or openai:MODEL."
+            )
+        shown = [named[0], *(readers.seen_from(named[0], place) for place in named[1:SHOWN_PLACES])]
+        more = ", ..." if len(named) > SHOWN_PLACES else ""
+        print(
+            f"{len(lacking)} of {len(pairs)} pairs have no reference, and no verdict of the judge {judge.name}: "
+            f"{', '.join(shown)}{more}"
+        )
+
+
+def _files_to_compare(chosen: argparse.Namespace) -> list[str | Path]:
+    """Return the files with the answers: one of pairs, or two.
+
+    Raises:
+        CourseError: the command line names neither, or both.
+    """
+    given = (chosen.answers_a, chosen.answers_b)
+    if chosen.pairs and any(given):
+        raise CourseError("--pairs holds the answers of both sides; leave --answers_a and --answers_b out, or --pairs.")
+    if not chosen.pairs and not all(given):
+        raise CourseError("There is nothing to compare; name --answers_a and --answers_b, or --pairs.")
+    return [locate(chosen.pairs)] if chosen.pairs else [*given]
+
+
+def _compared(chosen: argparse.Namespace) -> _Compared:
+    """Read what the command line gives to compare.
+
+    Raises:
+        CourseError: a file is malformed, or two have no question in common.
+    """
+    if chosen.pairs:
+        file = read_pairs(chosen.pairs)
+        return _Compared(SideBySide(file.pairs, []), file.answers(), COMPARED, file.places)
+    sides = (chosen.answers_a, chosen.answers_b)
+    return _Compared(side_by_side(*sides), sides, (Path(sides[0]).stem, Path(sides[1]).stem), {})
+
+
 # --- command line ----------------------------------------------------------------------------
 
 
@@ -65,12 +135,11 @@ def _beside(out: Path, judge: Judge, what: str) -> Path:
     return out.with_name(f"{out.stem}.{re.sub(r'[^0-9A-Za-z.-]+', '_', judge.name).strip('_')}.{what}.jsonl")
 
 
-def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
+def _print_price(judge: Judge, compared: _Compared, chosen: argparse.Namespace) -> None:
     """Print what an LLM will cost over all that it is going to be asked, before the first request."""
     if not isinstance(judge, LLMJudge):
         return
-    paired = side_by_side(chosen.answers_a, chosen.answers_b)
-    pairs = list(paired.pairs)
+    pairs = list(compared.paired.pairs)
     if chosen.calibrate:
         labelled = load_calibration(chosen.calibration)
         pairs += [one.pair for one in [*labelled, *list_probe(labelled)]]
@@ -79,7 +148,7 @@ def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
              ((pair.answer_a, pair.answer_b), (pair.answer_b, pair.answer_a))]  # fmt: skip
     singles = []
     if chosen.scores:
-        given = [*read_answers(chosen.answers_a), *read_answers(chosen.answers_b)]
+        given = [answered for side in compared.sides for answered in read_answers(side)]
         singles = [SingleAnswer(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
     print(f"--- {judge.name}: what it will cost ---")
     for estimate in judge.estimate(shown, singles):
@@ -87,38 +156,39 @@ def _print_price(judge: Judge, chosen: argparse.Namespace) -> None:
 
 
 def _judge_once(
-    judge: Judge, chosen: argparse.Namespace, judgments: Path, winners: dict[str, Winner] | None
+    judge: Judge, compared: _Compared, chosen: argparse.Namespace, judgments: Path, winners: dict[str, Winner] | None
 ) -> tuple[Report, list[Judgment], Calibration | None]:
-    _print_price(judge, chosen)
+    _print_price(judge, compared, chosen)
     calibration = None
     if chosen.calibrate:
         calibration = calibrate(judge, chosen.calibration, _beside(Path(chosen.out), judge, "calibration"))
-    lines = compare(judge, chosen.answers_a, chosen.answers_b, judgments)
+    lines = judge_pairs(judge, compared.paired.pairs, compared.paired.left_out, judgments)
     return report(lines, calibration, chosen.seed, winners), lines, calibration
 
 
-def _scores(judge: Judge, chosen: argparse.Namespace, lines: Sequence[Judgment]) -> tuple[ScoreSummary, ScoreSummary] | None:
+def _scores(
+    judge: Judge, compared: _Compared, chosen: argparse.Namespace, lines: Sequence[Judgment]
+) -> tuple[ScoreSummary, ScoreSummary] | None:
     if not chosen.scores:
         return scores_behind(lines)
-    sides = (("A", chosen.answers_a), ("B", chosen.answers_b))
     a, b = (
         summarise(side, score(judge, answers, _beside(Path(chosen.out), judge, f"scores_{side.lower()}")))
-        for side, answers in sides
+        for side, answers in zip("AB", compared.sides, strict=True)
     )
     return a, b
 
 
 def judge_command(chosen: argparse.Namespace) -> None:
-    """Compare two answers files and write the report."""
+    """Compare two answers files, or the two answers of each row of one file, and write the report."""
     out = Path(chosen.out)
     for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
         if given and Path(given).suffix.lower() != ending:
             raise CourseError(f"{given} does not end in {ending}; name the file so.")
     judgments = Path(chosen.judgments) if chosen.judgments else None
-    read = [chosen.answers_a, chosen.answers_b, chosen.votes, *([chosen.calibration] if chosen.calibrate else [])]
+    read = [*_files_to_compare(chosen), chosen.votes, *([chosen.calibration] if chosen.calibrate else [])]
     written = [out, chosen.html, chosen.png, chosen.journal]
     require_other_files(read, [*written, judgments])
-    side_by_side(chosen.answers_a, chosen.answers_b)  # what is wrong with them is said before a judge is loaded
+    compared = _compared(chosen)  # what is wrong with the answers is said before a judge is loaded
     if chosen.calibrate:
         load_calibration(chosen.calibration)
     winners = read_winners(chosen.votes) if chosen.votes else None
@@ -126,19 +196,21 @@ def judge_command(chosen: argparse.Namespace) -> None:
     judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
     if len({judge.name for judge in judges}) < len(judges):
         raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
+    for judge in judges:
+        compared.require_references(judge)
     judgments = judgments or _beside(out, judges[0], "judgments")
     kept = [_beside(out, judge, what) for judge in judges for what in ("calibration", "scores_a", "scores_b")]
     kept += [_beside(out, judge, "judgments") for judge in judges[1:]]
     require_other_files(read, [*written, judgments, *kept], instead="another --out")
-    first, lines, calibration = _judge_once(judges[0], chosen, judgments, winners)
-    seconds = [_judge_once(judge, chosen, _beside(out, judge, "judgments"), winners) for judge in judges[1:]]
+    first, lines, calibration = _judge_once(judges[0], compared, chosen, judgments, winners)
+    seconds = [_judge_once(one, compared, chosen, _beside(out, one, "judgments"), winners) for one in judges[1:]]
     card = make_card(
-        chosen.name_a or Path(chosen.answers_a).stem,
-        chosen.name_b or Path(chosen.answers_b).stem,
+        chosen.name_a or compared.names[0],
+        chosen.name_b or compared.names[1],
         first,
         lines,
         calibration=calibration,
-        scores=_scores(judges[0], chosen, lines),
+        scores=_scores(judges[0], compared, chosen, lines),
         seconds=[(one, judgments) for one, judgments, _ in seconds],
         second_calibrations=[own for _, _, own in seconds if own],
     )

@@ -3,6 +3,7 @@
 On the chat page, two models answer a question; `kotune votes` counts these votes and hands them to `kotune judge`:
 
     kotune votes outputs/serve/votes.jsonl --out outputs/eval/votes
+    kotune votes outputs/serve/votes.jsonl --to dpo                    preference pairs of them: see `vote_pairs`
 
 In the notebook a person votes on pairs that a judge has judged, and is compared with the judge:
 
@@ -24,6 +25,7 @@ import hashlib
 import io
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -37,7 +39,9 @@ from kotune.judging.judges import Side
 from kotune.judging.judgments import JUDGED, WINNERS, Judgment, Winner, read_judgments
 from kotune.line_file import KeyedLines, LineFile
 from kotune.stats import Agreement, agree
+from prompts import Message
 from utils import (
+    OUTPUTS,
     CourseError,
     read_json,
     read_jsonl,
@@ -49,6 +53,7 @@ from utils import (
     write_jsonl,
 )
 
+OUT = OUTPUTS / "eval" / "votes"
 BALLOTS = 10
 COLUMNS = ("number", "id", "question", "answer_A", "answer_B", "vote")
 LABELS: dict[str, Side] = {"A": "first", "B": "second", "tie": "tie"}  # what a ballot calls what it shows
@@ -69,6 +74,7 @@ class Vote:
     models: dict[str, str]  # {"a": name, "b": name}; empty where the judgments voted on do not name them
     shown_first: Literal["a", "b"]  # the side that stood first (left, or above on a phone), A on a ballot
     time: str | None = None  # when the vote was cast, ISO 8601 in UTC
+    prompt: list[Message] | None = None  # what the models were given; None where the question alone is known
 
     @property
     def first(self) -> str:
@@ -149,7 +155,7 @@ def read(path: str | Path) -> list[Vote]:
 
 def _is_vote(row: dict) -> bool:
     """Say whether a row has every field of a decided vote on two named models, and each of its kind."""
-    if set(row) != {field.name for field in fields(Vote)}:
+    if {"prompt"} | set(row) != {field.name for field in fields(Vote)}:  # the page's votes had no prompt before
         return False
     models = row["models"]
     return (
@@ -345,7 +351,7 @@ def widget(votes: Sequence[Vote], out: str | Path):
     def cast(button) -> None:
         vote, said = waiting()[0], button.description
         try:
-            file.append([{"id": vote.id, "vote": said, "winner": vote.decided(LABELS[said]).winner}])
+            file.append([{"vote": said, **asdict(vote.decided(LABELS[said]))}])
         except CourseError as error:  # raised in a button, it would go unseen, and the pair would seem to wait
             where.value = f"이 투표는 저장되지 않았습니다. {error}"
             return
@@ -370,10 +376,11 @@ def _pair_html(vote: Vote) -> str:
 
 
 def votes_command(chosen: argparse.Namespace) -> None:
-    """Count the votes of a file as the command line asks, and write them for `kotune judge`."""
-    pairs = by_models(read(chosen.votes))
-    folders = {models: chosen.out / _folder_name(*models) for models in pairs}
-    require_other_files([chosen.votes], [folder / name for folder in folders.values() for name in WRITTEN])
+    """Count the votes of files as the command line asks, and write them for `kotune judge`."""
+    pairs = by_models(_read_once(chosen.votes))
+    out = chosen.out or OUT
+    folders = {models: out / _folder_name(*models) for models in pairs}
+    require_other_files(chosen.votes, [folder / name for folder in folders.values() for name in WRITTEN])
     for (a, b), cast in pairs.items():
         counted = report(judgments(cast))
         low, high = counted.interval
@@ -383,6 +390,15 @@ def votes_command(chosen: argparse.Namespace) -> None:
         )
         written = write(cast, folders[a, b])
         print(f"written: {', '.join(map(relative, written))}")
+
+
+def _read_once(paths: Sequence[str | Path]) -> list[Vote]:
+    held = [vote for path in paths for vote in read(path)]
+    times = Counter(vote.id for vote in held)
+    if len(times) < len(held):
+        identity, files = times.most_common(1)[0][0], ", ".join(map(relative, paths))
+        raise CourseError(f"The vote {identity!r} stands twice in {files}; give each vote once.")
+    return held
 
 
 def _folder_name(a: str, b: str) -> str:

@@ -407,7 +407,8 @@ async def _compare(page: Page, profile: Profile, question: str, said: Texts) -> 
         await reply.update()
     first, second = [written.text.strip() for written in both]
     first_is_a = vote.shown_first == "a"
-    vote = replace(vote, answer_a=first if first_is_a else second, answer_b=second if first_is_a else first)
+    a, b = (first, second) if first_is_a else (second, first)
+    vote = replace(vote, answer_a=a, answer_b=b, prompt=messages)
     pending = user_session.get("votes")
     while len(pending) >= PENDING_VOTES:
         pending.pop(next(iter(pending)))

@@ -7,7 +7,7 @@ import pytest
 
 from kotune.data import records, registry
 from kotune.data.records import is_blank, known_names, to_answer, unknown_fields, unused_when_answered
-from utils import CourseError
+from utils import CourseError, write_jsonl
 
 TALK = [{"role": "user", "content": "가"}, {"role": "assistant", "content": "나"}]
 SHARED = [{"from": "human", "value": "가"}, {"from": "gpt", "value": "나"}]
@@ -241,3 +241,31 @@ def test_a_token_of_the_template_is_a_finding_with_its_line(tmp_path):
     report = registry.check(str(save(tmp_path / "a.jsonl", *rows)), (count, 10), [])
     assert report.rows == 3 and report.counts["error", "template"] == 1
     assert "a.jsonl, line 2: Message 0" in str(report)
+
+
+# --- two answers to one question ---
+
+PAIR = {"input1": "가?", "completion1": "나", "input2": "가?", "completion2": "다"}
+
+
+def test_a_check_says_what_pairs_of_answers_are_for(tmp_path):
+    bad = [PAIR | {"input2": "라?"}, PAIR | {"completion1": "a@example.org로 보내세요."}]
+    path = write_jsonl(tmp_path / "eval_dataset.jsonl", [PAIR, *bad, PAIR | {"completion1": "", "Reference": "나"}])
+    report = registry.check(str(path), None, [])
+    assert [(finding.severity, finding.kind) for finding in report.findings] == [
+        ("error", "two questions"),
+        ("warning", "personal data"),
+    ]
+    assert "line 2, field input2: it is another question than input1" in report.findings[0].message
+    assert str(report).splitlines()[-1] == (
+        "3 records hold two answers to one question, with no verdict on them: `kotune judge --pairs` compares them."
+    )
+
+
+def test_pairs_of_answers_are_held_out_and_asked_and_never_taught(tmp_path, capsys):
+    path = write_jsonl(tmp_path / "eval_dataset.jsonl", [PAIR | {"reference": "나"}])
+    assert registry.held_out_questions([str(path)]) == ["가?"]
+    assert asked(PAIR | {"reference": "나"}) == ("가?", "나")
+    assert unused_when_answered(PAIR | {"reference": "나"}) == ["completion1", "completion2"]
+    with pytest.raises(CourseError, match="is for judge, which dpo does not hold; no format to convert to does"):
+        registry.convert(str(path), str(tmp_path / "out.jsonl"), "dpo")

@@ -179,3 +179,69 @@ def test_every_stage_is_reached_through_the_module(tmp_path):
     assert found == judging.report(lines, judging.calibrate(judge)) and found.wins == 5
     card = judging.make_card("인용", "메아리", found, lines, scores=judging.scores_behind(lines))
     assert card.scores[0].mean == 1.0
+
+
+# --- two answers in one row ---
+
+QUESTION = "전입신고는 언제까지 해야 하나요?"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Five questions with two answers each, as the real-estate course keeps them; the second is the better."""
+    rows = [
+        {"input1": f"{QUESTION} {i}", "completion1": f"\n\n{BAD}", "input2": f"{QUESTION} {i}", "completion2": f"{GOOD}\n"}
+        for i in range(5)
+    ]
+    return write_jsonl(tmp_path / "eval_dataset.jsonl", rows)
+
+
+def test_a_file_of_pairs_is_judged_in_both_orders_and_goes_on_where_it_was(pairs, tmp_path, endpoint):
+    def answer(body):
+        user = body["messages"][1]["content"]
+        if f"{QUESTION} 3" in user:
+            return 400, {"error": {"message": "This model's maximum context length is 8192 tokens."}}
+        if "<답변>" in user:
+            return 200, chat_completion(json.dumps({"reason": "", "score": 9 if GOOD in user else 2}))
+        better = "first" if GOOD in user.split("</first>")[0] else "second"
+        return 200, chat_completion(json.dumps({"reason": "14일을 말합니다.", "winner": better}))
+
+    server = endpoint(answer)
+    card = ["--html", str(tmp_path / "card.html"), "--journal", str(tmp_path / "journal.jsonl"), "--scores"]
+    command = ["judge", "--pairs", str(pairs), "--judge", "openai:m", "--out", str(tmp_path / "report.json"), *card]
+    cli.run([*command, "--name_a", "base", "--name_b", "조정한 모델"])
+    report = read_json(tmp_path / "report.json")
+    found = [report[name] for name in ("n_asked", "n_judged", "wins", "losses", "flip_rate", "name_a", "name_b")]
+    assert found == [5, 4, 0, 4, 0, "base", "조정한 모델"]
+    assert report["problem_ids"] == {"too_long": ["eval_dataset-00004"]}
+    assert [(one["n"], one["mean"]) for one in report["scores"]] == [(4, 2.0), (4, 9.0)]
+    assert "조정한 모델" in (tmp_path / "card.html").read_text(encoding="utf-8")
+    sent = len(server.requests)
+    cli.run(command)
+    assert len(server.requests) == sent
+    report = read_json(tmp_path / "report.json")
+    assert (report["name_a"], report["name_b"], report["losses"]) == ("completion1", "completion2", 4)
+
+
+def test_a_judge_by_references_says_which_rows_have_none(pairs, tmp_path, capsys):
+    command = ["judge", "--pairs", str(pairs), "--judge", "reference", "--out", str(tmp_path / "report.json")]
+    with pytest.raises(CourseError, match=r"line 1, field reference: missing, as in all of the 5 pairs, .* take the judge"):
+        cli.run(command)
+    rows = read_jsonl(pairs)
+    write_jsonl(pairs, [row | ({} if number in (1, 3) else {"reference": GOOD}) for number, row in enumerate(rows)])
+    cli.run(command)
+    said = capsys.readouterr().out
+    assert "2 of 5 pairs have no reference" in said and "eval_dataset.jsonl, line 2, line 4\n" in said
+    report = read_json(tmp_path / "report.json")
+    assert (report["n_judged"], report["losses"]) == (3, 3)
+    assert report["problem_ids"] == {"no_reference": ["eval_dataset-00002", "eval_dataset-00004"]}
+
+
+def test_pairs_stand_for_both_answers_files(pairs, files, tmp_path):
+    out = ["--judge", "reference", "--out", str(tmp_path / "report.json")]
+    with pytest.raises(CourseError, match="--pairs holds the answers of both sides"):
+        cli.run(["judge", *files, *out, "--pairs", str(pairs)])
+    with pytest.raises(CourseError, match="nothing to compare; name --answers_a and --answers_b, or --pairs"):
+        cli.run(["judge", *files[:2], *out])
+    with pytest.raises(CourseError, match=r"eval_dataset.jsonl is the input"):
+        cli.run(["judge", "--pairs", str(pairs), *out, "--judgments", str(pairs)])

@@ -13,7 +13,7 @@ from kotune.judging import votes
 from kotune.judging.judges import PairVerdict
 from kotune.judging.judgments import Judgment
 from tests.judging.test_comparison import judged
-from utils import CourseError, read_json
+from utils import CourseError, read_json, read_jsonl, write_jsonl
 
 
 @given(st.sampled_from(["first", "second", "tie"]), st.sampled_from(["a", "b"]))
@@ -89,6 +89,16 @@ def test_another_file_is_refused_with_its_row(tmp_path):
     votes.store(tmp_path / "open.jsonl", votes.pair("질문", ("sft", "base")))
     with pytest.raises(CourseError, match="row 1"):
         votes.read(tmp_path / "open.jsonl")
+
+
+def test_votes_from_before_the_prompt_was_kept_are_read_and_none_counts_twice(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    cast(path, ["first", "tie"])
+    rows = [{name: value for name, value in row.items() if name != "prompt"} for row in read_jsonl(path)]
+    write_jsonl(path, rows)
+    assert [vote.prompt for vote in votes.read(path)] == [None, None]
+    with pytest.raises(CourseError, match=r"The vote '.*' stands twice in .*votes.jsonl; give each vote once"):
+        cli.run(["votes", str(path), str(path), "--out", str(tmp_path / "out")])
 
 
 # --- votes in a notebook or a CSV file ---

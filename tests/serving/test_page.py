@@ -289,6 +289,7 @@ def test_two_answers_are_voted_on_blindly(visit, served):
     assert there.page.get_by_role("button", name="B가 낫다").count() == 0
     vote = votes.read(served.votes)[-1]
     assert vote.winner == vote.shown_first and vote.question == QUESTION and vote.models == {"a": "tiny-sft", "b": "tiny"}
+    assert vote.prompt[-1]["role"] == "user" and QUESTION in vote.prompt[-1]["content"]
     first, second = (vote.models[side] for side in (vote.shown_first, "b" if vote.shown_first == "a" else "a"))
     there.sees(f"A는 {first}, B는 {second} 모델이었습니다")
     assert there.outside == [] and there.errors == []
@@ -386,6 +387,7 @@ def test_a_job_stands_beside_the_base_for_a_blind_vote(visit, standin, with_a_jo
     there.sees("저장했습니다.")
     vote = votes.read(with_a_job.votes)[-1]
     assert vote.models == {"a": "tiny-sft", "b": "tiny"} and vote.answer_a == vote.answer_b == RECORD
+    assert vote.prompt == [{"role": "user", "content": f"{LISTING.system}\n\n망원동 투룸"}]
 
 
 class Outside:
