@@ -16,8 +16,7 @@ from kotune.models.gguf_vocabulary import Vocabulary, vocabulary_of
 from utils import CourseError, atomic_path, relative
 
 OUTTYPES = ("bf16", "f16", "q8_0", "f32")  # llama.cpp's names; bf16 is what a merge writes, to the bit
-LINEAR, LLAMA_3 = "linear", "llama3"  # ways to stretch the rotation beyond the length of pre-training
-_LAYERS_OF_GEMMA_27B = 62
+PLAIN, LLAMA_3 = "default", "llama3"  # transformers' names of rotary embeddings: as it is, and as Llama 3.1 slows it
 _F16_MAX = 65504  # a block's scale in q8_0 is an f16 too
 
 
@@ -26,14 +25,14 @@ class Family:
     """How the models of one `model_type` are written: llama.cpp's name, its settings, and what its weights become.
 
     settings: adds what this family has beyond the common ones to a writer. change: a tensor's name, the tensor in float32
-    and the configuration in, the tensor that llama.cpp expects out. stretches: the rotations that it knows.
+    and the configuration in, the tensor that llama.cpp expects out. rotations: the rotary embeddings that are written.
     """
 
     name: str  # for people
     architecture: str
     settings: Callable
     change: Callable
-    stretches: tuple[str, ...] = ("default",)
+    rotations: tuple[str, ...] = (PLAIN,)
 
 
 # --- families --------------------------------------------------------------------------------
@@ -45,17 +44,8 @@ def _rotation(config, kind: str = "full_attention") -> dict:
     return rotation.get(kind, rotation)
 
 
-def _add_rotation(writer, rotation: dict) -> None:
-    from gguf import RopeScalingType
-
-    writer.add_rope_freq_base(rotation["rope_theta"])
-    if rotation["rope_type"] == LINEAR:
-        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(rotation["factor"])
-
-
-def _add_gemma(writer, config) -> None:
-    _add_rotation(writer, _rotation(config))
+def _add_nothing(writer, config) -> None:
+    """Leave the common settings as they are."""
 
 
 def _change_gemma(name: str, tensor, config):
@@ -63,7 +53,6 @@ def _change_gemma(name: str, tensor, config):
 
 
 def _add_gemma_3(writer, config) -> None:
-    _add_rotation(writer, _rotation(config))
     writer.add_rope_freq_base_swa(_rotation(config, "sliding_attention")["rope_theta"])
     writer.add_sliding_window(config.sliding_window)
     writer.add_sliding_window_pattern(_period(config.layer_types))
@@ -87,17 +76,14 @@ def _period(kinds) -> int:
 def _change_gemma_3(name: str, tensor, config):
     tensor = _change_gemma(name, tensor, config)
     if name.endswith("q_norm.weight"):
-        # llama.cpp divides by a root that it chooses itself; the rest of the model's own goes into the norm before it
-        heads = config.hidden_size // config.num_attention_heads
-        divided = heads if config.num_hidden_layers == _LAYERS_OF_GEMMA_27B else config.head_dim
-        tensor = tensor * (divided / config.query_pre_attn_scalar) ** 0.5
+        # llama.cpp divides by the root of head_dim; what the model's own scale has beside it goes into the norm before
+        tensor = tensor * (config.head_dim / config.query_pre_attn_scalar) ** 0.5
     return tensor
 
 
 def _add_llama(writer, config) -> None:
     writer.add_vocab_size(config.vocab_size)
     writer.add_rope_dimension_count(config.head_dim)
-    _add_rotation(writer, _rotation(config))
 
 
 def _change_llama(name: str, tensor, config):
@@ -110,9 +96,9 @@ def _change_llama(name: str, tensor, config):
 
 
 FAMILIES = {
-    "gemma": Family("Gemma 1", "GEMMA", _add_gemma, _change_gemma),
-    "gemma3_text": Family("Gemma 3 for text", "GEMMA3", _add_gemma_3, _change_gemma_3, ("default", LINEAR)),
-    "llama": Family("Llama 2, 3 and 3.1, SOLAR", "LLAMA", _add_llama, _change_llama, ("default", LINEAR, LLAMA_3)),
+    "gemma": Family("Gemma 1", "GEMMA", _add_nothing, _change_gemma),
+    "gemma3_text": Family("Gemma 3 for text", "GEMMA3", _add_gemma_3, _change_gemma_3),
+    "llama": Family("Llama 2, 3 and 3.1, SOLAR", "LLAMA", _add_llama, _change_llama, (PLAIN, LLAMA_3)),
 }
 
 
@@ -133,12 +119,13 @@ def _configuration(name: str):
         raise CourseError(
             f"{name} is of the family {config.model_type}, and GGUF is written here for {known}; choose one of them."
         )
-    stretch = _rotation(config)["rope_type"]
-    if stretch not in family.stretches:
-        raise CourseError(
-            f"{name} stretches its rotary embedding by {stretch}, and GGUF is written here for "
-            f"{', '.join(family.stretches)}; serve it with `kotune serve`."
-        )
+    for kind in ("full_attention", "sliding_attention"):
+        rotation = _rotation(config, kind)["rope_type"]
+        if rotation not in family.rotations:
+            raise CourseError(
+                f"{name} has the rotary embedding {rotation}, and GGUF is written here for {', '.join(family.rotations)}; "
+                "serve it with `kotune serve`."
+            )
     if config.model_type == "gemma3_text":
         _period(config.layer_types)
     return config
@@ -194,6 +181,7 @@ def _add_settings(writer, name: str, config, outtype: str) -> None:
     writer.add_key_length(config.head_dim)
     writer.add_value_length(config.head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(_rotation(config)["rope_theta"])
     FAMILIES[config.model_type].settings(writer, config)
     writer.add_file_type(LlamaFileType.ALL_F32 if outtype == "f32" else LlamaFileType[f"MOSTLY_{outtype.upper()}"])
     writer.add_quantization_version(GGML_QUANT_VERSION)
