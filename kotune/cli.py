@@ -145,9 +145,17 @@ def _infer(chosen: Namespace) -> None:
 
 
 def _merge_options(parser: ArgumentParser) -> None:
+    from kotune.models.gguf_export import OUTTYPES
+
     _model_options(parser)
     parser.add_argument("--merged_weights_path", default=str(OUTPUTS / "merged"), help="the whole model goes here")
-    parser.add_argument("--to", choices=("gguf",), help="also write it for llama.cpp, with its own converter")
+    parser.add_argument(
+        "--to", choices=("gguf",), help="also write it as one file for llama.cpp and Ollama, beside the folder"
+    )
+    parser.add_argument(
+        "--outtype", choices=OUTTYPES, default=OUTTYPES[0],
+        help=f"with --to gguf, the type of its weights: {OUTTYPES[0]} as they are, q8_0 half as long",
+    )  # fmt: skip
 
 
 def _merge(chosen: Namespace) -> None:

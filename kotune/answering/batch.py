@@ -2,7 +2,7 @@
 
     kotune infer --inference_data test.xlsx --model_path outputs/sft --save_name test
     kotune infer --prompt "확정일자는 어디에서 받나요?"
-    kotune merge --model_path outputs/dpo --merged_weights_path outputs/merged [--to gguf]
+    kotune merge --model_path outputs/dpo --merged_weights_path outputs/merged [--to gguf --outtype q8_0]
 
 The file is an Excel sheet with Conclusion and SystemPrompt, or any data set of `data.registry`. Each batch of answers is
 written as it is finished, to outputs/inference/NAME.jsonl; a run that was killed goes on from there. NAME.xlsx comes at
@@ -24,7 +24,7 @@ from kotune.answering.workbook import InferenceRow, read_rows, write_workbook
 from kotune.data.records import data_hash
 from kotune.data.registry import locate, require_other_outputs
 from kotune.data.retrieval import Library, OpenBookPrompt
-from kotune.models import merging, sources
+from kotune.models import gguf_export, merging, sources
 from kotune.models.adapters import adapter_hash
 from kotune.models.chat_template import render
 from kotune.models.machine import Recipe, choose
@@ -210,12 +210,13 @@ def _answer_one(
 
 def merge_command(chosen: argparse.Namespace) -> None:
     """Merge an adapter into a whole model as the command line asks."""
-    command = merging.converter() if chosen.to else None  # known before the long part
     served, recipe, _ = _found(chosen.model_path, chosen.recipe)
+    if chosen.to:
+        gguf_export.require_convertible(served.base)  # known before the long part
     folder, comparison = merging.merge(served, chosen.merged_weights_path, recipe)
     print(f"{relative(folder)}: {served.name} in 16 bits; beside its adapter, {comparison}")
-    if command is not None:
-        print(f"{relative(merging.to_gguf(folder, command))}: for llama.cpp and Ollama")
+    if chosen.to:
+        print(f"{relative(gguf_export.to_gguf(folder, chosen.outtype))}: for llama.cpp and Ollama")
 
 
 def answer_command(chosen: argparse.Namespace) -> None:

@@ -1,16 +1,13 @@
-"""Merge adapters into 16-bit weights, prove that the merged model is the adapter's, and write it for llama.cpp."""
+"""Merge adapters into 16-bit weights, and prove that the merged model is the adapter's."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.models.adapters import load_adapter, merge_adapter
-from kotune.models.chat_template import end_of_turn_id, render, stop_ids
+from kotune.models.chat_template import render, stop_ids
 from kotune.models.decoding import decode_tokens, until_end
 from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
@@ -18,7 +15,7 @@ from kotune.models.machine import Recipe
 from kotune.models.sampling import Sampling
 from kotune.models.sources import ModelSource
 from prompts import Message
-from utils import CourseError, relative, setting, write_json
+from utils import CourseError, relative, write_json
 
 # What both models are asked. Fixed, and of several kinds, so that two runs can be compared.
 PROMPTS = (
@@ -35,9 +32,6 @@ REPLY_TOKENS = 32
 # The two sums are rounded at different places. On Gemma 3 270M in bf16 the merged SFT adapter agreed on 98.8% of 251 tokens;
 # with the adapter left out, as by a merge that loses a stage, 66.7% did.
 LEAST_AGREEMENT = 0.9
-CONVERTERS = ("convert-hf-to-gguf", "convert_hf_to_gguf.py")
-CONVERTER_FOLDER = "LLAMA_CPP"  # the setting that names a copy of llama.cpp
-GGUF_END, GGUF_TEMPLATE = "tokenizer.ggml.eos_token_id", "tokenizer.chat_template"
 
 
 @dataclass(frozen=True)
@@ -143,65 +137,3 @@ def compare(model, tokenizer, expected: Sequence[Sequence[int]], expected_logits
         difference = max(difference, float((there - here).abs().max()))
     same = sum(list(a) == list(b) for a, b in zip(expected, replies(model, tokenizer), strict=True))
     return Comparison(len(PROMPTS), tokens, agreed / tokens, difference, same)
-
-
-# --- for llama.cpp ---------------------------------------------------------------------------
-
-
-def converter() -> list[str]:
-    """Return the command of llama.cpp's converter.
-
-    Raises:
-        CourseError: it is not installed; how to get it.
-    """
-    own = setting(CONVERTER_FOLDER)
-    if own:
-        script = Path(own).expanduser() / "convert_hf_to_gguf.py"
-        if not script.is_file():
-            raise CourseError(f"{CONVERTER_FOLDER} is {own}, which holds no convert_hf_to_gguf.py; name llama.cpp's folder.")
-        return [sys.executable, str(script)]
-    found = next((path for name in CONVERTERS if (path := shutil.which(name))), None)
-    if found is None:
-        raise CourseError(
-            "llama.cpp's converter is not installed; run `git clone https://github.com/ggml-org/llama.cpp`, install its "
-            f"requirements.txt into an environment of its own, and set {CONVERTER_FOLDER} to that folder, or put the "
-            "command convert-hf-to-gguf on the path."
-        )
-    return [found]
-
-
-def to_gguf(folder: Path, command: Sequence[str]) -> Path:
-    """Write a merged model as GGUF in bf16 beside its folder, with the end of a turn as its end token.
-
-    Raises:
-        CourseError: the converter fails, or what it wrote has no chat template or no end token.
-    """
-    target = folder.with_name(f"{folder.name}-bf16.gguf")
-    done = subprocess.run(
-        [*command, str(folder), "--outfile", str(target), "--outtype", "bf16"],
-        capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    if done.returncode != 0 or not target.exists():
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise CourseError(f"llama.cpp's converter failed on {relative(folder)} ({said[-1][:200]}); see what it needs.")
-    _end_at_the_turn(target, end_of_turn_id(load_tokenizer(str(folder))))
-    return target
-
-
-def _end_at_the_turn(target: Path, end: int) -> None:
-    """Set a GGUF file's end token in place.
-
-    The converter writes the tokenizer's own, which for a pre-trained Gemma ends a document and never an answer.
-    """
-    from gguf import GGUFReader
-
-    reader = GGUFReader(target, "r+")
-    end_of_turn, template = reader.get_field(GGUF_END), reader.get_field(GGUF_TEMPLATE)
-    if end_of_turn is None or template is None:
-        missing = GGUF_END if end_of_turn is None else GGUF_TEMPLATE
-        raise CourseError(
-            f"{relative(target)} has no {missing}, so that it would not be asked, or not stop, as it was trained; use a "
-            "newer converter."
-        )
-    end_of_turn.parts[end_of_turn.data[0]][0] = end
-    reader.data.flush()
