@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from kotune.korean.grounding import unsupported_numbers
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from kotune.teacher.client import Teacher
+from kotune.teacher.filters import (
+    Collected,
+    ContentWords,
+    Fault,
+    bare,
+    check_answer,
+    check_document_question,
+    check_new_task,
+    check_question,
+    check_task,
+    with_reasons,
+)
 from kotune.teacher.replies import Reply
 from prompts import (
     DOCUMENT_QUESTIONS,
     GROUNDED_ANSWER,
     SEED_WORDS,
     SELF_INSTRUCT,
+    DocumentQuestions,
     DocumentQuestionsReply,
     GroundedAnswer,
     Message,
@@ -26,14 +38,6 @@ from prompts import (
 from similarity import deduplicate, rank
 
 
-@dataclass(frozen=True)
-class Collection:
-    """What can be used, and what cannot, each with the reason."""
-
-    rows: list[dict]
-    rejected: list[dict]
-
-
 def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_per_word: int = 6) -> list[list[Message]]:
     """Return one request for every few seed words: the prompt's prefix is then paid once for all of them."""
     groups = [words[i : i + words_per_request] for i in range(0, len(words), words_per_request)]
@@ -43,15 +47,30 @@ def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_pe
     ]
 
 
-def collect_questions(replies: Sequence[Reply[SeedWordReply]]) -> list[dict]:
-    """Return {"seed_word", "question"} for every question of every reply, in order."""
-    return [
-        {"seed_word": item.seed_word, "question": question.strip()}
-        for reply in replies
-        if reply.parsed
-        for item in reply.parsed.items
-        for question in item.questions
-    ]
+def collect_questions(replies: Sequence[Reply[SeedWordReply]]) -> Collected:
+    """Return {"seed_word", "question"} for every question of every reply, in order, and those that the filters set aside.
+
+    What was set aside is printed, because whoever goes through the questions alone would not see it.
+    """
+    rows: list[dict] = []
+    rejected: list[dict] = []
+    before: set[str] = set()
+    asked = [(item.seed_word, question.strip()) for item in _items(replies) for question in item.questions]
+    for seed_word, question in asked:
+        row = {"seed_word": seed_word, "question": question}
+        if found := check_question(question, seed_word, before):
+            rejected.append(with_reasons(row, found))
+        else:
+            rows.append(row)
+        before.add(bare(question))
+    collected = Collected(rows, rejected)
+    if rejected:
+        print(f"questions: {collected.table()}")
+    return collected
+
+
+def _items(replies: Sequence[Reply]) -> list:
+    return [item for reply in replies if reply.parsed for item in reply.parsed.items]
 
 
 def document_requests(documents: Sequence[dict], documents_per_request: int = 3, questions: int = 3) -> list[list[Message]]:
@@ -60,19 +79,33 @@ def document_requests(documents: Sequence[dict], documents_per_request: int = 3,
     return [DOCUMENT_QUESTIONS.messages(count=str(questions), documents=format_documents(group)) for group in groups]
 
 
-def collect_document_questions(replies: Sequence[Reply[DocumentQuestionsReply]], documents: Sequence[dict]) -> Collection:
-    """Return {"question", "document_id"} rows, and the documents that were set aside, each with the reason."""
-    known = {document["id"] for document in documents}
-    rows, rejected = [], []
-    for item in (item for reply in replies if reply.parsed for item in reply.parsed.items):
-        if item.document_id not in known:
-            rejected.append({"document_id": item.document_id, "reason": "the teacher was not shown this document"})
-        elif not (item.on_topic and item.safe):
-            why = "off topic" if not item.on_topic else "unsafe"
-            rejected.append({"document_id": item.document_id, "reason": f"{why}: {item.reason}"})
-        else:
-            rows += [{"question": q.strip(), "document_id": item.document_id} for q in item.questions]
-    return Collection(rows, rejected)
+def collect_document_questions(replies: Sequence[Reply[DocumentQuestionsReply]], documents: Sequence[dict]) -> Collected:
+    """Return {"question", "document_id"} rows, and the documents and questions that were set aside, with the reasons."""
+    known = {document["id"]: document for document in documents}
+    rows: list[dict] = []
+    rejected: list[dict] = []
+    before: set[str] = set()
+    for item in _items(replies):
+        if why := _set_aside(item, known):
+            rejected.append({"document_id": item.document_id, "reason": why})
+            continue
+        for question in (text.strip() for text in item.questions):
+            row = {"question": question, "document_id": item.document_id}
+            if found := check_document_question(question, known[item.document_id], before):
+                rejected.append(with_reasons(row, found))
+            else:
+                rows.append(row)
+            before.add(bare(question))
+    return Collected(rows, rejected)
+
+
+def _set_aside(item: DocumentQuestions, known: Container[str]) -> str | None:
+    """Return why a document's questions are not taken at all."""
+    if item.document_id not in known:
+        return "the teacher was not shown this document"
+    if item.on_topic and item.safe:
+        return None
+    return f"{'unsafe' if item.on_topic else 'off topic'}: {item.reason}"
 
 
 def format_tasks(tasks: Sequence[dict]) -> str:
@@ -89,19 +122,21 @@ def self_instruct_requests(seed_tasks: Sequence[dict], shown: int = 3, asked: in
 
 def collect_tasks(
     replies: Sequence[Reply[SelfInstructReply]], seed_tasks: Sequence[dict], threshold: float = 0.7, unit: str = "eojeol"
-) -> Collection:
-    """Return the new tasks whose instruction is near none before it, and the others with the one that they repeat."""
-    new = [item.model_dump() for reply in replies if reply.parsed for item in reply.parsed.items]
+) -> Collected:
+    """Return the new tasks whose instruction is near none before it, and the others with what is wrong or repeated."""
+    new = [item.model_dump() for item in _items(replies)]
     texts = [task["instruction"] for task in [*seed_tasks, *new]]
     dropped = {d.index: d for d in deduplicate(texts, threshold, unit).dropped}
     rows, rejected = [], []
     for place, task in enumerate(new, start=len(seed_tasks)):
+        found = check_new_task(task)
         if place in dropped:
-            reason = f"ROUGE-L {dropped[place].f1:.2f} with {texts[dropped[place].twin]!r}"
-            rejected.append(task | {"reason": reason})
+            found.append(Fault("repeat", f"ROUGE-L {dropped[place].f1:.2f} with {texts[dropped[place].twin]!r}"))
+        if found:
+            rejected.append(with_reasons(task, found))
         else:
             rows.append(task)
-    return Collection(rows, rejected)
+    return Collected(rows, rejected)
 
 
 def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply[TaskReply]]:
@@ -115,6 +150,22 @@ def ask_tasks(teacher: Teacher, contexts: Mapping[str, str]) -> dict[str, Reply[
         requests = [TASK_PROMPTS[task_id].messages(context=contexts[task_id]) for task_id in ids]
         replies |= zip(ids, teacher.ask(requests, schema, step="tasks"), strict=True)
     return {task_id: replies[task_id] for task_id in contexts}
+
+
+def collect_examples(contexts: Mapping[str, str], replies: Mapping[str, Reply[TaskReply]]) -> Collected:
+    """Return a training row a task whose reply keeps to its demands, and the other replies with what is wrong with them."""
+    rows: list[dict] = []
+    rejected: list[dict] = []
+    for task_id, reply in replies.items():
+        given = reply.parsed
+        if given is None:
+            row = {"Task_name": task_id, "reply": None}
+            rejected.append(with_reasons(row, [Fault("no_reply", reply.error or "the teacher gave no reply")]))
+        elif found := check_task(task_id, contexts[task_id], given):
+            rejected.append(with_reasons({"Task_name": task_id, "reply": given.model_dump()}, found))
+        else:
+            rows.append(TASKS[task_id].row(contexts[task_id], given))
+    return Collected(rows, rejected)
 
 
 @dataclass(frozen=True)
@@ -143,35 +194,29 @@ def answer_requests(questions: Sequence[str], documents: Sequence[dict], passage
 
 def collect_answers(
     requests: Sequence[AnswerRequest], replies: Sequence[Reply[GroundedAnswer]], documents: Sequence[dict]
-) -> Collection:
-    """Keep an answer if it names a passage that was shown and every number in it stands there."""
-    text_of = {document["id"]: document["text"] for document in documents}
+) -> Collected:
+    """Keep an answer that does what its prompt demands: from a passage that was shown, in its own words, to the question."""
+    asked = list(zip(requests, replies, strict=True))
+    answers = [reply.parsed.answer or "" if reply.parsed else "" for reply in replies]
+    said = [(request.question, text, request.document_ids) for (request, _), text in zip(asked, answers, strict=True)]
+    text_of = {document["id"]: f"{document['title']}\n{document['text']}" for document in documents}
     rows: list[dict] = []
     rejected: list[dict] = []
-    for request, reply in zip(requests, replies, strict=True):
+    for (request, reply), words in zip(asked, ContentWords(documents).of(said), strict=True):
         given = reply.parsed
-        if given is None or not given.answer or not given.document_id:
+        row = {"question": request.question}
+        if given is None or not given.answer:
+            name = "no_reply" if given is None else "no_answer"
             reason = reply.error or "the teacher found no answer in the passages shown"
-            rejected.append({"question": request.question, "reason": reason})
-        elif unsupported := _why_unsupported(given.answer, given.document_id, request, text_of):
-            rejected.append({"question": request.question, "reason": unsupported})
+            rejected.append(with_reasons(row, [Fault(name, reason)]))
+            continue
+        row |= {"answer": given.answer.strip(), "document_id": given.document_id}
+        shown = {id: text_of[id] for id in request.document_ids}
+        if found := check_answer(request.question, row["answer"], given.document_id, shown, words):
+            rejected.append(with_reasons(row, found))
         else:
-            rows.append(
-                {
-                    "id": f"re-{len(rows) + 1:04d}",
-                    "question": request.question,
-                    "answer": given.answer.strip(),
-                    "document_id": given.document_id,
-                }
-            )
-    return Collection(rows, rejected)
-
-
-def _why_unsupported(answer: str, document_id: str, request: AnswerRequest, text_of: dict[str, str]) -> str | None:
-    if document_id not in request.document_ids:
-        return f"the answer names {document_id}, which was not shown"
-    invented = unsupported_numbers(answer, text_of[document_id])
-    return f"{', '.join(invented)} does not stand in {document_id}" if invented else None
+            rows.append({"id": f"re-{len(rows) + 1:04d}"} | row)
+    return Collected(rows, rejected)
 
 
 def split(rows: Sequence[dict], validation_share: float = 0.1) -> tuple[list[dict], list[dict]]:

@@ -5,21 +5,15 @@ The kind of the rejected side is kept with each pair, so that a reward model's a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-from kotune.korean.sentences import has_final_mark
-from kotune.korean.speech_levels import is_polite
-from kotune.teacher.generation import Collection
+from kotune.teacher.filters import Collected, Fault, check_spoilt, with_reasons
 from kotune.teacher.replies import Reply
 from prompts import SPOIL, Message, SpoiltAnswer
 from similarity import rouge_l
 
 KINDS = tuple(SPOIL)
 WEAKER_MODEL = "weaker_model"
-FOREIGN_WORD = re.compile(r"[^\W\d_가-힣ㄱ-ㆎ]+")
-PADDED_AT_LEAST = 1.8  # times the good answer's length; the prompt asks for twice
-ALIKE_IN_LENGTH = 0.7  # of the longer side, where content alone is wrong
 
 
 def plan(rows: Sequence[dict], named: Mapping[str, str]) -> list[tuple[dict, str]]:
@@ -41,13 +35,14 @@ def spoil_requests(planned: Sequence[tuple[dict, str]], documents: Sequence[dict
     ]
 
 
-def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply[SpoiltAnswer]]) -> Collection:
-    """Return the pairs whose rejected side is spoilt as asked, and those that are not, each with the reason."""
+def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply[SpoiltAnswer]]) -> Collected:
+    """Return the pairs whose rejected side is spoilt as asked, and those that are not, each with the reasons."""
     pairs: list[dict] = []
     rejected: list[dict] = []
     for (row, kind), reply in zip(planned, replies, strict=True):
         spoilt = reply.parsed.rejected.strip() if reply.parsed else ""
-        reason = reply.error or not_spoilt(kind, row["answer"], spoilt)
+        error = [Fault("no_reply", reply.error)] if reply.error else []
+        found = error or check_spoilt(kind, row["answer"], spoilt, row["question"])
         pair = {
             "id": f"pf-{len(pairs) + 1:04d}",
             "prompt": row["question"],
@@ -56,42 +51,19 @@ def collect_pairs(planned: Sequence[tuple[dict, str]], replies: Sequence[Reply[S
             "kind": kind,
             "document_id": row.get("document_id"),
         }
-        if reason:
-            rejected.append(pair | {"reason": reason})
+        if found:
+            rejected.append(with_reasons(pair, found))
         else:
             pairs.append(pair)
-    return Collection(pairs, rejected)
+    return Collected(pairs, rejected)
 
 
-def not_spoilt(kind: str, chosen: str, rejected: str) -> str | None:
-    """Return why a rejected answer is not what its kind says, where code can tell; None where it is, or cannot.
-
-    What is wrong in content alone must not be told by tone or length: a reward model would learn those instead.
-    """
-    if not rejected:
-        return "the rejected answer is empty"
-    if rejected == chosen:
-        return "the rejected answer is the chosen one"
-    ratio = len(rejected) / len(chosen)
-    other_length = not ALIKE_IN_LENGTH <= ratio <= 1 / ALIKE_IN_LENGTH
-    if kind in ("wrong_fact", "off_topic"):
-        return "it differs in tone as well" if not is_polite(rejected) else "it differs in length" if other_length else None
-    problems = {
-        "cut_short": (has_final_mark(rejected), "it does not stop in mid-sentence"),
-        "wrong_language": (not foreign_words(rejected) - foreign_words(chosen), "it has no foreign word of its own"),
-        "padded": (ratio < PADDED_AT_LEAST, "it is hardly longer than the chosen one"),
-        "rude": (is_polite(rejected), "it is polite"),
-    }
-    wrong, reason = problems.get(kind, (False, ""))
-    return reason if wrong else None
+def not_spoilt(kind: str, chosen: str, rejected: str, question: str = "") -> str | None:
+    """Return why a rejected answer is not what its kind says, where code can tell; None where it is, or cannot."""
+    return "; ".join(fault.reason for fault in check_spoilt(kind, chosen, rejected, question)) or None
 
 
-def foreign_words(text: str) -> set[str]:
-    """Return the runs of letters of a text that are not Hangul."""
-    return set(FOREIGN_WORD.findall(text))
-
-
-def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collection:
+def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float = 0.9) -> Collected:
     """Return pairs whose rejected side a weaker model wrote: on-policy, where spoilt answers are made up.
 
     `samples` are that model's answers to the rows' questions. An empty one, or one that is as good as the chosen
@@ -101,9 +73,9 @@ def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float
     rejected: list[dict] = []
     for row, sample in zip(rows, samples, strict=True):
         f1 = rouge_l(row["answer"], sample, "morpheme").f1
-        reason = "the sample is empty" if not sample.strip() else ""
+        found = [] if sample.strip() else [Fault("empty", "the sample is empty")]
         if f1 >= alike:
-            reason = f"ROUGE-L {f1:.2f} with the chosen"
+            found = [Fault("as_good", f"ROUGE-L {f1:.2f} with the chosen")]
         pair = {
             "id": f"weak-{len(pairs) + 1:04d}",
             "prompt": row["question"],
@@ -111,8 +83,8 @@ def from_weaker_model(rows: Sequence[dict], samples: Sequence[str], alike: float
             "rejected": sample.strip(),
             "kind": WEAKER_MODEL,
         }
-        if reason:
-            rejected.append(pair | {"reason": reason})
+        if found:
+            rejected.append(with_reasons(pair, found))
         else:
             pairs.append(pair)
-    return Collection(pairs, rejected)
+    return Collected(pairs, rejected)

@@ -11,7 +11,7 @@ from kotune.korean.grounding import unsupported_numbers
 from kotune.korean.script_checks import scripts
 from kotune.korean.sentences import has_final_mark, sentence_texts
 from kotune.korean.speech_levels import POLITE_LEVELS, is_polite, level_of
-from kotune.teacher.preferences import foreign_words
+from kotune.teacher.filters import foreign_words
 from similarity import deduplicate, find_overlap
 
 SCOLDING = re.compile(r"몰라\?|[그이]것도 모르|기본도|왜 물어|당연한 걸|한심|답답하|바보|멍청|할 줄 알았어|누가 .*줬?대\?")

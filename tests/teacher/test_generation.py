@@ -66,16 +66,19 @@ def test_new_rows_never_move_old_ones_across_the_split():
 # --- the other ways to make data ---
 
 
-def item(document_id, on_topic=True, safe=True, questions=("무엇인가요?",)):
+FIRST = "발코니는 어디에 답니까?"
+
+
+def item(document_id, on_topic=True, safe=True, questions=(FIRST,)):
     return {"document_id": document_id, "on_topic": on_topic, "safe": safe, "reason": "까닭", "questions": list(questions)}
 
 
 def test_documents_that_are_off_topic_unsafe_or_never_shown_give_no_questions():
-    documents = [{"id": "d1", "title": "가", "text": "나"}, {"id": "d2", "title": "다", "text": "라"}]
+    documents = [{"id": "d1", "title": "발코니", "text": "집 바깥에 단다."}, {"id": "d2", "title": "다", "text": "라"}]
     items = [item("d1"), item("d2", on_topic=False), item("d2", safe=False), item("d9")]
     parsed = DocumentQuestionsReply.model_validate({"items": items})
     collected = generation.collect_document_questions([Reply("", parsed, None)], documents)
-    assert collected.rows == [{"question": "무엇인가요?", "document_id": "d1"}]
+    assert collected.rows == [{"question": FIRST, "document_id": "d1"}]
     assert [row["reason"] for row in collected.rejected] == [
         "off topic: 까닭", "unsafe: 까닭", "the teacher was not shown this document"
     ]  # fmt: skip
