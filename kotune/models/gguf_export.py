@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kotune.models.chat_template import end_of_turn_id, render
 from kotune.models.files import from_pretrained, load_tokenizer, model_path, prepare_libraries
 from kotune.models.gguf_vocabulary import Vocabulary, vocabulary_of
 from utils import CourseError, atomic_path, relative
+
+if TYPE_CHECKING:
+    from gguf import GGMLQuantizationType
 
 OUTTYPES = ("bf16", "f16", "q8_0", "f32")  # llama.cpp's names; bf16 is what a merge writes, to the bit
 PLAIN, LLAMA_3 = "default", "llama3"  # transformers' names of rotary embeddings: as it is, and as Llama 3.1 slows it
@@ -222,7 +226,7 @@ class _Placed:
     name: str
     gguf_name: str
     shape: tuple[int, ...]
-    kind: int  # a gguf.GGMLQuantizationType
+    kind: GGMLQuantizationType
     read: Callable
 
 
@@ -272,7 +276,7 @@ def _place_tensors(folder: Path, config, outtype: str) -> Iterator[_Placed]:
         yield _Placed(frequencies, frequencies, factors.shape, GGMLQuantizationType.F32, lambda: factors)
 
 
-def _kind(shape: tuple[int, ...], outtype: str):
+def _kind(shape: tuple[int, ...], outtype: str) -> GGMLQuantizationType:
     """Return the type that a tensor of this shape is stored in."""
     from gguf import GGMLQuantizationType
 

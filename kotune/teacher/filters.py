@@ -491,7 +491,12 @@ def _off_topic(answer: GivenAnswer) -> str | None:
     passages shown, which are mostly on the topic, 13%.
     """
     words = answer.words
-    if words is None or answer.document_id not in words.shown or (words.question & words.answer) - words.common:
+    if (
+        words is None
+        or answer.document_id is None
+        or answer.document_id not in words.shown
+        or (words.question & words.answer) - words.common
+    ):
         return None
     best = max(map(words.asked_in, words.shown))
     return f"{answer.text[:_SHOWN]!r}" if words.asked_in(answer.document_id) < _LEAST_SHARE * best else None
@@ -502,7 +507,7 @@ _LEAST_SUPPORT, _FEWEST_WORDS = 0.1, 4  # the written answers have 0.2 and more
 
 def _unsupported_words(answer: GivenAnswer) -> str | None:
     words = answer.words
-    if words is None or answer.document_id not in words.shown:
+    if words is None or answer.document_id is None or answer.document_id not in words.shown:
         return None
     new = {word for word in words.answer - words.question - _SAYS_LITTLE if not word.isdigit()}
     there = len(new & words.shown[answer.document_id])

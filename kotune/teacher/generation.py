@@ -204,7 +204,7 @@ def collect_answers(
     rejected: list[dict] = []
     for (request, reply), words in zip(asked, ContentWords(documents).of(said), strict=True):
         given = reply.parsed
-        row = {"question": request.question}
+        row: dict = {"question": request.question}
         if given is None or not given.answer:
             name = "no_reply" if given is None else "no_answer"
             reason = reply.error or "the teacher found no answer in the passages shown"
