@@ -11,8 +11,8 @@ from kotune.models import gguf_export, loading, merging, sources
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.decoding import decode_tokens, until_end
 from kotune.models.files import load_tokenizer
+from kotune.models.machine import choose
 from kotune.models.sampling import Sampling
-from kotune.recipes import RECIPES
 from tests.models.test_chat_templates import llama_3 as other_words
 from tests.support import tiny_families
 from tests.support.serving import save_tiny_model
@@ -148,7 +148,7 @@ def test_the_command_writes_it_beside_the_merged_model(tmp_path, monkeypatch, ca
     )
     assert "m-q8_0.gguf: for llama.cpp and Ollama" in capsys.readouterr().out
     model, tokenizer = (
-        loading.load_model(RECIPES["gemma-3-270m-cpu"], str(tmp_path / "m")),
+        loading.load_model(choose("gemma-3-270m-cpu").recipe, str(tmp_path / "m")),
         load_tokenizer(str(tmp_path / "m")),
     )
     ids = render(tokenizer, CHAT).ids
@@ -158,7 +158,7 @@ def test_the_command_writes_it_beside_the_merged_model(tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_the_merged_270m_says_in_llama_cpp_what_it_says_in_transformers(tmp_path):
-    recipe = RECIPES["gemma-3-270m-cpu"]
+    recipe = choose("gemma-3-270m-cpu").recipe
     folder, _ = merging.merge(sources.find(str(ASSETS / "sft"), recipe)[-1], tmp_path / "merged", recipe)
     model, tokenizer = loading.load_model(recipe, str(folder)), load_tokenizer(str(folder))
     prompts = [render(tokenizer, merging.messages(question)).ids for question in merging.PROMPTS[:4]]

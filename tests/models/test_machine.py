@@ -142,10 +142,10 @@ def test_the_choice_goes_by_memory_and_kernels(gpu, monkeypatch):
 
 @pytest.mark.slow
 def test_an_estimate_of_the_course_says_memory_tokens_and_minutes(capsys):
-    found = estimate_run(CPU, "real_estate_train")
+    found = estimate_run(choose(CPU.name).recipe, "real_estate_train")  # in the number format that is fast here
     assert (found.tokens.records, found.steps) == (475, 60)
     assert found.tokens.too_long == ()
-    assert 2.7 < found.memory.total < 4.2  # measured: 3.05 GiB in a script, 3.9 in a notebook
+    assert 2.7 < found.memory.total < 5.0  # measured: 3.05 GiB in a script, 3.9 in a notebook; more in float32
     assert found.memory.total == pytest.approx(sum(vars(found.memory).values()))
     assert found.minutes > 0
     text = str(found)
