@@ -10,6 +10,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -148,13 +149,26 @@ def page_session() -> WebsocketSession:
     return session
 
 
+_ANSWERS: WeakKeyDictionary[WebsocketSession, set[asyncio.Task]] = WeakKeyDictionary()
+
+
+def count_as_answer() -> None:
+    """Let the running task end with its page; Chainlit knows the last one alone, where a page asks several at once."""
+    task = asyncio.current_task()
+    if task is not None:
+        tasks = _ANSWERS.setdefault(page_session(), set())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
 def stop_answer_of_a_closed_page() -> None:
-    """End the answer of the page that has just gone, unless it is back in time; Chainlit lets it run on, with its slot."""
+    """End the answers of the page that has just gone, unless it is back in time; Chainlit lets them run on, slots and all."""
     session = page_session()
     wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
     asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
 
 
 def _stop_unless_back(session, socket: str) -> None:
-    if session.socket_id == socket and session.current_task:
-        session.current_task.cancel()
+    if session.socket_id == socket:
+        for task in list(_ANSWERS.get(session, ())):
+            task.cancel()

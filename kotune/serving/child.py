@@ -13,6 +13,7 @@ from pathlib import Path
 from utils import open_private
 
 END_S = 10.0  # an engine that was told to end has so long before it is killed
+KILLED_S = 2.0  # the longest that the killed are waited for; where nobody collects them, they stay as zombies
 # Waits at a pipe whose other end this process alone holds, so that it is closed even by SIGKILL; then ends the group.
 WATCH = 'read -r _; kill -s TERM -- "-$1" && sleep 5 && kill -s KILL -- "-$1"'
 
@@ -56,6 +57,9 @@ class Child:
         finally:  # also when a second signal comes meanwhile
             self._tell("SIGKILL")
             self._process.wait()
+            ends = time.monotonic() + KILLED_S
+            while self._group_lives() and time.monotonic() < ends:  # its own children, whom nobody here can wait for
+                time.sleep(0.02)
             if self._watch is not None and self._watch.stdin is not None:
                 self._watch.kill()
                 self._watch.stdin.close()

@@ -133,11 +133,13 @@ class WrongKeys:
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
+        self._cleaned = 0.0  # when those of more than a minute ago were last forgotten
 
     def add(self, address: str) -> bool:
         """Count one more; return whether there were too many before it."""
         now = time.monotonic()
-        if len(self._times) >= ADDRESSES:
+        if len(self._times) >= ADDRESSES and now - self._cleaned > 1:  # a look at all of them for each would be the attack
+            self._cleaned = now
             self._times = {known: times for known, times in self._times.items() if now - times[-1] < 60}
         if len(self._times) >= ADDRESSES and address not in self._times:
             return True  # so many addresses at once are one guesser with a network of them

@@ -122,6 +122,7 @@ def _register(chainlit, page: Page) -> None:
 
     @chainlit.on_message
     async def message(message):
+        chainlit_patches.count_as_answer()
         question, said = message.content.strip(), _language()
         if not question:
             return

@@ -154,6 +154,10 @@ def test_one_page_takes_no_more_than_its_slots_and_is_told_so_in_korean(served, 
             await page.client.disconnect()
 
     assert asyncio.run(crowd()) == (3, 4)
+    ends = time.monotonic() + RETURN_S + 15
+    while served.taken() and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert served.taken() == 0  # whoever leaves frees them
 
 
 @pytest.fixture(scope="module")

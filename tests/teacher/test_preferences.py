@@ -69,7 +69,10 @@ def test_what_is_not_spoilt_or_not_answered_is_set_aside_with_its_reason():
     assert DOCUMENTS[0]["text"] in requests[0][1]["content"]
     collected = preferences.collect_pairs(planned, replies)
     assert [pair["rejected"] for pair in collected.rows] == ["14일 안에 해."]
-    assert [pair["reason"] for pair in collected.rejected] == ["it is polite", "the teacher refused: 싫습니다"]
+    assert [pair["reason"] for pair in collected.rejected] == [
+        "it is polite; it is not in 반말",
+        "the teacher refused: 싫습니다",
+    ]
 
 
 def test_a_weaker_models_sample_is_a_rejected_side_unless_it_is_as_good():
