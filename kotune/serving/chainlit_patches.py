@@ -162,7 +162,7 @@ def count_as_answer() -> None:
 
 
 def stop_answer_of_a_closed_page() -> None:
-    """End the answers of the page that has just gone, unless it is back in time; Chainlit lets them run on, slots and all."""
+    """End the answers of the page that has just gone, unless it is back in time; Chainlit lets them run on."""
     session = page_session()
     wait = 0 if session.to_clear else RETURN_S  # "to clear": a new chat was asked for
     asyncio.get_running_loop().call_later(wait, _stop_unless_back, session, session.socket_id)
