@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ os.environ.update(
         "TRANSFORMERS_VERBOSITY": "error",
     }
 )
+
+
+# A shell's background and nohup ignore signals, and so would the processes that the tests start and send them to.
+for name, own in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL), ("SIGQUIT", signal.SIG_DFL)):
+    number = getattr(signal, name, None)  # Windows has only the first
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, own)
 
 
 def pytest_sessionstart(session):
