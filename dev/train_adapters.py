@@ -97,7 +97,7 @@ def train(name: str) -> Path:
 
 
 def train_on_own_samples() -> None:
-    """Train `listings_dpo` on pairs of the listings model's own samples, ranked by the checker; record pairs and replies.
+    """Train `listings_dpo` on pairs of the listings model's own samples, ranked by the checker, and record the pairs.
 
     A pair is an advertisement that no training saw, a sample that is right in every field and the one with the fewest right
     fields; where all samples are as good, or none is right, there is no pair.
@@ -110,7 +110,15 @@ def train_on_own_samples() -> None:
     write_jsonl(RECORDED / "listings_pairs.jsonl", pairs)
     result = training.dpo(recipe, RECORDED / "listings_pairs.jsonl", model, tokenizer, WORK / OWN_SAMPLES, parent=adapter)
     copy_adapter(result.adapter, ASSETS / OWN_SAMPLES)
-    model = models.merge_adapter(model, result.adapter)
+
+
+def record_own_samples() -> None:
+    """Answer the listings' held-out sets with the adapter of own samples, and put the replies beside the others'."""
+    job = JOBS["listings"]
+    recipe = recipe_of(job)
+    tokenizer = models.load_tokenizer(recipe.model)
+    model = models.merge_adapter(models.load_model(recipe), ASSETS / "listings")
+    model = models.merge_adapter(model, ASSETS / OWN_SAMPLES)
     prompts = held_out_prompts(job)
     rows = [row for row in read_jsonl(RECORDED / "listings_replies.jsonl") if row["by"] != "DPO"]
     rows += answers("DPO", model, tokenizer, prompts, recipe)
@@ -143,9 +151,10 @@ def own_pairs(model, tokenizer, recipe: Recipe) -> list[dict]:
     for number, row in enumerate(adverts):
         due = listings.parse_record(row["output"])
         replies = sorted({samples[number * SAMPLES + shift] for shift in range(SAMPLES)})
-        ranked = sorted(replies, key=lambda reply: -len(listings.check_reply(reply, due).right_fields))
-        right = [len(listings.check_reply(reply, due).right_fields) for reply in (ranked[0], ranked[-1])]
-        if listings.check_reply(ranked[0], due).exact and right[0] > right[1]:
+        checks = {reply: listings.check_reply(reply, due) for reply in replies}
+        ranked = sorted(replies, key=lambda reply: -len(checks[reply].right_fields))
+        right = [len(checks[reply].right_fields) for reply in (ranked[0], ranked[-1])]
+        if checks[ranked[0]].exact and right[0] > right[1]:
             pairs.append(
                 {
                     "id": row["id"],
@@ -218,12 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
     for name in chosen.names or NAMES:
-        if name == OWN_SAMPLES:
-            train_on_own_samples()
-            continue
+        is_own = name == OWN_SAMPLES
         if not chosen.replies:
-            train(name)
-        record_replies(name)
+            train_on_own_samples() if is_own else train(name)
+        record_own_samples() if is_own else record_replies(name)
 
 
 if __name__ == "__main__":

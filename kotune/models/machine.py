@@ -172,20 +172,22 @@ def bf16_speed(seconds: float = 0.3) -> tuple[float, float]:
 
 def _product_speed(dtype, seconds: float) -> float:
     """Return the GFLOP/s of a product in a number format: of training's shape, or of a narrow one where it is emulated."""
+    narrow = _timed_product(dtype, 128, seconds / 10)
+    # without bfloat16 of its own a CPU takes 15 s for the wide one
+    return narrow if narrow < EMULATED else _timed_product(dtype, 8192, seconds)
+
+
+def _timed_product(dtype, columns: int, seconds: float) -> float:
+    """Return the GFLOP/s of (512, 640) times (640, columns)."""
     import torch
 
-    speed = 0.0
-    for columns in (128, 8192):
-        left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, columns, dtype=dtype)
-        left @ right  # the first product sets the kernel up
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            left @ right
-            count += 1
-        speed = count * 2 * 512 * 640 * columns / (time.perf_counter() - start) / 1e9
-        if speed < EMULATED:  # without bfloat16 of its own a CPU takes 15 s for the wide one
-            break
-    return speed
+    left, right = torch.ones(512, 640, dtype=dtype), torch.ones(640, columns, dtype=dtype)
+    left @ right  # the first product sets the kernel up
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        left @ right
+        count += 1
+    return count * 2 * 512 * 640 * columns / (time.perf_counter() - start) / 1e9
 
 
 def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, str]:

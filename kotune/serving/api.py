@@ -7,6 +7,7 @@ null and for values that ask for nothing, which the `openai` client sends of its
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from uuid import uuid4
 
@@ -19,6 +20,13 @@ from kotune.serving.guard import Limits
 LIMITS = Limits()
 Text = Annotated[str, Field(max_length=LIMITS.message_characters)]
 Stop = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def misfit_sentence(place: Sequence[int | str], kind: str, message: str) -> str:
+    """Return in words what pydantic says of a body that does not fit: the field, and what is wrong with it."""
+    field = ".".join(map(str, place)) or "the body"
+    what = "unknown field; remove it" if kind == "extra_forbidden" else message
+    return f"{field:.200}: {what:.200}".encode("utf-8", "replace").decode()  # halves of characters come in as well
 
 
 class Body(BaseModel):

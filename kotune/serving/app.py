@@ -50,6 +50,7 @@ from kotune.serving.api import (
     NamedSource,
     ProblemReply,
     WholeReply,
+    misfit_sentence,
     usage,
     whole_completion,
 )
@@ -312,9 +313,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong_field(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-        what = "unknown field; remove it" if first["type"] == "extra_forbidden" else first["msg"]
-        shown = f"{place:.200}: {what:.200}".encode("utf-8", "replace").decode()
+        shown = misfit_sentence(first["loc"][1:], first["type"], first["msg"])
         return JSONResponse(problem(422, shown, "invalid_request"), 422)
 
     @app.exception_handler(HTTPException)

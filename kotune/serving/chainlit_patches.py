@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field, ValidationError
 
+from kotune.serving.api import misfit_sentence
 from utils import CourseError, read_json, write_json
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def _read(model: type[Sent], body: bytes) -> Sent:
         return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise CourseError(f"{place:.200}: {first['msg']:.200}".encode("utf-8", "replace").decode()) from None
+        raise CourseError(misfit_sentence(first["loc"], first["type"], first["msg"])) from None
 
 
 def add_checked_routes(app: FastAPI, server) -> None:
