@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kotune.data import registry
-from kotune.data.records import _seen, is_blank
+from kotune.data.records import as_seen, is_blank
 from kotune.data.writers import TARGETS, write
 from utils import CourseError
 
@@ -44,7 +44,7 @@ def supervised(draw):
 
 @st.composite
 def preference(draw):
-    chosen, rejected = draw(st.lists(texts, min_size=2, max_size=2, unique_by=_seen))
+    chosen, rejected = draw(st.lists(texts, min_size=2, max_size=2, unique_by=as_seen))
     record = {"prompt": draw(prompts()), "chosen": reply(chosen), "rejected": reply(rejected)}
     return record | {"source": draw(names)} | ({"kind": draw(names)} if draw(st.booleans()) else {})
 
