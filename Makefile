@@ -40,7 +40,7 @@ lint: $(VENV)/testing
 
 # Two workers of one thread each: most tests wait for processes and servers, and threads that wait by spinning would
 # slow the other worker.
-UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist load -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist load --durations=25 -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
 
 check: lint
 	@$(UNIT) -m "not slow"
