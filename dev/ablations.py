@@ -226,7 +226,7 @@ def measure(run: Run) -> tuple[dict, list[dict]]:
     tokenizer, start = models.load_tokenizer(base_recipe().model), time.perf_counter()
     model, curve = train(run, models.load_model(base_recipe()), tokenizer, job.held_out())
     minutes = (time.perf_counter() - start) / 60
-    last = [row["loss"] for row in curve[-10:]]
+    last = [row["loss"] for row in curve[1:]][-10:]  # a short run has fewer
     row = {
         **asdict(run),
         "steps": curve[-1]["step"],
