@@ -148,7 +148,7 @@ def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:
 
 
 def tidy(path: Path) -> None:
-    """Remove what papermill adds, which names this machine and the time of day; a cell's own tags stay."""
+    """Remove what names this machine, the time of day and the folder of `store`; a cell's own tags stay."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -160,6 +160,8 @@ def tidy(path: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs = joined_streams(cell.outputs)
     nbformat.write(notebook, path)
+    # a learner's own run has its results in outputs/
+    path.write_text(path.read_text(encoding="utf-8").replace(relative(STORED), relative(OUTPUTS)), encoding="utf-8")
 
 
 def joined_streams(outputs: Sequence) -> list:
