@@ -57,8 +57,8 @@ class Command:
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
-        self.server = next(child for child in self.children if "kotune.serving.llama_server" in child.cmdline())
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.server = next(child for child in children if "kotune.serving.llama_server" in child.cmdline())
 
     @property
     def settings(self) -> dict[str, str]:
@@ -71,9 +71,9 @@ class Command:
         return dict(zip(("OPENAI_BASE_URL", "TEACHER_MODEL"), shown.stdout.splitlines(), strict=True))
 
     def ended(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was said last. Nothing that was started may be left."""
+        """Wait for the end; return the exit code and what was said last. The server may not be left."""
         rest = self.process.communicate(timeout=60)[0]
-        assert psutil.wait_procs(self.children, timeout=30)[1] == []
+        assert psutil.wait_procs([self.server], timeout=30)[1] == []
         return self.process.returncode, rest
 
     def kill(self):
