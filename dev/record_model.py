@@ -39,7 +39,7 @@ from kotune.serving.llm import CONTEXT, LlamaSettings, running
 from kotune.teacher import generation, preferences
 from kotune.teacher.client import Teacher, connect
 from kotune.teacher.connection import MAX_COMPLETION_TOKENS
-from kotune.teacher.journal import Journal, beside
+from kotune.teacher.journal import ReplyStore
 from kotune.teacher.recording import read_recording, recording_key, write_recording
 from kotune.teacher.replies import Request, as_request, journal_key, schema_name
 from prompts import GROUNDED_ANSWER, SEED_WORDS, SPOIL, Verdict
@@ -232,8 +232,7 @@ class Kept:
             CourseError: the recording holds what another model said.
         """
         self._model, self._recording = model, recording
-        self._journal = Journal(journal)
-        self._failures = beside(journal, "failures")
+        self._store = ReplyStore(journal)  # mends a line that a killed run has left half written
         self.recorded = read_recording(recording) if recording.exists() else {}
         others = {row["source"] for row in self.recorded.values() if not row["source"].startswith(model.source)}
         if others:
@@ -244,8 +243,9 @@ class Kept:
 
     def rows(self) -> dict[str, dict]:
         """Return the journal's rows, and those of bad replies, by the key of their request."""
-        failed = read_jsonl(self._failures) if self._failures.exists() else []
-        return {row["key"]: row for row in failed if row["failure"] in SAID_BADLY} | self._journal.rows
+        file = self._store.failures.path
+        failed = read_jsonl(file) if file.stat().st_size else []
+        return {row["key"]: row for row in failed if row["failure"] in SAID_BADLY} | self._store.journal.rows
 
     def waiting(self, asked: Iterable[Asked]) -> list[Asked]:
         """Return the requests that have no reply."""
@@ -254,7 +254,7 @@ class Kept:
 
     def write(self, asked: Sequence[Asked], is_all: bool) -> None:
         """Put what was said to these requests into the recording; where they are all there are, nothing else stays in it."""
-        self._journal.refresh()
+        self._store.journal.refresh()
         said = self.rows()
         for one in asked:
             if (row := said.get(self._key(one))) is not None:

@@ -13,7 +13,7 @@ from kotune.judging.judges import LLMJudge, ShownPair
 from kotune.korean.tasks import TASKS
 from kotune.teacher import generation, preferences
 from kotune.teacher.client import connect
-from kotune.teacher.journal import Journal
+from kotune.teacher.journal import ReplyStore
 from kotune.teacher.replies import as_request, journal_key
 from prompts import GROUNDED_ANSWER, SEED_WORDS, GroundedAnswer, Verdict
 from tests.models.test_gguf_header import write as write_front
@@ -39,14 +39,14 @@ def model(folder):
     return Model(write_front(folder / "m.gguf"), "m", "M 1B", "ab" * 32, "apache-2.0")
 
 
-def journalled(folder, model, *said: tuple[Asked, str], at="2026-11-30T01:02:03+00:00"):
-    """Write replies as an earlier run of the script leaves them in its journal."""
+def journalled(folder, model, *said: tuple[Asked, str], at="2026-11-30T01:02:03+00:00", **failed):
+    """Write replies as an earlier run of the script leaves them in its journal, or, with a failure, beside it."""
     rows = [
         {"key": journal_key(model.name, one.request, one.schema), "text": text, "usage": None, "usd": None, "at": at,
-         "seconds": 2.0}
+         "seconds": 2.0, **failed}
         for one, text in said
     ]  # fmt: skip
-    Journal(folder / "work" / f"{model.name}-{model.sha256[:12]}.jsonl").append(rows)
+    ReplyStore(folder / "work" / f"{model.name}-{model.sha256[:12]}.jsonl").keep(rows)
 
 
 def replayed(folder, recording, asked: list[Asked]):
@@ -123,6 +123,16 @@ def test_a_journalled_reply_is_recorded_with_name_hash_and_date_and_replays_as_i
     }  # fmt: skip
     (reply,) = replayed(folder, folder / "m.jsonl", asked)
     assert reply.error is None and reply.parsed == GroundedAnswer.model_validate_json(SAID)
+
+
+def test_bad_replies_are_recorded_and_bad_again_when_replayed(folder, model):
+    asked = build(["answers"], 3)["answers"]
+    journalled(folder, model, (asked[0], SAID))
+    journalled(folder, model, (asked[1], "전세"), failure="invalid_json", error="no JSON")
+    journalled(folder, model, (asked[2], '{"answer": "주민'), failure="truncated", error="cut")
+    record(model, {"answers": asked}, folder / "m.jsonl", threads=1, tokens=64)
+    assert read_json(folder / "m.json")["parts"]["answers"]["failed"] == {"invalid_json": 1, "truncated": 1}
+    assert [reply.failure for reply in replayed(folder, folder / "m.jsonl", asked)] == [None, "invalid_json", "truncated"]
 
 
 def test_what_is_recorded_is_not_asked_again_without_the_journal(folder, model):
