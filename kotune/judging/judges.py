@@ -261,7 +261,7 @@ class LLMJudge:
 
     def estimate(self, pairs: Sequence[ShownPair], singles: Sequence[SingleAnswer] = ()) -> list[CostEstimate]:
         """Return what judging would take, without asking: one estimate for the pairs, one for the single scores."""
-        asked = (([self._pair(pair)[1] for pair in pairs], Verdict), ([self._single(one)[1] for one in singles], Score))
+        asked = ((verdict_requests(pairs), Verdict), ([_on_answer(one)[1] for one in singles], Score))
         return [self.teacher.estimate(requests, schema) for requests, schema in asked if requests]
 
     def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]:
@@ -270,7 +270,7 @@ class LLMJudge:
         Raises:
             CourseError: not one request could be put to the model.
         """
-        replies = self._ask([self._pair(pair) for pair in pairs], Verdict)
+        replies = self._ask([_on_pair(pair) for pair in pairs], Verdict)
         return [PairVerdict(parsed.winner if parsed else None, reply) for parsed, reply in replies]
 
     def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
@@ -279,23 +279,8 @@ class LLMJudge:
         Raises:
             CourseError: not one request could be put to the model.
         """
-        replies = self._ask([self._single(single) for single in singles], Score)
+        replies = self._ask([_on_answer(single) for single in singles], Score)
         return [AnswerScore(float(parsed.score) if parsed else None, reply) for parsed, reply in replies]
-
-    def _pair(self, pair: ShownPair) -> tuple[Prompt, Request]:
-        fields = {"question": pair.question.question, "first": pair.first, "second": pair.second}
-        return self._request(PAIRWISE_JUDGE, REFERENCE_JUDGE, pair.question, fields)
-
-    def _single(self, single: SingleAnswer) -> tuple[Prompt, Request]:
-        fields = {"question": single.question.question, "answer": single.answer}
-        return self._request(SCORE_JUDGE_UNGUIDED, SCORE_JUDGE, single.question, fields)
-
-    def _request(self, unguided: Prompt, guided: Prompt, question: Question, fields: dict) -> tuple[Prompt, Request]:
-        prompt = unguided
-        if question.reference is not None:
-            prompt, fields = guided, fields | {"reference": question.reference}
-        messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
-        return prompt, Request(messages, id=question.id, temperature=0)
 
     def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema: type[Schema]) -> list[tuple[Schema | None, JudgeReply]]:
         replies = self.teacher.ask([request for _, request in asked], schema)
@@ -306,6 +291,29 @@ class LLMJudge:
         for error, count in failed.most_common():
             print(f"{count} of {len(replies)} requests failed: {error}.")
         return [(reply.parsed, one) for reply, one in zip(replies, read, strict=True)]
+
+
+def verdict_requests(pairs: Sequence[ShownPair]) -> list[Request]:
+    """Return what an LLM is asked about each pair, as it is shown: by the reference's prompt where there is a reference."""
+    return [_on_pair(pair)[1] for pair in pairs]
+
+
+def _on_pair(pair: ShownPair) -> tuple[Prompt, Request]:
+    fields = {"question": pair.question.question, "first": pair.first, "second": pair.second}
+    return _request(PAIRWISE_JUDGE, REFERENCE_JUDGE, pair.question, fields)
+
+
+def _on_answer(single: SingleAnswer) -> tuple[Prompt, Request]:
+    fields = {"question": single.question.question, "answer": single.answer}
+    return _request(SCORE_JUDGE_UNGUIDED, SCORE_JUDGE, single.question, fields)
+
+
+def _request(unguided: Prompt, guided: Prompt, question: Question, fields: dict) -> tuple[Prompt, Request]:
+    prompt = unguided
+    if question.reference is not None:
+        prompt, fields = guided, fields | {"reference": question.reference}
+    messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
+    return prompt, Request(messages, id=question.id, temperature=0)
 
 
 def _judge_reply(prompt: Prompt, reply: Reply) -> JudgeReply:

@@ -4,7 +4,8 @@
 `chat_template` renders messages into tokens. `adapters` and `reward_model` hold what training leaves, and
 `surface_baseline` judges by form alone, for a reward model to beat. `sampling` and `decoding` write text; `sources` says
 which model a path stands for, and `merging` makes a whole model of an adapter. `gguf_export`
-writes that for llama.cpp, its tokenizer by `gguf_vocabulary`.
+writes that for llama.cpp, its tokenizer by `gguf_vocabulary`; `gguf_header` reads such a file's front, and `packaged_gguf`
+joins one out of packages.
 """
 
 from kotune.models.adapters import (

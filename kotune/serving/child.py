@@ -44,6 +44,11 @@ class Child:
         """Whether the program runs."""
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """What the program ended with, the negative number of a signal where one ended it; None while it runs."""
+        return self._process.poll()
+
     def end(self) -> None:
         """End the program and what it has started; returns when all have ended. Once more, it does nothing."""
         if self._ended:  # the number of its group may be another's by now

@@ -2,7 +2,8 @@
 
 `data/recorded/replies.jsonl` holds {"key", "about", "content", "usage", "source"}. `source` says who wrote a reply:
 "written for this course", or the model and date where it was recorded anew (`RECORD=1` with a real teacher). `usage`
-of a written reply was counted with o200k_base, the encoding of gpt-4o and later; no API was asked.
+of a written reply was counted with o200k_base, the encoding of gpt-4o and later; no API was asked. A reply that did not
+come to its end has `finish_reason` as the model's server said it, and fails again when it is replayed.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def transport(recorded: dict[str, dict]):
                 "object": "chat.completion",
                 "created": 0,
                 "model": body["model"],
-                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "choices": [{"index": 0, "finish_reason": row.get("finish_reason", "stop"), "message": message}],
             }
             if row.get("usage"):
                 completion["usage"] = row["usage"]
