@@ -1,7 +1,7 @@
 """Take assets/chat_page.png, the READMEs' picture of the page: `python dev/draw_chat_page.py`.
 
 The page of `kotune serve` with what the repository ships is asked, in a browser of its own, to put an advertisement of the
-listings' test set into a record, base and tuned side by side, by name; then the same on a phone, voted on.
+listings' test set into a record, base and tuned side by side, and a vote shows which is which.
 """
 
 import io
@@ -19,8 +19,7 @@ from tests.support.serving import CHROMIUM, ServerProcess
 from utils import ASSETS
 
 ADVERTISEMENT = "listing-test-013"  # one of the 159 of 200 that the tuned model reads right
-GAP, BACKGROUND = 24, "#cbd5e1"
-SECONDS = 180_000  # in milliseconds, as the browser counts: a slow machine answers too
+PATIENCE_MS = 180_000  # a slow machine answers too
 
 
 def main() -> None:
@@ -30,22 +29,16 @@ def main() -> None:
         served = ServerProcess(Path(folder) / "log.txt")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
-            pictures = [
-                voted(browser.new_page(locale="ko-KR", viewport={"width": 1180, "height": 900}), served.url, advert),
-                voted(browser.new_page(locale="ko-KR", viewport={"width": 400, "height": 900}), served.url, advert),
-            ]
+            picture = voted(browser.new_page(locale="ko-KR", viewport={"width": 1180, "height": 1240}), served.url, advert)
         finally:
             browser.close()
             served.close()
-    whole = Image.new("RGB", (sum(one.width for one in pictures) + GAP, pictures[0].height), BACKGROUND)
-    whole.paste(pictures[0], (0, 0))
-    whole.paste(pictures[1], (pictures[0].width + GAP, 0))
-    whole.quantize(128).save(ASSETS / "chat_page.png", optimize=True)
+    picture.quantize(128).save(ASSETS / "chat_page.png", optimize=True)
 
 
 def voted(page: Page, url: str, advert: str) -> Image.Image:
     """Return the page after an advertisement was read by both models and voted on."""
-    page.set_default_timeout(SECONDS)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     page.wait_for_selector("#chat-input")
     page.locator("#chat-profiles").click()
