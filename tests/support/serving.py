@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kotune.models.adapters import adapter_hash
-from kotune.models.files import CACHE_VERSION
+from kotune.models.files import CACHE_VERSION, mark_complete
 from kotune.recipes import LOCAL_GEMMA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
     base = folder / "cache" / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    (base / "complete.json").write_text("{}")
+    mark_complete(base)
     for seed, name in enumerate(("sft", "listings", "radiology"), start=1):
         adapter = _save_tiny_adapter(model, folder / "outputs" / name, LOCAL_GEMMA, seed)
         (adapter / "run.json").write_text(json.dumps({"base": LOCAL_GEMMA, "adapter_sha256": adapter_hash(adapter)}))
