@@ -25,8 +25,16 @@ class Program:
 
 
 @pytest.fixture
-def folders(tiny_model, tokenizer, tmp_path):
-    return save_tiny_model(tiny_model, tokenizer, tmp_path)
+def folders(tmp_path):
+    """The folders of a model and of an adapter on it, by their names; nothing in these tests may come to read the weights."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    for folder, weights in ((base, "model.safetensors"), (adapter, "adapter_model.safetensors")):
+        folder.mkdir()
+        (folder / weights).write_bytes(b"weights" * 100)
+    for name in ("config.json", "tokenizer.json"):
+        (base / name).write_text("{}")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    return base, adapter
 
 
 def pickled(folder, name):
@@ -52,14 +60,14 @@ def test_a_model_in_a_pickle_is_refused_by_name_and_not_read(folders, tiny_recip
     assert not ran.exists()
 
 
-def test_an_adapter_in_a_pickle_is_refused_by_name_and_not_read(folders, tiny_model, tokenizer):
+def test_an_adapter_in_a_pickle_is_refused_by_name_and_not_read(folders):
     _, adapter = folders
     ran = pickled(adapter, "adapter_model.bin")
     for read in (
-        lambda: adapters.load_adapter(tiny_model, adapter),
-        lambda: adapters.merge_adapter(tiny_model, adapter),
+        lambda: adapters.load_adapter(None, adapter),
+        lambda: adapters.merge_adapter(None, adapter),
         lambda: adapters.require_base(adapter, "gemma-3-270m"),
-        lambda: load_reward_model(tiny_model, tokenizer, adapter),
+        lambda: load_reward_model(None, None, adapter),
         lambda: sources.find(str(adapter), RECIPES["gemma-3-270m-cpu"]),
     ):
         with pytest.raises(CourseError, match=r"holds its weights as adapter_model\.bin, which is unpickled"):
@@ -68,21 +76,23 @@ def test_an_adapter_in_a_pickle_is_refused_by_name_and_not_read(folders, tiny_mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("named", [None, "adapter_model.bin"])
-def test_no_other_way_leads_to_a_pickle(folders, tiny_recipe, named):
-    """A configuration may name its weights, and a pickle may lie beside whole ones."""
-    base, _ = folders
-    ran = base / "it ran"
+def test_no_other_way_leads_to_a_pickle(tiny_model, tokenizer, tiny_recipe, tmp_path):
+    """One may lie beside whole weights, and a configuration may name it."""
+    base, _ = save_tiny_model(tiny_model, tokenizer, tmp_path)
     for name in ("pytorch_model.bin", "adapter_model.bin"):
-        (base / name).write_bytes(pickle.dumps(Program(ran)))
+        (base / name).write_bytes(pickle.dumps(Program(base / "it ran")))
+    loading.load_model(tiny_recipe, str(base))
     config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, "transformers_weights": named} if named else config))
-    if named:
-        with pytest.raises(CourseError, match=r"holds weights as adapter_model\.bin, which is unpickled"):
-            loading.load_model(tiny_recipe, str(base))
-    else:
+    (base / "config.json").write_text(json.dumps({**config, "transformers_weights": "adapter_model.bin"}))
+    with pytest.raises(CourseError, match=r"holds weights as adapter_model\.bin, which is unpickled"):
         loading.load_model(tiny_recipe, str(base))
-    assert not ran.exists()
+    assert not (base / "it ran").exists()
+
+
+def test_the_hub_is_not_asked_to_convert_a_model_of_somebody_else(monkeypatch):
+    monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
+    files.prepare_libraries()
+    assert os.environ["DISABLE_SAFETENSORS_CONVERSION"] == "1"
 
 
 def test_threads_that_load_at_once_leave_torch_as_it_was():
@@ -104,7 +114,7 @@ def test_threads_that_load_at_once_leave_torch_as_it_was():
     assert torch.load is before
 
 
-def test_an_adapter_that_is_not_its_run_cards_is_refused(folders, tiny_model):
+def test_an_adapter_that_is_not_its_run_cards_is_refused(folders):
     _, adapter = folders
     card = {"base": "gemma-3-270m", "adapter_sha256": adapters.adapter_hash(adapter)}
     (adapter / "run.json").write_text(json.dumps(card))
@@ -113,6 +123,6 @@ def test_an_adapter_that_is_not_its_run_cards_is_refused(folders, tiny_model):
     weights[-1] ^= 1
     (adapter / "adapter_model.safetensors").write_bytes(weights)
     with pytest.raises(CourseError, match=r"are not those that its run\.json tells of"):
-        adapters.merge_adapter(tiny_model, adapter)
+        adapters.merge_adapter(None, adapter)
     (adapter / "run.json").unlink()
     adapters.require_weights(adapter)

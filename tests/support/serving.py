@@ -163,7 +163,7 @@ class ServerProcess:
     def __init__(self, log: Path, *arguments, program: Sequence[str] = ("kotune", "serve"), **settings):
         self.port, self.log = free_port(), log
         self.url = f"http://127.0.0.1:{self.port}"
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
