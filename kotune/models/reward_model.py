@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.models.adapters import require_weights
 from kotune.models.chat_template import render
 from kotune.models.loading import precision
 from kotune.models.machine import Recipe
+from kotune.models.weight_files import never_unpickled
 from kotune.progress import bar
-from utils import CourseError, relative
+from utils import relative
 
 
 def with_reward_head(model, tokenizer):
@@ -50,13 +52,13 @@ def load_reward_model(model, tokenizer, adapter: str | Path):
     """Return a saved reward model on the model that it was trained on (its SFT adapter merged in).
 
     Raises:
-        CourseError: the folder holds no reward adapter.
+        CourseError: the folder holds no adapter, or a pickled or a changed one.
     """
     from peft import PeftModel
 
-    if not (Path(adapter) / "adapter_config.json").exists():
-        raise CourseError(f"{relative(adapter)} holds no adapter (no adapter_config.json); train the reward model first.")
-    return PeftModel.from_pretrained(with_reward_head(model, tokenizer), adapter).eval()
+    require_weights(adapter)
+    with never_unpickled(relative(adapter)):
+        return PeftModel.from_pretrained(with_reward_head(model, tokenizer), adapter).eval()
 
 
 def score(classifier, tokenizer, prompts: Sequence[list[dict]], answers: Sequence[str], recipe: Recipe) -> list[float]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kotune.models.adapters import chain, find_adapters, merge_adapter
+from kotune.models.files import is_hub_name
 from kotune.models.loading import load_model, load_tokenizer
 from kotune.models.machine import LOCAL_GEMMA, Recipe
-from utils import ASSETS, OUTPUTS, CourseError, read_json, relative
+from kotune.models.weight_files import refuse_pickles
+from utils import CourseError, read_json, relative
 
 VLLM_EXPERIMENTAL = "vLLM: experimental here, tested with stand-ins alone (docs/not_run.md)"
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -33,19 +35,18 @@ def find(model_path: str | None, recipe: Recipe) -> list[ModelSource]:
     None is the SFT adapter that the course trained on this machine, else the one that it ships.
 
     Raises:
-        CourseError: the folder is missing, holds no model, or one without tokenizer; an adapter's parent is not found.
+        CourseError: the folder is missing, holds no model, one without tokenizer or with pickled weights; an adapter's
+            parent is not found.
     """
     if model_path is None:
         model_path = str(find_adapters(recipe, need_dpo=False).sft)
     folder = Path(model_path)
     if (folder / "adapter_config.json").exists():
+        refuse_pickles(folder)
         base = _base_of(folder)
         _check_whole(base)
         return [ModelSource(_name(base), base), ModelSource(f"{_name(base)}-{folder.name}", base, tuple(chain(folder)))]
-    # a hub name is `name` or `owner/name`
-    of_the_course = folder.parts[:1] in ((OUTPUTS.name,), (ASSETS.name,))
-    written_as_path = of_the_course or model_path.startswith((".", "/", "~")) or model_path.count("/") > 1
-    if (written_as_path or folder.exists()) and not folder.is_dir():
+    if (not is_hub_name(model_path) or folder.exists()) and not folder.is_dir():
         raise CourseError(f"{model_path} is no folder; train a model first, or pass another folder or a hub name.")
     _check_whole(model_path)
     return [ModelSource(_name(model_path), model_path)]
@@ -66,6 +67,7 @@ def _check_whole(name: str) -> None:
             f"{relative(folder)} holds a model without tokenizer (no tokenizer.json); save the tokenizer beside it "
             "with `tokenizer.save_pretrained`."
         )
+    refuse_pickles(folder)
 
 
 def _base_of(folder: Path) -> str:

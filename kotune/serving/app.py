@@ -405,7 +405,7 @@ def start_backend(asked: argparse.Namespace) -> tuple[Backend, dict[str, str]]:
         bases = {m.base for m in found}
         if len(bases) > 1:
             raise CourseError("vLLM serves one base model; leave --compare_with out, or compare adapters of one base.")
-        weights, log_file = model_path(found[-1].base), OUTPUTS / "serve" / "vllm.log"
+        weights, log_file = model_path(found[-1].base, weights=True), OUTPUTS / "serve" / "vllm.log"
         tokenizer = load_tokenizer(found[-1].base)
         backend = VllmBackend(found, weights, tokenizer, port=port, max_context=asked.max_context, log=log_file)
         return backend, offer.roles

@@ -421,7 +421,8 @@ def vllm_command(models: list[ModelSource], weights: str, port: int, max_context
     """
     base = next((m.name for m in models if not m.adapters), "base")
     command = ["vllm", "serve", weights, "--host", "127.0.0.1", "--port", str(port), "--served-model-name", base,
-               "--max-model-len", str(max_context), "--generation-config", "vllm"]  # fmt: skip
+               "--max-model-len", str(max_context), "--generation-config", "vllm",
+               "--load-format", "safetensors"]  # fmt: skip
     adapted = [m for m in models if m.adapters]
     for model in adapted:
         if len(model.adapters) > 1:

@@ -54,7 +54,7 @@ class Engine:
 def lives(pid: int) -> bool:
     """Return whether a process runs; one that has ended and that nobody asked after yet does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kotune.models.adapters import adapter_hash
-from kotune.models.files import CACHE_VERSION
+from kotune.models.files import CACHE_VERSION, mark_complete
 from kotune.recipes import LOCAL_GEMMA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
     base = folder / "cache" / f"gemma-3-270m-bf16-v{CACHE_VERSION}"
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    (base / "complete.json").write_text("{}")
+    mark_complete(base)
     for seed, name in enumerate(("sft", "listings", "radiology"), start=1):
         adapter = save_tiny_adapter(model, folder / "outputs" / name, LOCAL_GEMMA, seed)
         (adapter / "run.json").write_text(json.dumps({"base": LOCAL_GEMMA, "adapter_sha256": adapter_hash(adapter)}))
@@ -164,7 +164,7 @@ class ServerProcess:
     def __init__(self, log: Path, *arguments, program: Sequence[str] = ("kotune", "serve"), **settings):
         self.port, self.log = free_port(), log
         self.url = f"http://127.0.0.1:{self.port}"
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,

@@ -19,6 +19,7 @@ class LLM:
     tensor_parallel_size: int = 1
     gpu_memory_utilization: float = 0.9
     generation_config: str = "auto"
+    load_format: str = "auto"
     seed: int = 0
     enable_lora: bool = False
     max_lora_rank: int = 16
