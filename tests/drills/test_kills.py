@@ -75,7 +75,7 @@ def test_processes_that_share_a_journal(bench, endpoint_of_drills, tmp_path):
         before = len(endpoint_of_drills.requests)
         for _ in range(SIZE.kills):
             both = [start(), start()]
-            tally.tried += sum([killed_within(command, 0.4) for command in both])
+            tally.tried += sum(killed_within(command, 0.4) for command in both)
         ended = start().wait()
         if ended.code != 0:
             tally.crashed.append(str(ended))
