@@ -258,9 +258,9 @@ class Door:
     def has(self, path: str) -> bool:
         """Return whether a path is served at all."""
         # a file's name has 255 bytes at most and no control character; Chainlit looks for the file without looking at that
-        if re.search(r"[\x00-\x1f\x7f]", path) or any(len(part.encode()) > 255 for part in path.split("/")):
+        if re.search(r"[\x00-\x1f\x7f]", path) or any(len(part.encode(errors="replace")) > 255 for part in path.split("/")):
             return False
-        return len(path.encode()) <= LONGEST_PATH and any(
+        return len(path.encode(errors="replace")) <= LONGEST_PATH and any(
             path == known or (known.endswith("/") and len(known) > 1 and path.startswith(known)) for known in self.paths
         )
 
