@@ -13,7 +13,6 @@ import logging
 import numbers
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
-from utils import CourseError, require_same_length
+from utils import CourseError, normalized, require_same_length
 
 UNITS = ("eojeol", "morpheme", "syllable", "jamo", "ascii")
 CONTENT_TAGS = ("NN", "NR", "VV", "VA", "MM", "MAG", "XR", "SL", "SN", "SH")  # words that carry meaning
@@ -155,7 +154,7 @@ def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]
             raise TextError(name, i, f"is {type(text).__name__}, not a string; convert or drop it first.")
     if unit == "ascii":
         return [re.findall(r"[a-z0-9]+", text.lower()) for text in texts]
-    normal = [unicodedata.normalize("NFC", text).lower() for text in texts]
+    normal = [normalized("NFC", text).lower() for text in texts]
     words = [_WORD.findall(text) for text in normal]
     if unit == "eojeol":
         return words
@@ -163,7 +162,7 @@ def _tokenize_all(texts: Sequence[str], unit: str, name: str) -> list[list[str]]
         return [[token.form for token in tokens] for tokens in _analyse(words)]
     if unit == "syllable":
         return [list("".join(part)) for part in words]
-    return [list(unicodedata.normalize("NFD", "".join(part))) for part in words]
+    return [list(normalized("NFD", "".join(part))) for part in words]
 
 
 class TextError(CourseError):
@@ -241,7 +240,7 @@ def highlight(text: str, other: str) -> str:
     """Return a text as HTML whose words shared with another stand in <mark>; everything else is escaped."""
     shared = iter(shared_tokens(text, other, "eojeol"))
     wanted = next(shared, None)
-    text = unicodedata.normalize("NFC", text)
+    text = normalized("NFC", text)
     pieces, end = [], 0
     for match in _WORD.finditer(text):
         pieces.append(html.escape(text[end : match.start()]))
@@ -685,7 +684,7 @@ def rank(
 
 def content_words(texts: Sequence[str]) -> list[list[str]]:
     """Return the content morphemes of each text (nouns, stems of verbs and adjectives, Latin words), lower-cased."""
-    words = [_WORD.findall(unicodedata.normalize("NFC", text).lower()) for text in texts]
+    words = [_WORD.findall(normalized("NFC", text).lower()) for text in texts]
     return [[t.form for t in tokens if t.tag.startswith(CONTENT_TAGS)] for tokens in _analyse(words)]
 
 
@@ -737,7 +736,7 @@ def _document_vectors(documents: tuple[str, ...], name: str) -> np.ndarray:
 def _vectors(texts: Sequence[str], name: str, prefix: str) -> np.ndarray:
     # E5 was trained with these prefixes and ranks poorly without them (Wang et al. 2022)
     prefix = prefix if "e5" in name.lower() else ""
-    encoded = [prefix + unicodedata.normalize("NFC", text) for text in texts]
+    encoded = [prefix + normalized("NFC", text) for text in texts]
     return _embedding_model(name).encode(encoded, normalize_embeddings=True, show_progress_bar=False)
 
 

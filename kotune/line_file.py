@@ -174,7 +174,7 @@ class LineFile:
                     continue
                 try:
                     row = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):  # the latter of a hundred thousand brackets
                     row = None
                 if not isinstance(row, dict):
                     raise CourseError(f"{place}, is not a JSON object; remove that line to ask its request again.")
@@ -237,5 +237,5 @@ class KeyedLines(LineFile, Generic[Row]):
 def _is_json(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -248,7 +248,7 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     words = {"true": True, "false": False, "none": None, "null": None, "": None}
-    return words.get(value.lower(), int(value) if value.isdigit() else value)
+    return words.get(value.lower(), int(value) if value.isdecimal() and len(value) < 19 else value)
 
 
 def _checked(recipe: Recipe, field: str, name: str, value: Any) -> Any:

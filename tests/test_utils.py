@@ -1,8 +1,11 @@
 """Protects: files are written whole, errors name file and line, and secrets come from where they should."""
 
 import json
+import unicodedata
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import utils
 from utils import CourseError
@@ -69,3 +72,22 @@ def test_jupyter_shows_the_sentence_alone(capsys):
 
     InteractiveShell().run_cell("import utils; raise utils.CourseError('do this')")
     assert capsys.readouterr().out.strip() == "CourseError: do this"
+
+
+# syllables whole and in their letters, marks over a letter, half-width kana whose mark is a letter of its own
+LETTERS = "가각a 1\u1112\u1161\u11ab\u0301\u0316\u0345は\u3099ﾊ\uff9eﾡￂﬁ\u0b95\u0bcb"
+
+
+@settings(max_examples=60)
+@given(st.text(LETTERS, min_size=1, max_size=30), st.integers(0, 600), st.integers(1, 40))
+def test_a_long_text_has_the_unicode_form_of_its_parts_put_together(unit, fill, times):
+    text = "가" * fill + unit * times
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        if len(max("".join("m" if unicodedata.combining(one) else " " for one in text).split(), key=len, default="")) < 250:
+            assert utils.normalized(form, text) == unicodedata.normalize(form, text)
+
+
+def test_a_megabyte_of_marks_over_one_letter_is_put_in_order_in_parts():
+    marks = "a" + "\u0301\u0316" * 1_000
+    assert utils.normalized("NFC", marks).count("\u0316") == 1_000
+    assert utils.normalized("NFD", "가" * 1_000) == "\u1100\u1161" * 1_000

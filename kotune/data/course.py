@@ -113,7 +113,7 @@ def _hold_back(records: Sequence[dict], rest: int) -> tuple[list[dict], list[dic
     held_back: list[dict] = []
     kept: list[dict] = []
     for record in records:
-        chosen = crc32(record["prompt"][-1]["content"].encode()) % HELD_BACK == rest
+        chosen = crc32(record["prompt"][-1]["content"].encode("utf-8", "surrogatepass")) % HELD_BACK == rest
         (held_back if chosen else kept).append(record)
     return held_back, kept
 

@@ -94,4 +94,5 @@ def _search(client, url: str, word: str, count: int) -> list[dict]:
 
 
 def _plain(text: str) -> str:
-    return html.unescape(TAG.sub("", text)).strip()
+    marked, last, rest = text.rpartition(">")  # behind the last one no tag ends, and each "<" would look for its end
+    return html.unescape(TAG.sub("", marked + last) + rest).strip()

@@ -226,21 +226,33 @@ def _decodes(text: str) -> bool:
 
 def _has_tall_objects(path: Path, encoding: str) -> bool:
     """Return whether a file begins with an object of several lines, which is whole."""
-    text, first = "", True
+    text: list[str] = []
+    length = 0
     for _, line in lines(path, encoding):
-        if first and (not line.strip() or line.lstrip(_AROUND + " \t")[:1] != "{" or _decodes(line)):
-            if line.strip():
+        if not text:
+            if not line.strip():
+                continue
+            if line.lstrip(_AROUND + " \t")[:1] != "{" or _decodes(line) or not _goes_on(line):
                 return False
-            continue
-        if first and line.strip().strip(_AROUND) not in ("{", "{ ") and not line.rstrip().endswith((",", "{", "[")):
-            return False
-        first = False
-        text += line + "\n"
-        if len(text) > LONGEST_TALL:
-            return False
-        if line[:1] == "}" and _decodes(text.strip().strip(_AROUND).rstrip(",")):
-            return True
-    return False
+        text.append(line if text else line.lstrip(_AROUND + " \t"))
+        length += len(line) + 1
+        if length > LONGEST_TALL:
+            break
+    return _ends_a_line("\n".join(text))
+
+
+def _goes_on(line: str) -> bool:
+    return line.strip().strip(_AROUND) in ("{", "{ ") or line.rstrip().endswith((",", "{", "["))
+
+
+def _ends_a_line(text: str) -> bool:
+    """Return whether the object that a text begins with ends in a line that begins with its last bracket, and ends that."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    behind = text[end:].partition("\n")[0]
+    return text[text.rfind("\n", 0, end) + 1] == "}" and not behind.strip().strip(_AROUND).rstrip(",").strip()
 
 
 def _read_tall(path: Path, encoding: str) -> Iterator[Found]:
@@ -429,11 +441,13 @@ def _csv_header(cells: list[str], place: str) -> list[str]:
     header = [cell.strip() for cell in cells]
     while not header[-1]:
         header.pop()
+    seen: set[str] = set()
     for number, column in enumerate(header, start=1):
         if not column:
             raise CourseError(f"{place}: column {number} has no name; give it one.")
-        if column in header[: number - 1]:
+        if column in seen:
             raise CourseError(f"{place}: the column {column!r} comes twice; rename one.")
+        seen.add(column)
     return header
 
 
@@ -448,9 +462,9 @@ def _read_parquet(path: Path) -> Iterator[Found]:
         columns, batches = file.schema_arrow.names, file.iter_batches(batch_size=1024)
     except broken as error:
         raise _no_parquet(name, error) from None
-    twins = [column for column in columns if columns.count(column) > 1]
-    if twins:
-        raise CourseError(f"{name}: the column {twins[0]!r} comes twice; rename one.")
+    twin, count = next(iter(Counter(columns).most_common(1)), ("", 0))
+    if count > 1:
+        raise CourseError(f"{name}: the column {twin!r} comes twice; rename one.")
     while True:
         try:
             batch = next(batches)

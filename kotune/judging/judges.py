@@ -225,10 +225,10 @@ REFUSED_INPUT = {"status_400", "status_413", "status_422"}
 TOO_LONG = re.compile(r"context|too long|maximum.{0,20}(length|tokens)", re.IGNORECASE)
 # The marks between the parts of a judge's prompt, as an answer might write them to pass for another part: in wide brackets,
 # with characters of no width, or in decomposed Hangul too.
-_GAP = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]*"
+_GAP = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]*+"
 _PARTS = ("질문", f"모범{_GAP}답안", "답변", "first", "second")
 _NAMES = "|".join([*_PARTS, *(unicodedata.normalize("NFD", part) for part in _PARTS[:3])])
-MARKS = re.compile(f"[<＜﹤]({_GAP}[/／]?{_GAP}(?:{_NAMES}){_GAP}[/／]?{_GAP})[>＞﹥]", re.IGNORECASE)
+MARKS = re.compile(f"[<＜﹤]({_GAP}[/／]?+{_GAP}(?:{_NAMES}){_GAP}[/／]?+{_GAP})[>＞﹥]", re.IGNORECASE)
 
 
 def without_marks(text: str) -> str:

@@ -281,7 +281,7 @@ def _reason(raw: str | dict | None) -> str:
         return f"{', '.join(f'{side} {score:.3f}' for side, score in raw.items())} (as shown)"
     try:
         said = json.loads(raw or "")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where a model repeats "[" to its limit
         return (raw or "").strip()
     return str(said.get("reason", "")) if isinstance(said, dict) else str(said)
 

@@ -14,8 +14,8 @@ import argparse
 import html
 import itertools
 import re
-import unicodedata
-from collections import Counter
+from bisect import insort
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -46,7 +46,7 @@ from kotune.korean.script_checks import (
 from kotune.korean.sentences import Sentence
 from kotune.korean.spacing_checks import check_spacing
 from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
-from utils import CourseError, require_other_files, write_jsonl
+from utils import CourseError, normalized, require_other_files, write_jsonl
 
 # --- speech level and particles --------------------------------------------------------------
 
@@ -165,7 +165,7 @@ def check(
     """
     if not isinstance(answer, str):
         raise CourseError(f"An answer is {type(answer).__name__}, not a string; write an empty string where there is none.")
-    if unicodedata.is_normalized("NFC", answer):
+    if normalized("NFC", answer) == answer:
         return _findings(CheckedAnswer(answer, question, source, ended))
     composed, starts, ends = _composed(answer)
     found = _findings(CheckedAnswer(composed, question, source, ended))
@@ -189,7 +189,7 @@ def _composed(text: str) -> tuple[str, list[int], list[int]]:
     """Return a text in NFC, and for each of its characters where it starts and ends in the text as given."""
     pieces, starts, ends = [], [], []
     for match in _CLUSTER.finditer(text):
-        piece = unicodedata.normalize("NFC", match[0])
+        piece = normalized("NFC", match[0])
         pieces.append(piece)
         starts += [match.start()] * len(piece)
         ends += [match.end()] * len(piece)
@@ -242,8 +242,13 @@ def applied_to(rows: Sequence[dict]) -> dict[str, int]:
 def _segments(answer: str, findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]]:
     """Yield the answer in pieces, each with the findings that cover it; overlaps become pieces of their own."""
     cuts = sorted({0, len(answer)} | {place for finding in findings for place in (finding.start, finding.end)})
+    to_come = deque(sorted(range(len(findings)), key=lambda number: findings[number].start))
+    covering: list[int] = []  # numbers of the findings that reach here
     for start, end in itertools.pairwise(cuts):
-        yield answer[start:end], [f for f in findings if f.start <= start and end <= f.end]
+        while to_come and findings[to_come[0]].start <= start:
+            insort(covering, to_come.popleft())
+        covering = [number for number in covering if findings[number].end > start]
+        yield answer[start:end], [findings[number] for number in covering]
 
 
 def highlight(answer: str, findings: Sequence[Finding]) -> str:

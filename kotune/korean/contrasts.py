@@ -8,12 +8,12 @@ ROUGE-L counts shared words. "보증금 2억 원" and "보증금 5억 원", "받
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from kotune.korean.numbers import Key, exact_key, quantities
+from utils import normalized
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ _ASKED = {
 @lru_cache(maxsize=65_536)
 def contrast(text: str) -> Contrast:
     """Return what a text says of the things in which texts that look alike differ."""
-    plain = unicodedata.normalize("NFKC", text).lower()
+    plain = normalized("NFKC", text).lower()
     return Contrast(
         numbers=_numbers(plain),
         negations=len(_NEGATION.findall(plain)),

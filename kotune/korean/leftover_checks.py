@@ -17,7 +17,7 @@ _MARKERS = re.compile(
     r"Input|Output|Question|Answer|Context)\b[ ]?:?"
     r"|\{\{?(?:question|answer|instruction|input|output|context|document|response|query|prompt)s?\}\}?"
     r"|[▁�]+"
-    r"|(?m:^(?:user|model|assistant|system|human|instruction|response)[ ]*:?[ ]*$)",
+    r"|(?m:^(?:user|model|assistant|system|human|instruction|response)[ ]*+:?+[ ]*+$)",
     re.IGNORECASE,
 )
 

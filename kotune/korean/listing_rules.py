@@ -17,17 +17,22 @@ _SINO = {name: digit for digit, name in enumerate("영일이삼사오육칠팔�
 _UNITS = {"천": 1000, "백": 100, "십": 10}
 _PARTICLE = "(?!고|구|에|예|었|면|라|요|며|니|지)"  # what follows 이 where it is no 2: 오백이고
 _WORD = rf"(?:[일삼사오육칠팔구십백천]|이{_PARTICLE})"
+# every repeat is bounded: a row of digits or of 일이삼 that never ends would be tried from each of its places to its end
+_FIGURE = r"\d[\d,]{0,14}+"
 _IN_DIGITS = (
-    r"\d[\d,]*(?:\.\d+)?(?:억(?:\s?\d[\d,]*(?![\d,]*\s?(?:층|평|분|/|월))(?:천(?:\d백)?|백)?)?|천(?:\d백)?|백)?"
+    rf"{_FIGURE}(?:\.\d{{1,6}}+)?(?:억(?:\s?{_FIGURE}(?![\d,]{{0,15}}\s?(?:층|평|분|/|월))(?:천(?:\d백)?|백)?)?|천(?:\d백)?|백)?"
     r"(?:\s?만)?(?:\s?\d천)?(?:\s?원)?"
 )
-_IN_WORDS = rf"{_WORD}+억?{_WORD}*(?:만(?:{_WORD}천)?)?원?"
+_IN_WORDS = rf"{_WORD}{{1,12}}+억?{_WORD}{{0,12}}+(?:만(?:{_WORD}천)?)?원?"
 AMOUNT = rf"(?:{_IN_DIGITS}|{_IN_WORDS})"
+_LONGEST_AMOUNT = 40  # characters
 
 
 def amount_of(text: str) -> int | float | None:
     """Return the amount in 만원 that a text is (3억5천, 3.5억, 35,000, 350,000,000원, 삼억오천, 7만5천원), or None."""
     bare = re.sub(r"[\s,]", "", text)
+    if len(bare) > _LONGEST_AMOUNT:
+        return None
     if re.fullmatch(r"\d{4,}원", bare):
         return _whole(int(bare[:-1]) / 10_000)
     match = re.fullmatch(r"(?:(.+)억)?([^억만]*?)(만)?(?:(.)천)?원?", bare)
@@ -74,7 +79,7 @@ _MISSPELT = {  # the words that everything hangs on, with a wrong syllable
 _NATIVE = {"한": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9}
 _NATIVE_TENS = {"열": 10, "스물": 20, "스무": 20, "서른": 30, "마흔": 40, "쉰": 50}
 _PYEONG_IN_WORDS = re.compile(rf"(?<![가-힣])({'|'.join(_NATIVE_TENS)})?({'|'.join(_NATIVE)})?(?=\s?평)")
-_FLOOR_IN_WORDS = re.compile(r"([일이삼사오육칠팔구십]+)(?=층)")
+_FLOOR_IN_WORDS = re.compile(r"([일이삼사오육칠팔구십]{1,9})(?=층)")
 _PAIR = rf"{AMOUNT}\s?(?:/|에)\s?{AMOUNT}"
 _GIVEN_UP = (  # what stands behind an amount that is not asked any more
     r"→|->|였는데|이었는데|받던 건데 지금은|인데 급매로|에 내놨다가|에 샀는데|하던 거|받으려다가|주고 산 집인데 급해서"

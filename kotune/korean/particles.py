@@ -392,7 +392,7 @@ _RULES: dict[str, Callable[[_Candidate], bool]] = {
 
 # --- the scan --------------------------------------------------------------------------------
 
-_RUN = re.compile(r"[가-힣]+(?![가-힣A-Za-z0-9])")
+_RUN = re.compile(r"(?<![가-힣])[가-힣]++(?![A-Za-z0-9])")
 _BOTH_FORMS = re.compile(r"\((?:은|는|이|가|을|를|과|와|로|으로)\)|/(?:은|는|이|가|을|를|과|와|로|으로)(?![가-힣])")
 _CLOSING = ")]}”’\"'」』》〉】*`_"
 _HANJA = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]$")

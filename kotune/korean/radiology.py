@@ -18,10 +18,11 @@ How a text is read:
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from kotune.stats import share
 from utils import require_same_length
@@ -114,6 +115,12 @@ TERMS = (
     Term("mastoid effusion", r"\bmastoid effusions?\b|\bfluid\b", "mastoid", r"\bmastoid\b"),
 )
 
+_TERMS = [
+    (term, re.compile(term.pattern, re.IGNORECASE), re.compile(term.context, re.IGNORECASE) if term.context else None)
+    for term in TERMS
+]
+_ANY_TERM = re.compile("|".join(term.pattern for term in TERMS), re.IGNORECASE)
+
 _SEGMENT = r"(\w+(?: basal)?) segment"
 _BRAIN_SITE = (
     r"\b(basal ganglia|thalamus|corona radiata|centrum semiovale|pons|cerebellar hemisphere|sphenoid wing"
@@ -176,10 +183,13 @@ _DENIED_BEFORE = re.compile(
 )
 _TURN = re.compile(r";|\b(?:but|however|except|other than)\b", re.IGNORECASE)  # a denial does not reach beyond it
 _CONNECTOR = re.compile(r"[,;]|\b(?:and|with|as well as)\b", re.IGNORECASE)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:\s*[x×]\s*\d+(?:\.\d+)?)*)[\s-]*(mm|cm)\b", re.IGNORECASE)
+_MEASURE = r"\d{1,6}(?:\.\d{1,6})?"
+_SIZE = re.compile(rf"(?<!\d)({_MEASURE}(?:\s{{0,9}}[x×]\s{{0,9}}{_MEASURE}){{0,3}})[\s-]{{0,9}}(mm|cm)\b", re.IGNORECASE)
 _SIDE = re.compile(r"\b(right|left|bilateral|both)\b", re.IGNORECASE)
 _SIDE_OR_ARTICLE = re.compile(r"\b(?:the|right|left|bilateral|both)\s+", re.IGNORECASE)
 _ABBREVIATED_PART = re.compile(r"\b([RL])([UML])L(F?)\b")
+_LIST_NUMBER = re.compile(r"(?m)^[^\S\n]*+\d++[.)]\s++")
+_REACH = 400  # characters about a finding in which its place is named; no sentence of the course's reports is longer
 _SIDES = {"R": "right", "L": "left"}
 _LEVELS = {"U": "upper", "M": "middle", "L": "lower"}
 
@@ -191,7 +201,7 @@ def facts_in(text: str) -> set[Fact]:
 
 def _sentences(text: str) -> list[str]:
     """Split a text at line ends and full stops, with list numbers dropped and sides and lobes written out."""
-    text = re.sub(r"(?m)^\s*\d+[.)]\s+", "", text)
+    text = _LIST_NUMBER.sub("", text)
     text = re.sub(r"\b[Rr]t\b\.?", "right", re.sub(r"\b[Ll]t\b\.?", "left", text))
     text = _ABBREVIATED_PART.sub(_written_out, text)
     return [sentence for sentence in re.split(r"(?<=[.!?])\s+|\n+", text) if sentence.strip()]
@@ -205,30 +215,79 @@ def _written_out(match: re.Match) -> str:
 
 def _facts_of(sentence: str) -> set[Fact]:
     """Return the facts of one sentence, each read from the part of the sentence that speaks of it."""
-    stated = [mention for mention in _mentions(sentence) if not _is_denied(sentence, mention)]
+    mentions = _mentions(sentence)
+    if not mentions:
+        return set()
+    denials = _Denials(sentence)
+    stated = [mention for mention in mentions if not denials.reach(mention)]
     cuts = [cut for one, other in pairwise(stated) if (cut := _cut_between(sentence, one, other)) is not None]
-    parts = pairwise([0, *cuts, len(sentence)])
-    return {_read(sentence[start:end], m.term) for start, end in parts for m in stated if start <= m.start < end}
+    facts: set[Fact] = set()
+    waiting = deque(stated)
+    for start, end in pairwise([0, *cuts, len(sentence)]):
+        terms: set[Term] = set()
+        while waiting and waiting[0].start < end:
+            terms.add(waiting.popleft().term)
+        facts |= {_read(sentence[start:end], term) for term in terms}
+    return facts
 
 
 def _mentions(sentence: str) -> list[Mention]:
     """Return the findings that a sentence names, in their order; each stretch of text belongs to one term."""
-    found, free = [], sentence
-    for term in TERMS:
-        if re.search(term.context, sentence, re.IGNORECASE):
-            pattern = re.compile(term.pattern, re.IGNORECASE)
-            found += [Mention(match.start(), match.end(), term) for match in pattern.finditer(free)]
+    found: list[Mention] = []
+    if not _ANY_TERM.search(sentence):  # as of most sentences, which is soon said
+        return found
+    free = sentence
+    for term, pattern, context in _TERMS:
+        if context is not None and not context.search(sentence):
+            continue
+        named = [Mention(match.start(), match.end(), term) for match in pattern.finditer(free)]
+        if named:
+            found += named
             free = pattern.sub(lambda match: "#" * len(match[0]), free)
     return sorted(found, key=lambda mention: mention.start)
 
 
-def _is_denied(sentence: str, mention: Mention) -> bool:
-    """Return whether a denial before or after a finding reaches it; "no change" denies nothing."""
-    for _, pattern in CHANGES:
-        sentence = re.sub(pattern, lambda match: "#" * len(match[0]), sentence, flags=re.IGNORECASE)
-    before = _TURN.split(sentence[: mention.start])[-1]
-    after = _TURN.split(sentence[mention.end :])[0]
-    return bool(_DENIED_AFTER.search(before) or _DENIED_BEFORE.search(after))
+class _Denials:
+    """Where a sentence denies what stands behind it or before it, and where a denial ends; "no change" denies nothing."""
+
+    def __init__(self, sentence: str):
+        for _, pattern in CHANGES:
+            sentence = re.sub(pattern, lambda match: "#" * len(match[0]), sentence, flags=re.IGNORECASE)
+        self._before = _places(_DENIED_AFTER, sentence)
+        self._behind = _places(_DENIED_BEFORE, sentence)
+        self._turns = _places(_TURN, sentence)
+
+    def reach(self, mention: Mention) -> bool:
+        """Return whether a denial before or behind a finding reaches it."""
+        denied, turned = self._before.last_before(mention.start), self._turns.last_before(mention.start)
+        if denied is not None and (turned is None or denied > turned):
+            return True
+        denied, turned = self._behind.first_behind(mention.end), self._turns.first_behind(mention.end)
+        return denied is not None and (turned is None or denied < turned)
+
+
+class _Places:
+    """Where a pattern stands in a text, to be asked of many places."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]):
+        self._starts, self._ends = [], []
+        for start, end in spans:
+            self._starts.append(start)
+            self._ends.append(end)
+
+    def last_before(self, place: int) -> int | None:
+        """Return where the last one starts that ends before a place or at it."""
+        number = bisect_right(self._ends, place)
+        return self._starts[number - 1] if number else None
+
+    def first_behind(self, place: int) -> int | None:
+        """Return where the first one starts that does so at a place or behind it."""
+        number = bisect_left(self._starts, place)
+        return self._starts[number] if number < len(self._starts) else None
+
+
+def _places(pattern: re.Pattern, text: str) -> _Places:
+    return _Places(match.span() for match in pattern.finditer(text))
 
 
 def _cut_between(sentence: str, one: Mention, other: Mention) -> int | None:
@@ -238,7 +297,8 @@ def _cut_between(sentence: str, one: Mention, other: Mention) -> int | None:
         return None
     cut = connectors[-1].start()
     named_again = one.term.finding == other.term.finding  # "consolidation in the RLL, R/O pneumonia"
-    if named_again and not (_has_place(sentence[:cut], one.term) and _has_place(sentence[cut:], other.term)):
+    before, behind = sentence[max(0, cut - _REACH) : cut], sentence[cut : cut + _REACH]
+    if named_again and not (_has_place(before, one.term) and _has_place(behind, other.term)):
         return None
     return cut
 
@@ -330,8 +390,7 @@ def compare_facts(report: str, reference: str) -> FactComparison:
     """
     wanted, stated = facts_in(reference), facts_in(report)
     dropped, added = _ordered(wanted - stated), _ordered(stated - wanted)
-    changed = _pair_off(dropped, added, lambda one, other: one.finding == other.finding)
-    changed += _pair_off(dropped, added, lambda one, other: (one.side, one.site) == (other.side, other.site))
+    changed = _pair_off(dropped, added, alike=("finding",)) + _pair_off(dropped, added, alike=("side", "site"))
     return FactComparison(tuple(_ordered(wanted & stated)), tuple(changed), tuple(dropped), tuple(added))
 
 
@@ -339,24 +398,48 @@ def _ordered(facts: set[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: tuple(str(getattr(fact, name)) for name in FACT_FIELDS))
 
 
-def _pair_off(dropped: list[Fact], added: list[Fact], belong) -> list[ChangedFact]:
-    """Take pairs that belong together out of both lists, those with the fewest different fields first."""
-    pairs = sorted(
-        (len(_different(one, other)), i, j)
-        for i, one in enumerate(dropped)
-        for j, other in enumerate(added)
-        if belong(one, other)
-    )
+def _pair_off(dropped: list[Fact], added: list[Fact], alike: tuple[str, ...]) -> list[ChangedFact]:
+    """Take pairs that are alike in some fields out of both lists, those with the fewest different fields first.
+
+    At each number of differences a dropped fact takes the first added one that is left: what agrees in more fields has been
+    taken before.
+    """
+    others = [name for name in FACT_FIELDS if name not in alike]
     taken: list[tuple[int, int]] = []
-    for _, i, j in pairs:
-        if all(i != one and j != other for one, other in taken):
-            taken.append((i, j))
+    left, free = set(range(len(dropped))), set(range(len(added)))
+    for differences in range(len(others) + 1):
+        equal = [(*alike, *names) for names in combinations(others, len(others) - differences)]
+        waiting = _by_fields(added, free, equal)
+        for i in sorted(left):
+            found = [j for names in equal if (j := _first(waiting[names].get(_values(dropped[i], names)), free)) is not None]
+            if found:
+                taken.append((i, min(found)))
+                left.discard(i)
+                free.discard(min(found))
     changed = [ChangedFact(dropped[i], added[j], _different(dropped[i], added[j])) for i, j in taken]
-    for place in sorted((i for i, _ in taken), reverse=True):
-        del dropped[place]
-    for place in sorted((j for _, j in taken), reverse=True):
-        del added[place]
+    dropped[:] = [dropped[i] for i in sorted(left)]
+    added[:] = [added[j] for j in sorted(free)]
     return changed
+
+
+def _by_fields(facts: Sequence[Fact], places: set[int], equal: list[tuple[str, ...]]) -> dict[tuple[str, ...], dict]:
+    """Return the places of facts in order by the values of some of their fields, for several choices of fields."""
+    found: dict[tuple[str, ...], dict[tuple, deque[int]]] = {names: {} for names in equal}
+    for place in sorted(places):
+        for names in equal:
+            found[names].setdefault(_values(facts[place], names), deque()).append(place)
+    return found
+
+
+def _values(fact: Fact, names: tuple[str, ...]) -> tuple:
+    return tuple(getattr(fact, name) for name in names)
+
+
+def _first(places: deque[int] | None, free: set[int]) -> int | None:
+    """Return the first place that is free still, and forget those before it."""
+    while places and places[0] not in free:
+        places.popleft()
+    return places[0] if places else None
 
 
 def _different(one: Fact, other: Fact) -> tuple[str, ...]:

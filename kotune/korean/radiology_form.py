@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from kotune.korean.radiology import compare_facts
 from utils import require_same_length
 
-_LIST_NUMBER = re.compile(r"(?m)^\s*(?:\d+[.)]|[-•*])\s+")
+_LIST_NUMBER = re.compile(r"(?m)^[^\S\n]*+(?:\d++[.)]|[-•*])\s++")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|demonstrates?|appears?|remains?|measures?|contains?|reveals?|suggests?|involves?|"

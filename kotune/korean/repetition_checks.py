@@ -143,8 +143,8 @@ def check_echo(answer: CheckedAnswer) -> Spans:
     if repeated:
         yield *repeated, "The answer begins with the question."
         return
-    said_again = bare_letters(answer.text)
-    if sum(question[place : place + 2] in said_again for place in range(len(question) - 1)) < 0.4 * len(question):
+    said_again = set(itertools.pairwise(bare_letters(answer.text)))
+    if sum(pair in said_again for pair in itertools.pairwise(question)) < 0.4 * len(question):
         return  # no share below can be reached
     is_open = bool(_OPEN_QUESTION.search(answer.question or ""))
     asked = Counter(itertools.pairwise(question))
@@ -175,12 +175,15 @@ def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) ->
     """Return whether the pairs of letters of the whole answer are mostly the question's; a longer answer says more."""
     of_answer, of_question = WHOLE_ECHO
     whole = Counter[tuple[str, str]]()
+    said = 0
     for sentence in answer.sentences:
-        whole += Counter(itertools.pairwise(bare_letters(answer.text[sentence.start : sentence.end])))
-        if of_answer * whole.total() > asked.total():
+        letters = bare_letters(answer.text[sentence.start : sentence.end])
+        whole.update(itertools.pairwise(letters))
+        said += max(0, len(letters) - 1)
+        if of_answer * said > asked.total():
             return False
     common = (asked & whole).total()
-    return common >= of_answer * whole.total() and common >= of_question * asked.total()
+    return common >= of_answer * said and common >= of_question * asked.total()
 
 
 def _repeated_start(text: str, question: str) -> tuple[int, int] | None:

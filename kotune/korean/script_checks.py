@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 
 from kotune.korean.answer import CODE, HANGUL, HANGUL_RUN, LETTER, CheckedAnswer, Spans
+from utils import normalized
 
 FEWEST_LETTERS, LEAST_HANGUL = 20, 0.4
 _NAMES = re.compile(r"(?<![\w-])[A-Z][A-Za-z0-9_-]*+,?(?= (?:and |of )?[A-Z]|[가-힣])")  # New York Stock Exchange is no leak
@@ -20,7 +21,7 @@ def check_empty(answer: CheckedAnswer) -> Spans:
 def check_low_hangul(answer: CheckedAnswer) -> Spans:
     if 2 * sum(map(len, HANGUL_RUN.findall(answer.text))) >= len(answer.text):
         return  # the common case, without looking at each letter
-    prose = unicodedata.normalize("NFD", _NAMES.sub("", CODE.sub("", answer.text)))
+    prose = normalized("NFD", _NAMES.sub("", CODE.sub("", answer.text)))
     hangul = len(HANGUL.findall(prose))
     total = len(LETTER.findall(prose)) + 2 * len(_WIDE.findall(answer.text))
     if total >= FEWEST_LETTERS and hangul < LEAST_HANGUL * total:
@@ -33,7 +34,7 @@ def scripts(text: str) -> dict[str, float]:
     Jamo of either kind and NFD count as the Hangul that they are; digits, marks and emoji are no letters. All shares are 0
     for a text without letters.
     """
-    counts = Counter(_script_of(letter) for letter in LETTER.findall(unicodedata.normalize("NFC", text)))
+    counts = Counter(_script_of(letter) for letter in LETTER.findall(normalized("NFC", text)))
     total = counts.total() or 1
     return {name: counts[name] / total for name in ("hangul", "latin", "hanja", "kana", "cyrillic", "other")}
 

@@ -163,7 +163,7 @@ def _check_yes_no(task: Task, context: str, reply: YesNoReply) -> Iterable[str]:
 
 
 def _check_extract(task: Task, context: str, reply) -> Iterable[str]:
-    bullets = [_BULLET.sub("", line, count=1).strip() for line in reply.answer.splitlines()]
+    bullets = [line[bullet.end() if (bullet := _BULLET.match(line)) else 0 :].strip() for line in reply.answer.splitlines()]
     for part in bullets if task.style == "bullet" else sentence_texts(reply.answer):
         if part not in context:
             yield f"{part[:20]!r} does not stand in the passage"

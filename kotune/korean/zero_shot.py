@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from kotune.data.text_files import encoding_of
 from kotune.stats import Interval, macro_f1, macro_f1_interval, share
-from utils import DATA, CourseError, relative, require_same_length
+from utils import DATA, CourseError, normalized, relative, require_same_length
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _label_pattern(labels: tuple[str, ...]) -> re.Pattern:
 
 def parse_strict(answer: str, labels: Sequence[str]) -> str | None:
     """Return the label that an answer is, white space around it aside; None for anything else, as the suite has it."""
-    text = unicodedata.normalize("NFC", answer).strip()
+    text = normalized("NFC", answer).strip()
     return text if text in labels else None
 
 
@@ -212,7 +211,7 @@ def parse_lenient(answer: str, labels: Sequence[str]) -> str | None:
     A label counts as a word of its own (부정 in "부정적입니다", not in "부정확"), the longest where one begins another. A
     label that is denied ("모순이 아니라 중립") is not named. None, not a guess, where no label is named or more than one.
     """
-    text = unicodedata.normalize("NFC", answer)
+    text = normalized("NFC", answer)
     found = _label_pattern(tuple(labels)).finditer(text)
     named = {match[1] for match in found if not _DENIED.match(text, match.end(1))}
     return named.pop() if len(named) == 1 else None

@@ -203,17 +203,20 @@ async def stream_lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[str]:
     Raises:
         ValueError: a line is longer than `LONGEST_LINE`.
     """
-    held, after_cr = b"", False
+    held, length, after_cr = [], 0, False  # the pieces of a line whose end is still to come
     async for chunk in chunks:
         data = chunk[1:] if after_cr and chunk.startswith(b"\n") else chunk  # a CR and its LF may come apart
         after_cr = chunk.endswith(b"\r") if chunk else after_cr
-        *lines, held = re.split(rb"\r\n|\r|\n", held + data)
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-        if len(held) > LONGEST_LINE:
+        first, *others = re.split(rb"\r\n|\r|\n", data)
+        held.append(first)
+        length += len(first)
+        for following in others:
+            yield b"".join(held).decode("utf-8", "replace")
+            held, length = [following], len(following)
+        if length > LONGEST_LINE:
             raise ValueError("a line without an end")
-    if held:
-        yield held.decode("utf-8", "replace")
+    if length:
+        yield b"".join(held).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,10 @@ def read_event(line: str) -> Event | None:
     said = line[5:] if line.startswith("data:") else line if line.startswith("{") else ""
     if not said.strip() or said.strip() == "[DONE]":
         return None
-    event = json.loads(said)
+    try:
+        event = json.loads(said)
+    except RecursionError:  # a hundred thousand brackets
+        raise ValueError("JSON that is too deep") from None
     usage = event.get("usage") or {}
     text, finish = "", None
     for choice in event.get("choices") or ():
@@ -401,7 +407,7 @@ class RemoteBackend:
         return BackendBrokeOff(f"The backend at {self.name} broke off in the middle of the reply; ask again.")
 
     def _refused(self, status: int, said: str) -> str:
-        with contextlib.suppress(ValueError, AttributeError, TypeError):
+        with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
             error = json.loads(said)
             error = error.get("error") or error.get("detail") or error
             said = error if isinstance(error, str) else str(error.get("message", said))

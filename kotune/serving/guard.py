@@ -30,6 +30,7 @@ COOKIE = "course_session"
 COOKIE_S = 12 * 3600
 SHORTEST_KEY = 16
 LONGEST_PATH = 1_000  # bytes; a file's path has 4,096 bytes at most
+LONGEST_ORIGIN = 300  # characters of a host with its scheme and port; a name has 253 at most
 TOO_MANY_TRIES = 429, "Too many wrong keys from this address; wait a minute.", "too_many_tries"
 WRONG_KEYS_A_MINUTE = 10  # of one address
 ADDRESSES = 10_000  # whose wrong keys are remembered
@@ -200,6 +201,8 @@ def has_key(headers: dict[str, str], key: str) -> bool:
 
 def split_host(value: str) -> str:
     """Return the name in a Host header, without port and brackets, in lower case; "" where it is malformed."""
+    if len(value) > LONGEST_ORIGIN:
+        return ""
     try:
         return (urlsplit(f"//{value}").hostname or "").lower()
     except ValueError:
@@ -258,9 +261,9 @@ class Door:
     def has(self, path: str) -> bool:
         """Return whether a path is served at all."""
         # a file's name has 255 bytes at most and no control character; Chainlit looks for the file without looking at that
-        if re.search(r"[\x00-\x1f\x7f]", path) or any(len(part.encode()) > 255 for part in path.split("/")):
+        if re.search(r"[\x00-\x1f\x7f]", path) or any(len(part.encode(errors="replace")) > 255 for part in path.split("/")):
             return False
-        return len(path.encode()) <= LONGEST_PATH and any(
+        return len(path.encode(errors="replace")) <= LONGEST_PATH and any(
             path == known or (known.endswith("/") and len(known) > 1 and path.startswith(known)) for known in self.paths
         )
 
@@ -461,6 +464,8 @@ def _replayed(body: bytes, receive):
 
 def urlsplit_safe(origin: str) -> str:
     """Return the host and port of an Origin in lower case; "null" and what is malformed is no host."""
+    if len(origin) > LONGEST_ORIGIN:
+        return ""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -211,6 +211,8 @@ async def check_response(response, patience: Patience) -> None:
     if response.is_success and open_ended:
         try:
             json.loads(content)
+        except RecursionError:  # whole, and no reply
+            pass
         except ValueError:
             raise httpx2.RemoteProtocolError("the body is not whole") from None
     if response.is_success and b'"choices"' not in content and response.request.url.path.endswith("/chat/completions"):
@@ -227,11 +229,13 @@ def _status_within(body: object) -> int | None:
     error = body["error"] if isinstance(body.get("error"), dict) else body
     said = f"{words_of(body)} {error.get('code')} {error.get('type')}".lower()
     given = [error.get("code"), error.get("status"), body.get("code"), body.get("status_code")]
-    for code in given:
-        if str(code).isdecimal() and 400 <= int(str(code)) < 600:
-            return int(str(code))
-        if str(code).isdecimal() and 40_000 <= int(str(code)) < 60_000:  # FastChat: 40301, 50001
-            return int(str(code)[:3]) if str(code).startswith("5") else 400
+    for code in (str(one) for one in given):
+        if not (code.isdecimal() and len(code) in (3, 5)):
+            continue
+        if 400 <= int(code) < 600:
+            return int(code)
+        if 40_000 <= int(code) < 60_000:  # FastChat: 40301, 50001
+            return int(code[:3]) if code.startswith("5") else 400
     for words, status in (
         (r"insufficient_quota|insufficient (?:credit|balance)", 402),
         (r"unexpected endpoint|model.{0,80}(?:not found|does not exist|not exist)", 404),

@@ -8,7 +8,6 @@ is in doubt; a reply that passes is not proved right. Nothing is dropped: what f
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from kotune.korean.task_styles import check_reply, written
 from kotune.korean.tasks import TASKS
 from prompts import DOCUMENT_QUESTIONS, GROUNDED_ANSWER, SEED_WORDS, SELF_INSTRUCT, TaskReply
 from similarity import content_words
-from utils import write_jsonl
+from utils import normalized, write_jsonl
 
 Given = TypeVar("Given")  # what a filter looks at: a reply's text with what it is to be held against
 
@@ -122,12 +121,12 @@ _LOOPS = (
     repetition_checks.check_repeated_characters,
 )
 _LEFTOVERS = (leftover_checks.check_template_marker, leftover_checks.check_leftover)
-_SMALL_LETTERS = re.compile(r"\b[A-Za-z]*[a-z]{2,}\b")  # a word, where DSR and LTV are names
+_SMALL_LETTERS = re.compile(r"\b[A-Za-z]++(?<=[a-z]{2})\b")  # a word, where DSR and LTV are names
 _SHOWN = 30  # characters of a text that a reason shows
 
 
 def _checked(text: str) -> CheckedAnswer:
-    return CheckedAnswer(unicodedata.normalize("NFC", text))
+    return CheckedAnswer(normalized("NFC", text))
 
 
 def _first(checks: Iterable[Callable[[CheckedAnswer], Spans]], answer: CheckedAnswer) -> str | None:
@@ -159,20 +158,63 @@ def _unfinished(text: str) -> str | None:
 
 def _eojeols(text: str) -> list[str]:
     """Return the words between spaces without their marks."""
-    return [letters for word in unicodedata.normalize("NFC", text).split() if (letters := bare_letters(word))]
+    return [letters for word in normalized("NFC", text).split() if (letters := bare_letters(word))]
 
 
-def _runs(words: Sequence[str], source: Sequence[str], shortest: int) -> list[tuple[int, int]]:
-    """Return where words stand in a row as they do in the source: (start, end) of each run of at least `shortest`."""
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(source):
-        places.setdefault(word, []).append(place)
-    longest = [0] * len(words)  # of the run that ends at each word
-    before: dict[int, int] = {}
-    for number, word in enumerate(words):
-        before = {place: before.get(place - 1, 0) + 1 for place in places.get(word, ())}
-        longest[number] = max(before.values(), default=0)
-    return [(end - length + 1, end + 1) for end, length in enumerate(longest) if length >= shortest]
+class _Source:
+    """The words of a text, to be asked which words of another stand in it in a row: a suffix automaton (Blumer et al. 1985).
+
+    It is built, and asked, in a time that grows with the words alone, however often they are repeated.
+    """
+
+    def __init__(self, text: str):
+        self._next: list[dict[str, int]] = [{}]  # a state stands for the runs that end at the same places of the text
+        self._shorter: list[int] = [-1]  # the state of the longest ends of these runs that stand at more places
+        self._length: list[int] = [0]  # of the longest of them
+        last = 0
+        for word in _eojeols(text):
+            last = self._add(word, last)
+
+    def _add(self, word: str, last: int) -> int:
+        state = self._state({}, self._length[last] + 1, 0)
+        while last >= 0 and word not in self._next[last]:
+            self._next[last][word] = state
+            last = self._shorter[last]
+        if last >= 0:
+            self._shorter[state] = self._of_length(last, word)
+        return state
+
+    def _of_length(self, before: int, word: str) -> int:
+        """Return the state whose longest run is that of the state before with the word; it is split off where needed."""
+        found = self._next[before][word]
+        if self._length[found] == self._length[before] + 1:
+            return found
+        split = self._state(dict(self._next[found]), self._length[before] + 1, self._shorter[found])
+        while before >= 0 and self._next[before].get(word) == found:
+            self._next[before][word] = split
+            before = self._shorter[before]
+        self._shorter[found] = split
+        return split
+
+    def _state(self, following: dict[str, int], length: int, shorter: int) -> int:
+        self._next.append(following)
+        self._length.append(length)
+        self._shorter.append(shorter)
+        return len(self._next) - 1
+
+    def runs(self, words: Sequence[str], shortest: int) -> list[tuple[int, int]]:
+        """Return where words stand in a row as they do in the source: (start, end) of each run of at least `shortest`."""
+        found: list[tuple[int, int]] = []
+        state = length = 0
+        for end, word in enumerate(words, start=1):
+            while state and word not in self._next[state]:
+                state = self._shorter[state]
+                length = self._length[state]
+            if word in self._next[state]:
+                state, length = self._next[state][word], length + 1
+            if length >= shortest:
+                found.append((end - length, end))
+        return found
 
 
 _INSTRUCTION_RUN = 4  # words in a row; the recording shares three with its prompt at most (알 수 있게)
@@ -181,7 +223,7 @@ _INSTRUCTION_RUN = 4  # words in a row; the recording shares three with its prom
 def repeats_instruction(text: str, instruction: str) -> str | None:
     """Return the words that a text has of the instruction that asked for it, where they are too many for chance."""
     words = _eojeols(text)
-    runs = _runs(words, _eojeols(instruction), _INSTRUCTION_RUN)
+    runs = _Source(instruction).runs(words, _INSTRUCTION_RUN)
     if not runs:
         return None
     start, end = max(runs, key=lambda run: run[1] - run[0])
@@ -190,7 +232,7 @@ def repeats_instruction(text: str, instruction: str) -> str | None:
 
 def bare(text: str) -> str:
     """Return a text's letters and digits alone: what two texts that differ in spaces and marks have in common."""
-    return bare_letters(unicodedata.normalize("NFC", text))
+    return bare_letters(normalized("NFC", text))
 
 
 # --- questions -------------------------------------------------------------------------------
@@ -370,7 +412,7 @@ class GivenAnswer:
     @cached_property
     def checked(self) -> CheckedAnswer:
         """The answer as the checks of Korean see it."""
-        return CheckedAnswer(unicodedata.normalize("NFC", self.text), question=self.question)
+        return CheckedAnswer(normalized("NFC", self.text), question=self.question)
 
     @property
     def spoken(self) -> list[tuple[Sentence, str | None, str]]:
@@ -440,19 +482,27 @@ _SHORTEST_COPY = 3  # words; what is shorter has hardly another wording
 
 def _copied(answer: GivenAnswer) -> str | None:
     """A sentence word for word, or nearly all of an answer in long runs: 한다 made 합니다 is still a copy."""
-    sources = {id: _eojeols(text) for id, text in answer.shown.items()}
     words = _eojeols(answer.text)
-    for id, source in sources.items():
+    for id, text in answer.shown.items():
+        source = _Source(text)
         for sentence, _, _ in answer.spoken:
             own = _eojeols(answer.checked.text[sentence.start : sentence.end])
-            whole = not sentence.is_item and len(own) >= _SHORTEST_COPY and (0, len(own)) in _runs(own, source, len(own))
-            if whole:
+            if not sentence.is_item and len(own) >= _SHORTEST_COPY and source.runs(own, len(own)):
                 return id
-        covered = {place for start, end in _runs(words, source, _COPIED_RUN) for place in range(start, end)}
+        covered = _count_covered(source.runs(words, _COPIED_RUN))
         last_words = sum(not sentence.is_item for sentence, _, _ in answer.spoken)  # their endings are made polite
-        if len(words) > _COPIED_RUN and len(covered) + last_words >= _COPIED_SHARE * len(words) and covered:
+        if len(words) > _COPIED_RUN and covered + last_words >= _COPIED_SHARE * len(words) and covered:
             return id
     return None
+
+
+def _count_covered(runs: Sequence[tuple[int, int]]) -> int:
+    """Return how many places lie in runs, which come in the order of their ends."""
+    covered, counted = 0, None  # places from here on are counted
+    for start, end in reversed(runs):
+        covered += max(0, (end if counted is None else min(end, counted)) - start)
+        counted = start if counted is None else min(start, counted)
+    return covered
 
 
 def _is_the_question(answer: GivenAnswer) -> str | None:
@@ -796,10 +846,11 @@ def _says_the_same(pair: SpoiltPair) -> str | None:
 
 def _numbers_and_rest(text: str) -> tuple[list, str]:
     """Return the values of a text's numbers in order, and the text without them: 14일 and 2주 are one."""
-    found, rest, behind = quantities(text), "", 0
+    found, between, behind = quantities(text), [], 0
     for number in found:
-        rest, behind = rest + text[behind : number.start], max(behind, number.end)
-    return [exact_key(number) for number in found], rest + text[behind:]
+        between.append(text[behind : number.start])
+        behind = max(behind, number.end)
+    return [exact_key(number) for number in found], "".join([*between, text[behind:]])
 
 
 def _is_another_answer(pair: SpoiltPair) -> str | None:

@@ -224,6 +224,6 @@ def split(rows: Sequence[dict], validation_share: float = 0.1) -> tuple[list[dic
     train: list[dict] = []
     validation: list[dict] = []
     for row in rows:
-        position = int(hashlib.sha256(row["question"].encode()).hexdigest()[:8], 16) / 2**32
+        position = int(hashlib.sha256(row["question"].encode("utf-8", "surrogatepass")).hexdigest()[:8], 16) / 2**32
         (validation if position < validation_share else train).append(row)
     return train, validation

@@ -119,7 +119,11 @@ def _bare(text: str) -> str:
     """Return an answer without the marks around it."""
     before = BEFORE.match(text)
     text = text[before.end() if before else 0 :].rstrip()
-    while text.endswith(AFTER):
-        text = next(text.removesuffix(mark) for mark in AFTER if text.endswith(mark)).rstrip()
+    end = len(text)
+    while text.endswith(AFTER, 0, end):
+        end -= next(len(mark) for mark in AFTER if text.endswith(mark, 0, end))
+        while end and text[end - 1].isspace():
+            end -= 1
+    text = text[:end]
     wrapped = ANSWER.fullmatch(text)
     return wrapped[1].strip() if wrapped else text

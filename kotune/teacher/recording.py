@@ -29,7 +29,7 @@ NOT_RECORDED = (
 def recording_key(messages: Sequence[Message], schema_name: str | None) -> str:
     """Return the key of a recorded request: a hash of its messages and the name of its reply's schema."""
     body = json.dumps([list(messages), schema_name], ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()[:24]
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def read_recording(path: str | Path = RECORDING) -> dict[str, dict]:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 SAID_IN = ("message", "msg", "detail", "details", "error", "errors", "error_message", "error_msg", "reason", "title",
            "description", "metadata", "raw", "innererror", "data")  # fmt: skip
-DEPTH = 12
+DEPTH, MOST_SENTENCES = 12, 50
 # pydantic's list of errors, printed as text: each has the place, the words, and the request itself, which says nothing
 PRINTED_LOC = re.compile(r"['\"]loc['\"]: ?[(\[]([^)\]]{0,200})[)\]]")
 PRINTED_MSG = re.compile(r"['\"]msg['\"]: ?(?:'([^']{0,300})'|\"([^\"]{0,300})\")")
-TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^<>]{1,500}>", re.DOTALL | re.IGNORECASE)
+TAG = re.compile(r"<[^<>]{1,500}>")
+SCRIPT = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>", re.DOTALL | re.IGNORECASE)
+SCRIPT_ENDS = re.compile(r"</(?:style|script)>", re.IGNORECASE)
 LONGEST = 20_000  # characters of a body that are looked at
 
 STRUCTURE = re.compile(
@@ -51,6 +53,8 @@ def words_of(body: object) -> str:
     for words in _words(body, DEPTH):
         if words and not any(words in before for before in said):
             said = [before for before in said if before not in words] + [words]
+        if len(said) >= MOST_SENTENCES:
+            break
     return "; ".join(said)
 
 
@@ -83,9 +87,15 @@ def _words_of_text(text: str, depth: int) -> Iterator[str]:
             name = ".".join(part.strip(" '\"") for part in place.split(",") if part.strip())
             yield f"{name}: {messages[number]}" if number < len(messages) else name
     elif "<" in text and re.match(r"\s*<(?:!doctype|html|\?xml|head|body)", text, re.IGNORECASE):
-        yield " ".join(TAG.sub(" ", text).split())
+        yield " ".join(TAG.sub(" ", _without_scripts(text)).split())
     else:
         yield " ".join(text.split())
+
+
+def _without_scripts(text: str) -> str:
+    """Return a page without its scripts and styles; behind the end of the last of them each "<script" is left unread."""
+    behind = max((match.end() for match in SCRIPT_ENDS.finditer(text)), default=0)
+    return SCRIPT.sub(" ", text[:behind]) + text[behind:]
 
 
 def is_about_length(said: str) -> bool:
