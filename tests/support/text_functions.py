@@ -684,8 +684,9 @@ LEFT_OUT = {
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
         kotune.data.readers.seen_from kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
-        kotune.expectations.expect kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
-        kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.notebooks.execute kotune.notebooks.store
+        kotune.expectations.expect kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
+        kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.models.weight_files.changed_files
+        kotune.notebooks.execute kotune.notebooks.store kotune.serving.llama_server.main kotune.serving.llm.RunningServer
         kotune.overrides.sort_settings kotune.overrides.with_overrides kotune.serving.child.Child kotune.serving.desk.Desk
         kotune.serving.guard.Busy kotune.serving.guard.WrongKeys.add kotune.teacher.client.Teacher.collect
         kotune.training.runs.experiment kotune.training.runs.resume_point kotune.training.runs.run_card similarity.TextError
