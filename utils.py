@@ -128,7 +128,7 @@ def error_sentence(error: OSError, path: str | Path | None = None) -> str:
 
 
 _MEMORY_RAN_OUT = (
-    "can't allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory", "Cannot allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDA error: out of memory", "could not create a primitive", "can't start new thread",
 )  # fmt: skip
 _NOT_WRITTEN = ("PytorchStreamWriter failed", "file write failed")
@@ -145,8 +145,7 @@ def machine_error(error: BaseException) -> OSError | MemoryError | None:
     if type(error).__name__ == "OutOfMemoryError" or any(sign in said for sign in _MEMORY_RAN_OUT):
         return MemoryError(said)
     if found := re.search(r"\(os error (\d+)\)", said):  # what is written in Rust
-        number = int(found[1])
-        return MemoryError(said) if number == errno.ENOMEM else OSError(number, os.strerror(number))
+        return OSError(int(found[1]), os.strerror(int(found[1])))
     if any(sign in said for sign in _NOT_WRITTEN):
         return OSError(errno.EIO, "not all was written, as on a full disk")
     if isinstance(error, RuntimeError) and said.startswith("Parent directory ") and said.endswith(" does not exist."):

@@ -95,6 +95,10 @@ def test_a_name_that_cannot_be_is_one_sentence(name, opened, tmp_path):
             "too little memory",
         ),
         (Exception("Cannot allocate memory (os error 12)"), "too little memory"),
+        (
+            RuntimeError("unable to mmap 482656 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+            "too little memory",
+        ),
     ],
 )
 def test_what_the_system_says_ends_a_command_with_one_sentence(error, said, monkeypatch):

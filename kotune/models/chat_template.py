@@ -205,7 +205,14 @@ def template_marks(tokenizer) -> tuple[str, ...]:
 
 
 def require_no_marks(tokenizer, text: str, what: str) -> None:
-    """Raise a CourseError if a text holds a token of the template, which would be read as one."""
+    """Raise a CourseError if a text holds a token of the template, or half of a surrogate pair, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CourseError(
+            f"{what} holds half of a surrogate pair (an emoji that was cut, at character {error.start + 1}), which no "
+            "tokenizer takes; take it out."
+        ) from None
     found = next((mark for mark in template_marks(tokenizer) if mark in text), None)
     if found is None:
         return
@@ -236,9 +243,9 @@ def render(tokenizer, prompt: Sequence[Message], completion: Sequence[Message] |
     (Gemma: a newline) is never generated, and so is left out of ids and loss alike.
 
     Raises:
-        CourseError: the roles do not alternate, a text is empty or holds a token of the template, or the template
-            renders the prompt otherwise once a completion follows (the model would train on a context that it never
-            meets in use).
+        CourseError: the roles do not alternate, a text is empty or holds a token of the template or half of a
+            surrogate pair, or the template renders the prompt otherwise once a completion follows (the model would train
+            on a context that it never meets in use).
     """
     end = end_of_turn_id(tokenizer)
     _require_plain_text(tokenizer, [*prompt, *(completion or [])])

@@ -37,7 +37,7 @@ class Size:
 
 
 SHORT = Size(
-    kills=3, model_kills=1, rooms=(4, 24), model_rooms=(64,), memories=(8,), vanishings=1, patience_s=3, stall_s=8,
+    kills=2, model_kills=1, rooms=(8,), model_rooms=(64,), memories=(8,), vanishings=1, patience_s=1, stall_s=4,
     notebooks=6, questions=8, pairs=1, cases=30, fuzzed=0, suites=0,
 )  # fmt: skip
 FULL = Size(
@@ -49,9 +49,9 @@ FULL = Size(
 SIZE = FULL if os.environ.get("DRILL") == "full" else SHORT
 
 
-def some(things: Sequence[Thing], turn: int) -> Sequence[Thing]:
-    """Return all in the full form, and one by turns in the short one."""
-    return things if SIZE is FULL else [things[turn % len(things)]]
+def some(things: Sequence[Thing], turn: int, few: int = 1) -> Sequence[Thing]:
+    """Return all in the full form, and a few of them by turns in the short one."""
+    return things if SIZE is FULL else [things[(turn + place) % len(things)] for place in range(few)]
 
 
 @dataclass

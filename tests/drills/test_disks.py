@@ -57,7 +57,7 @@ def test_a_full_disk_while_a_model_is_trained_asked_and_merged(model_bench, tmp_
 @pytest.mark.parametrize("what", ["folder", "files"])
 def test_what_may_only_be_read(what, bench, tmp_path):
     with drill(f"read-only {what}") as tally:
-        for writer in WITHOUT_MODEL:
+        for writer in some(WITHOUT_MODEL, 4 if what == "files" else 0, few=4):
             out = clear(tmp_path / writer.name)
             if what == "files":
                 assert bench.run(writer, out).code == 0
@@ -95,7 +95,7 @@ def vanish(kind, bench, writers, fill, folder):
 
 
 def test_folders_that_vanish(bench, tmp_path):
-    vanish("vanishing folders: commands without a model", bench, WITHOUT_MODEL, make_inputs, tmp_path)
+    vanish("vanishing folders: commands without a model", bench, some(WITHOUT_MODEL, 2, few=4), make_inputs, tmp_path)
 
 
 def test_folders_that_vanish_while_a_model_is_trained_asked_and_merged(model_bench, tmp_path):
@@ -107,7 +107,7 @@ def test_folders_that_vanish_while_a_model_is_trained_asked_and_merged(model_ben
 
 def test_a_working_folder_that_is_gone(bench, tmp_path):
     with drill("a working folder that is gone") as tally:
-        for writer in WITHOUT_MODEL:
+        for writer in some(WITHOUT_MODEL, 0, few=3):
             out = clear(tmp_path / writer.name)
             ended = bench.run(writer, out, troubles=[["tests.support.troubles:lose_working_folder"]])
             tally.tried += 1
@@ -120,7 +120,7 @@ def test_a_working_folder_that_is_gone(bench, tmp_path):
 @pytest.mark.parametrize("with_model", [False, True])
 def test_too_little_memory(with_model, request, tmp_path):
     bench = request.getfixturevalue("model_bench" if with_model else "bench")
-    writers = some(WITH_MODEL, 2) if with_model else WITHOUT_MODEL
+    writers = some(WITH_MODEL, 2) if with_model else some(WITHOUT_MODEL, 3, few=5)
     with drill(f"memory limit: {', '.join(writer.name for writer in writers)}") as tally:
         for writer in writers:
             bench.expected(writer)

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,6 +18,7 @@ from tests.support.endpoint import Endpoint, chat_completion
 
 ASKED = 3
 LONG_S = SIZE.stall_s + 120  # for who waits until an endpoint that stalls has answered
+IMPATIENT = [] if SIZE is FULL else [["tests.support.troubles:be_impatient"]]
 NOWHERE = "http://teacher.invalid/v1"
 
 
@@ -138,7 +139,7 @@ def test_no_network(kind, bench, tmp_path):
         "OpenAI": {"OPENAI_BASE_URL": "", "OPENAI_API_KEY": "sk-of-nobody", "TEACHER_MODEL": "gpt-4o-mini"},
     }
     with drill(f"no network: {kind}") as tally:
-        cut = {"troubles": [["tests.support.troubles:cut_network", kind]], "TEACHER_TIMEOUT": SIZE.patience_s}
+        cut = {"troubles": [["tests.support.troubles:cut_network", kind], *IMPATIENT], "TEACHER_TIMEOUT": SIZE.patience_s}
         journals = {name: clear(tmp_path / name) / "journal.jsonl" for name in teachers}
         commands = {name: ask(bench, journals[name], **settings, **cut) for name, settings in teachers.items()}
         for name, command in commands.items():
@@ -148,7 +149,7 @@ def test_no_network(kind, bench, tmp_path):
                 tally.crashed.append(f"{name}: {ended}")
             if name != "OpenAI":  # whose model is another than that of the endpoint here
                 goes_on(tally, bench, journals[name], name)
-        for writer in WITHOUT_MODEL:  # what asks nobody beyond this machine goes on as ever
+        for writer in some(WITHOUT_MODEL, len(kind)):  # what asks nobody beyond this machine goes on as ever
             ended = bench.run(writer, out := clear(tmp_path / writer.name), **cut)
             tally.tried += 1
             if not bench.went_well(writer, ended, out):
@@ -222,19 +223,22 @@ def proxy(status: int | None):
 
 
 def test_a_proxy_that_refuses(bench, tmp_path):
-    with drill("a proxy that refuses") as tally:
-        for number, status in enumerate((403, 407, 502, None)):
+    with drill("a proxy that refuses") as tally, ExitStack() as proxies:
+        asking = {}
+        for status in (403, 407, 502, None):
             for scheme in ("http", "https"):
-                with proxy(status) as (address, got):
-                    journal = clear(tmp_path / f"{number}{scheme}") / "journal.jsonl"
-                    ended = ask(
-                        bench, journal, OPENAI_BASE_URL=NOWHERE.replace("http:", f"{scheme}:"), HTTP_PROXY=address,
-                        HTTPS_PROXY=address, http_proxy=address, https_proxy=address, NO_PROXY="", no_proxy="",
-                        TEACHER_TIMEOUT=LONG_S, troubles=[["tests.support.troubles:cut_network", "all"]],
-                    ).wait()  # fmt: skip
-                tally.tried += ASKED
-                if not ended.is_plain or ended.code == 0 or not got:
-                    tally.crashed.append(f"{status} to {scheme}, {len(got)} requests: {ended}")
+                address, got = proxies.enter_context(proxy(status))
+                names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+                asking[f"{status} to {scheme}"] = got, ask(
+                    bench, clear(tmp_path / f"{status}{scheme}") / "journal.jsonl", NO_PROXY="", no_proxy="",
+                    OPENAI_BASE_URL=NOWHERE.replace("http:", f"{scheme}:"), TEACHER_TIMEOUT=LONG_S,
+                    troubles=[["tests.support.troubles:cut_network", "all"], *IMPATIENT], **dict.fromkeys(names, address),
+                )  # fmt: skip
+        for kind, (got, command) in asking.items():
+            ended = command.wait()
+            tally.tried += ASKED
+            if not ended.is_plain or ended.code == 0 or not got:
+                tally.crashed.append(f"{kind}, {len(got)} requests: {ended}")
         for writer in WITHOUT_MODEL:  # an endpoint on this machine is asked directly
             if writer.name == "teacher":
                 ended = bench.run(writer, out := clear(tmp_path / "local"), HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="")

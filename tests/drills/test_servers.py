@@ -102,10 +102,13 @@ def pages(served) -> dict[str, tuple[str, str]]:
     """Return, for each kind of page, where it lies and how it calls the server."""
     port = free_port()
     return {
-        "another port": (f"http://127.0.0.1:{port}/", served.url),
-        "another name of this machine": (f"http://localhost:{port}/", served.url),
-        "another site": ("http://evil.example/", served.url),
-        "a name that was made to point here": (f"http://evil.example:{served.port}/", f"http://evil.example:{served.port}"),
+        "another port": (f"http://127.0.0.1:{port}/attack", served.url),
+        "another name of this machine": (f"http://localhost:{port}/attack", served.url),
+        "another site": ("http://evil.example/attack", served.url),
+        "a name that was made to point here": (
+            f"http://evil.example:{served.port}/attack",
+            f"http://evil.example:{served.port}",
+        ),
         "no origin": ("data:text/html,<body>", served.url),
     }
 

@@ -52,6 +52,7 @@ WITH_MODEL = [
             "infer", "--inference_data", given / "questions.jsonl", "--model_path", given / "model", "--max_tokens", "5",
             "--batch_size", "3", "--save_name", out / "answers",
         ],
+        "tests.support.deeds:with_model",
         growing=("answers.jsonl",),
     ),
     Writer(
@@ -59,6 +60,7 @@ WITH_MODEL = [
         lambda given, out: [
             "merge", "--model_path", given / "adapter", "--merged_weights_path", out / "merged", "--to", "gguf",
         ],
+        "tests.support.deeds:with_model",
         kept=("merged/merge.json", "merged/saving-"),
     ),
 ]  # fmt: skip

@@ -189,6 +189,21 @@ def test_a_token_of_the_template_inside_a_text_is_refused(make, text):
         chat_template.rendered_lengths(tokenizer, {"text": f"전세{text}"})
 
 
+@pytest.mark.parametrize("make", [gemma, llama_2, llama_3])
+def test_half_of_a_surrogate_pair_is_refused(make):
+    tokenizer = prepare_tokenizer(make())
+    cut = "집 \ud83c"
+    for prompt, completion in (
+        ([{"role": "user", "content": cut}], None),
+        ([{"role": "system", "content": cut}, *CHATS[0]], None),
+        (CHATS[0], [{"role": "assistant", "content": cut}]),
+    ):
+        with pytest.raises(CourseError, match=r"holds half of a surrogate pair \(an emoji that was cut, at character 3\)"):
+            render(tokenizer, prompt, completion)
+    with pytest.raises(CourseError, match="The document holds half"):
+        chat_template.rendered_lengths(tokenizer, {"text": cut})
+
+
 def test_what_only_looks_like_a_token_is_text():
     tokenizer = prepare_tokenizer(gemma())
     for text in ("<b>전세</b>", "<start of turn>", "end_of_turn", "a < b > c", "<|user|>"):

@@ -105,3 +105,10 @@ def go_online() -> None:
 
     os.environ["HF_HUB_OFFLINE"] = "0"
     huggingface_hub.constants.HF_HUB_OFFLINE = False
+
+
+def be_impatient() -> None:
+    """Try once more where the product tries four times, and wait two seconds for what it waits twenty."""
+    from kotune.teacher import costs, endpoint
+
+    endpoint.MAX_RETRIES, costs.FETCH_S = 1, 2.0
