@@ -3,7 +3,7 @@
 # make test     everything: the checks, all tests, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
 #               take an hour or two on a CPU without bfloat16 of its own: there only with EVERY_NOTEBOOK=1)
 # make drill    what may go wrong from outside, tried often: kills, full disks, no network, crowds, odd files and requests, and
-#               ten runs of make test (hours); DRILLS="-k kill" takes some; counts go into outputs/drills.csv (docs/drills.md)
+#               ten runs of make test (hours); DRILLS="-k kill" takes some, DRILL=short a few of each; counts go into outputs/drills.csv (docs/drills.md)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
 
@@ -48,7 +48,7 @@ lint: $(VENV)/testing
 
 # Two workers of one thread each: most tests wait for processes and servers, and threads that wait by spinning would
 # slow the other worker.
-UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist load --durations=25 -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests --ignore=tests/drills -q -n 2 --dist load --durations=25 -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
 
 check: lint
 	@$(UNIT) -m "not slow"
@@ -58,8 +58,9 @@ test: lint
 	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb -rs
 
 # one after another: many of them start crowds of their own
+DRILL ?= full
 drill: $(VENV)/testing
-	@DRILL=full OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider" $(DRILLS)
+	@DRILL=$(DRILL) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider" $(DRILLS)
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)

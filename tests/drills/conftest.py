@@ -27,7 +27,7 @@ HEAVY = (
 
 
 def pytest_collection_modifyitems(items):
-    """Leave the drills to `make test` and `make drill`; without fork, as on Windows, out of these too."""
+    """Leave the drills to `make drill`; without fork, as on Windows, out of these too."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
