@@ -48,7 +48,7 @@ class Command:
 
     def __init__(self, file, outputs):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kotune", "llm", "--gguf", str(file), "--port", "0"],
+            [sys.executable, "-m", "kotune", "llm", "--gguf", str(file), "--port", "0", "--threads", "1"],
             cwd=ROOT, env=environment(COURSE_OUTPUTS=str(outputs)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, encoding="utf-8",
         )  # fmt: skip
