@@ -2,6 +2,8 @@
 # make check    lint, format, import contracts, types and the fast tests
 # make test     everything: the checks, all tests, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
 #               take an hour or two on a CPU without bfloat16 of its own: there only with EVERY_NOTEBOOK=1)
+# make drill    what may go wrong from outside, tried often: kills, full disks, no network, crowds, odd files and requests, and
+#               ten runs of make test (hours); DRILLS="-k kill" takes some; counts go into outputs/drills.csv (docs/drills.md)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make bench    the speed of the project beside its peers
 
@@ -10,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: course check lint test serve bench notebooks adapters ablations recording record
+.PHONY: course check lint test drill serve bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -44,7 +46,7 @@ lint: $(VENV)/testing
 
 # Two workers of one thread each: most tests wait for processes and servers, and threads that wait by spinning would
 # slow the other worker.
-UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist load -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests -q -n 2 --dist load --durations=25 -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
 
 check: lint
 	@$(UNIT) -m "not slow"
@@ -52,6 +54,10 @@ check: lint
 test: lint
 	@$(UNIT)
 	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb -rs
+
+# one after another: many of them start crowds of their own
+drill: $(VENV)/testing
+	@DRILL=full OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider" $(DRILLS)
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)

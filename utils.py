@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -85,6 +86,33 @@ def error_sentence(error: OSError, path: str | Path | None = None) -> str:
     if isinstance(error, ConnectionError | TimeoutError) and name is None:
         return f"A connection failed ({reason}); check the address, and whether its server runs."
     return f"{subject} {_WHAT_TO_DO.get(error.errno, f'cannot be read or written ({reason}); name another.')}"
+
+
+_MEMORY_RAN_OUT = (
+    "can't allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory", "could not create a primitive", "can't start new thread",
+)  # fmt: skip
+_NOT_WRITTEN = ("PytorchStreamWriter failed", "file write failed")
+
+
+def machine_error(error: BaseException) -> OSError | MemoryError | None:
+    """Return what an error says of a disk or of memory, as the system itself would say it; None where it says neither.
+
+    Libraries have errors of their own for both: safetensors for a full disk, torch for a checkpoint that cannot be written.
+    """
+    if isinstance(error, OSError | MemoryError):
+        return error
+    said = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or any(sign in said for sign in _MEMORY_RAN_OUT):
+        return MemoryError(said)
+    if found := re.search(r"\(os error (\d+)\)", said):  # what is written in Rust
+        number = int(found[1])
+        return MemoryError(said) if number == errno.ENOMEM else OSError(number, os.strerror(number))
+    if any(sign in said for sign in _NOT_WRITTEN):
+        return OSError(errno.EIO, "not all was written, as on a full disk")
+    if isinstance(error, RuntimeError) and said.startswith("Parent directory ") and said.endswith(" does not exist."):
+        return OSError(errno.ENOENT, os.strerror(errno.ENOENT))  # torch, where the folder of a checkpoint has vanished
+    return None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kotune.stage_table import STAGES
-from utils import OUTPUTS, CourseError, error_sentence, relative
+from utils import OUTPUTS, CourseError, error_sentence, machine_error, relative
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
 MODEL = "an adapter's folder, a merged model's, or a hub name"
@@ -458,8 +458,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (CourseError, OSError, MemoryError, _EndedBySignalError) as error:
+    except (CourseError, _EndedBySignalError) as error:
         sys.exit(f"error: {_sentence(error)}")
+    except Exception as error:
+        known = machine_error(error)
+        if known is None:
+            raise
+        sys.exit(f"error: {_sentence(known)}")
     sys.exit(code)
 
 

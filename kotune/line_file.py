@@ -9,11 +9,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from utils import CourseError, errors_of, json_line, open_private, relative, require_plain_file, write_atomic
 
 Row = TypeVar("Row")
+
+
+@contextmanager
+def hold(what: str | Path, *, instead: str, lock: Path | None = None) -> Iterator[None]:
+    """Keep a file or a folder for one run: two that write there at once would mix. A run that is killed lets go of it.
+
+    instead: what the sentence says to pass. lock: the file that is locked; a hidden one beside it if not given.
+
+    Raises:
+        CourseError: another run holds it.
+        FileError: it cannot be locked.
+    """
+    path = Path(os.path.realpath(what))  # one file, by whichever links
+    lock = lock or path.parent / f".{path.name}.run"
+    held = FileLock(lock, timeout=0)
+    with errors_of(what):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire()
+        except Timeout:
+            raise CourseError(
+                f"{relative(what)} is in use by a run that is going on; wait for its end, or pass {instead}."
+            ) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 class LineFile:

@@ -79,6 +79,22 @@ def test_a_name_that_cannot_be_is_one_sentence(name, opened, tmp_path):
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "A connection failed"),
         (OSError("not a model\nthat the hub knows"), "not a model that the hub knows"),
         (MemoryError(), "too little memory"),
+        (Exception("Error while serializing: I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (Exception("Error while serializing: I/O error: Permission denied (os error 13)"), "may not be opened or changed"),
+        (
+            RuntimeError(
+                "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/3: file write failed"
+            ),
+            "not all was written, as on a full disk",
+        ),
+        (RuntimeError("Parent directory out/checkpoints/checkpoint-2 does not exist."), "does not exist"),
+        (RuntimeError("can't start new thread"), "too little memory"),
+        (RuntimeError("could not create a primitive"), "too little memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+            "too little memory",
+        ),
+        (Exception("Cannot allocate memory (os error 12)"), "too little memory"),
     ],
 )
 def test_what_the_system_says_ends_a_command_with_one_sentence(error, said, monkeypatch):
@@ -90,6 +106,15 @@ def test_what_the_system_says_ends_a_command_with_one_sentence(error, said, monk
     with pytest.raises(SystemExit) as ended:
         cli.main(["korean", "x"])
     assert ended.value.code.startswith("error: ") and said in ended.value.code and "\n" not in ended.value.code
+
+
+def test_what_is_no_fault_of_the_machine_keeps_its_traceback(monkeypatch):
+    def failing(chosen):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setitem(cli.COMMANDS, "korean", cli.Command("x", cli.COMMANDS["korean"].add_options, failing))
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        cli.main(["korean", "x"])
 
 
 @pytest.mark.slow

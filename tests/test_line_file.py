@@ -2,15 +2,17 @@
 
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
 
 from kotune.judging import votes
-from kotune.line_file import KeyedLines, LineFile
+from kotune.line_file import KeyedLines, LineFile, hold
 from kotune.teacher.batches import BatchLog
 from kotune.teacher.journal import ReplyStore
-from utils import CourseError, read_jsonl
+from utils import ROOT, CourseError, read_jsonl
 
 
 def row(key: str, value: int) -> dict:
@@ -136,3 +138,41 @@ def test_journals_and_votes_are_private(tmp_path, open_umask):
     written = sorted(tmp_path.glob("*.jsonl"))
     assert [file.name for file in written] == ["batches.jsonl", "failures.jsonl", "journal.jsonl", "votes.jsonl"]
     assert {mode_of(file) for file in written} == {0o600}
+
+
+# --- held for one run ------------------------------------------------------------------------
+
+
+def test_a_second_run_is_told_that_the_first_goes_on(tmp_path):
+    (tmp_path / "a.jsonl").write_text("")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
+    in_use = r"a\.jsonl is in use by a run that is going on; wait for its end, or pass another file"
+    with hold(tmp_path / "a.jsonl", instead="another file"):
+        for path in (tmp_path / "a.jsonl", tmp_path / "link.jsonl"):
+            with pytest.raises(CourseError, match=in_use), hold(path, instead="another file"):
+                pass
+        with hold(tmp_path / "b.jsonl", instead="another file"):
+            pass
+    with hold(tmp_path / "a.jsonl", instead="another file"):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL, by which a process dies without a last word")
+def test_a_run_that_was_killed_lets_go(tmp_path):
+    code = "import sys, time; from kotune.line_file import hold\nwith hold(sys.argv[1], instead=''): print('held', flush=True); time.sleep(600)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(CourseError, match="in use"), hold(tmp_path / "a", instead="another"):
+        pass
+    other.kill()
+    other.communicate()
+    with hold(tmp_path / "a", instead="another"):
+        pass
+
+
+def test_what_cannot_be_held_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for name, said in (("가" * 100, "too long"), ("file/x", "needs a folder")):
+        with pytest.raises(CourseError, match=said), hold(tmp_path / name, instead="another"):
+            pass

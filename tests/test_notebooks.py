@@ -46,6 +46,7 @@ def test_the_summary_prints_the_saved_figures(here):
         },
         "open_book": {"best_sentence_rouge": 0.3125, "tuned_rouge": 0.25},
     }  # fmt: skip
+    figures["dpo"]["listings_dpo"] = {"listings_test": {"DPO": 173}}
     labels = {"set": "reviews_test", "n": 100, "base_f1": 0.0, "tuned_f1": 0.875, "interval": [0.75, 0.95]}
     jobs = {"radiology": {"n": 60, "copy_both": 0, "base_both": 3, "tuned_both": 58}, "labels": labels}
     (here / "outputs" / "eval").mkdir(parents=True)
@@ -68,7 +69,7 @@ def test_the_summary_prints_the_saved_figures(here):
         "0.60 to 0.90",
         "n = 40",
         "3.2 GiB",
-        "rules 102, tuned 171; by hand, of 60: tuned 41",
+        "rules 102, tuned 171, after DPO 173; by hand, of 60: tuned 41",
         "of 60: copying 0, base 3, tuned 58",
         "base 0.00, tuned 0.88 (0.75 to 0.95)",
         "ROUGE-L 0.25; the document's best sentence 0.31",

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from kotune.data import readers
 from kotune.data.records import SHOWN, UnusedFields, known_names, nfc, of_a_table, same_text
-from kotune.line_file import KeyedLines
+from kotune.line_file import KeyedLines, hold
 from kotune.models.decoding import Answer, generate
 from kotune.models.machine import Recipe
 from kotune.progress import bar
@@ -171,24 +171,26 @@ def answer(
     Every `chunk` answers are synced to disk before the next are made.
 
     Raises:
-        CourseError: the file holds answers of another model or to other questions; nothing was answered.
+        CourseError: the file holds answers of another model or to other questions, or another run writes into it;
+            nothing was answered.
     """
     asked = _questions(questions, alone=prompts is None)
     shown = prompts or [[{"role": "user", "content": question.question}] for question in asked]
     if len(shown) != len(asked):
         raise CourseError(f"There are {len(shown)} prompts for {len(asked)} questions; give one each.")
     model = getattr(answerer, "name", getattr(answerer, "__name__", type(answerer).__name__))
-    file = AnswerFile(path)
-    for question in asked:
-        held = file.rows.get(question.id)
-        if held and (not same_text(held.question, question.question) or (held.model or model) != model):
-            raise CourseError(
-                f"{relative(path)} holds an answer of {held.model or 'an unnamed model'} to {held.question!r:.60} under the "
-                f"id {question.id!r}; name another file for {model}."
-            )
-    waiting = [place for place, question in enumerate(asked) if question.id not in file.rows]
-    lines = [AnswerRow(asked[i].id, asked[i].question, "", asked[i].reference, model=model) for i in waiting]
-    write_answers(file, lines, _in_chunks(answerer, [shown[i] for i in waiting], chunk), f"answers: {model}")
+    with hold(path, instead="another file"):
+        file = AnswerFile(path)
+        for question in asked:
+            held = file.rows.get(question.id)
+            if held and (not same_text(held.question, question.question) or (held.model or model) != model):
+                raise CourseError(
+                    f"{relative(path)} holds an answer of {held.model or 'an unnamed model'} to {held.question!r:.60} under "
+                    f"the id {question.id!r}; name another file for {model}."
+                )
+        waiting = [place for place, question in enumerate(asked) if question.id not in file.rows]
+        lines = [AnswerRow(asked[i].id, asked[i].question, "", asked[i].reference, model=model) for i in waiting]
+        write_answers(file, lines, _in_chunks(answerer, [shown[i] for i in waiting], chunk), f"answers: {model}")
     answered = [file.rows[question.id] for question in asked if question.id in file.rows]
     if not answered:
         raise CourseError(f"{model} answered none of {len(asked)} questions; fix that and run again.")

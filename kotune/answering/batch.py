@@ -24,6 +24,7 @@ from kotune.answering.workbook import InferenceRow, read_rows, write_workbook
 from kotune.data.records import data_hash
 from kotune.data.registry import locate, require_other_outputs
 from kotune.data.retrieval import Library, OpenBookPrompt
+from kotune.line_file import hold
 from kotune.models import gguf_export, merging, sources
 from kotune.models.adapters import adapter_hash
 from kotune.models.chat_template import render
@@ -143,19 +144,20 @@ def infer(
             f"--columns_from_json makes columns in a workbook, and {output} asks for none; name it without .jsonl."
         )
     library = Library(documents) if documents else None
-    file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents))
-    kept = sum(row.id in file.rows for row in asked)
-    answered, speed = 0, 0.0
-    if kept < len(asked):
-        if kept:
-            print(f"{relative(lines_path)}: {kept} of {len(asked)} rows are answered already; going on with the others")
-        shown = [_with_passages(row.prompt[-1]["content"], library) for row in asked]
-        engine = engines.open_engine(choice, served, recipe, sampling)
-        answered, speed = answer_all(engine, asked, file, shown, served.name)
-    file.sort([row.id for row in asked])
-    if workbook is not None:
-        for note in write_workbook(workbook, asked, file.rows, columns_from_json):
-            print(note)
+    with hold(lines_path, instead="another --save_name"):
+        file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents))
+        kept = sum(row.id in file.rows for row in asked)
+        answered, speed = 0, 0.0
+        if kept < len(asked):
+            if kept:
+                print(f"{relative(lines_path)}: {kept} of {len(asked)} rows are answered already; going on with the others")
+            shown = [_with_passages(row.prompt[-1]["content"], library) for row in asked]
+            engine = engines.open_engine(choice, served, recipe, sampling)
+            answered, speed = answer_all(engine, asked, file, shown, served.name)
+        file.sort([row.id for row in asked])
+        if workbook is not None:
+            for note in write_workbook(workbook, asked, file.rows, columns_from_json):
+                print(note)
     cut = sum(not file.rows[row.id].ended for row in asked)
     return InferenceResult(lines_path, workbook, answered, kept, cut, speed)
 
@@ -213,10 +215,11 @@ def merge_command(chosen: argparse.Namespace) -> None:
     served, recipe, _ = _found(chosen.model_path, chosen.recipe)
     if chosen.to:
         gguf_export.require_convertible(served.base)  # known before the long part
-    folder, comparison = merging.merge(served, chosen.merged_weights_path, recipe)
-    print(f"{relative(folder)}: {served.name} in 16 bits; beside its adapter, {comparison}")
-    if chosen.to:
-        print(f"{relative(gguf_export.to_gguf(folder, chosen.outtype))}: for llama.cpp and Ollama")
+    with hold(chosen.merged_weights_path, instead="another --merged_weights_path"):
+        folder, comparison = merging.merge(served, chosen.merged_weights_path, recipe)
+        print(f"{relative(folder)}: {served.name} in 16 bits; beside its adapter, {comparison}")
+        if chosen.to:
+            print(f"{relative(gguf_export.to_gguf(folder, chosen.outtype))}: for llama.cpp and Ollama")
 
 
 def answer_command(chosen: argparse.Namespace) -> None:

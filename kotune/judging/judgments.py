@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -17,7 +18,7 @@ from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuesti
 from kotune.data import readers
 from kotune.data.records import UnusedFields, same_text
 from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
-from kotune.line_file import KeyedLines
+from kotune.line_file import KeyedLines, hold
 from kotune.progress import bar
 from utils import CourseError, relative
 
@@ -201,18 +202,19 @@ def _judge_all(
     rest: Sequence[Line] = (),
 ) -> list[Line]:
     """Return the drafts with verdicts by `decide`, then the rest; with `out`, only what its file lacks is decided."""
-    file = _VerdictFile(out, kind, judge) if out is not None else None
-    made = file.final_lines(drafts) if file else {}
-    waiting = [draft for draft in drafts if draft.id not in made]
-    with bar(len(waiting), f"{kind.deed}: {judge.name}", kind.unit) as shown:
-        for start in range(0, len(waiting), judge.batch_size):
-            lines = decide(judge, waiting[start : start + judge.batch_size])
-            made |= {line.id: line for line in lines}
-            if file:
-                file.add(lines)
-            shown.update(len(lines))
-    if file:
-        file.add(rest)
+    with nullcontext() if out is None else hold(out, instead="another file"):
+        file = _VerdictFile(out, kind, judge) if out is not None else None
+        made = file.final_lines(drafts) if file else {}
+        waiting = [draft for draft in drafts if draft.id not in made]
+        with bar(len(waiting), f"{kind.deed}: {judge.name}", kind.unit) as shown:
+            for start in range(0, len(waiting), judge.batch_size):
+                lines = decide(judge, waiting[start : start + judge.batch_size])
+                made |= {line.id: line for line in lines}
+                if file:
+                    file.add(lines)
+                shown.update(len(lines))
+        if file:
+            file.add(rest)
     lines = [made[draft.id] for draft in drafts] + list(rest)
     failed = sum(line.status == FAILED for line in lines)
     if failed:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from kotune.models import memory
+from kotune.models.adapters import UNFINISHED
 from kotune.models.chat_template import stop_ids
 from kotune.models.files import MEMORY_NEEDED_GIB, from_pretrained, load_tokenizer, require_memory
 from kotune.models.machine import Recipe, free_gib, require_runnable, shape_of
-from utils import CourseError
+from utils import CourseError, machine_error
 
 # NF4 leaves these whole: the head, whose weights the loss reads as they are, and a reward model's score. Embeddings and
 # norms are no linear layers, and stay whole anyway.
 NEVER_QUANTISED = ["lm_head", "score"]
+CONFIG = "config.json"  # moved last: a folder without it is no model
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+OF_A_MODEL = re.compile(
+    rf"{WEIGHTS.pattern}|(config|generation_config|tokenizer\w*|special_tokens_map|added_tokens)\.\w+|chat_template\.\w+"
+)
 
 
 def load_model(recipe: Recipe, name: str | None = None):
@@ -97,10 +107,7 @@ def precision(recipe: Recipe):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that memory ran out, on whatever device."""
-    import torch
-
-    signs = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+    return isinstance(machine_error(error), MemoryError)
 
 
 def make_head_input_contiguous(model) -> None:
@@ -114,7 +121,36 @@ def make_head_input_contiguous(model) -> None:
 
 
 def save_merged(model, tokenizer, folder: Path) -> Path:
-    """Save a merged model with its tokenizer, chat template and generation settings."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    """Save a merged model with its tokenizer, chat template and generation settings.
+
+    All is written beside its place first, in a folder whose name begins with `saving-`. A run that is killed before the
+    exchange leaves the model that was there, and one killed within it a folder without config.json, which is no model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
+    try:
+        model.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        _exchange(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _exchange(work: Path, folder: Path) -> None:
+    """Put what was saved into the place of an earlier model, whose weights may lie in other files; the rest stays."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    for old in folder.iterdir():
+        if WEIGHTS.fullmatch(old.name):
+            old.unlink()
+        elif old != work and is_unfinished_model(old):
+            shutil.rmtree(old)
+    for new in sorted(work.iterdir(), key=lambda path: path.name == CONFIG):
+        os.replace(new, folder / new.name)
+
+
+def is_unfinished_model(path: Path) -> bool:
+    """Say whether a folder was left by a run that died while it saved a model: by its name, and by what lies in it."""
+    if not path.name.startswith(UNFINISHED) or path.is_symlink() or not path.is_dir():
+        return False
+    return all(OF_A_MODEL.fullmatch(inside.name) for inside in path.iterdir())

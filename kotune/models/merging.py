@@ -29,6 +29,7 @@ PROMPTS = (
     "1에서 10까지의 수 가운데 소수를 모두 써 주세요.",
 )
 REPLY_TOKENS = 32
+CARD = "merge.json"  # what was merged, and how near the result is to it: by this a folder is an earlier merge
 # The two sums are rounded at different places. On Gemma 3 270M in bf16 the merged SFT adapter agreed on 98.8% of 251 tokens;
 # with the adapter left out, as by a merge that loses a stage, 66.7% did.
 LEAST_AGREEMENT = 0.9
@@ -66,7 +67,7 @@ def merge(served: ModelSource, folder: str | Path, recipe: Recipe) -> tuple[Path
         CourseError: there is no adapter to merge, the folder holds something else, or the two part (LEAST_AGREEMENT); the
             merged model is kept then, to be looked at.
     """
-    folder = Path(folder)
+    folder, what = Path(folder), {"base": served.base, "adapters": [relative(adapter) for adapter in served.adapters]}
     if not served.adapters:
         raise CourseError(f"{served.name} has no adapter; pass the folder of one as --model_path.")
     require_replaceable(folder)
@@ -78,12 +79,11 @@ def merge(served: ModelSource, folder: str | Path, recipe: Recipe) -> tuple[Path
     adapted = load_adapter(model, served.adapters[-1])
     expected = replies(adapted, tokenizer)
     expected_logits = logits_of(adapted, tokenizer, expected)
+    write_json(folder / CARD, what)  # so that a merge that dies in the middle may be done again
     save_merged(merge_adapter(adapted.unload(), served.adapters[-1]), tokenizer, folder)
     del model, adapted
     comparison = compare(load_model(whole, str(folder)), load_tokenizer(str(folder)), expected, expected_logits)
-    write_json(folder / "merge.json", {
-        "base": served.base, "adapters": [relative(adapter) for adapter in served.adapters], **asdict(comparison),
-    })  # fmt: skip
+    write_json(folder / CARD, {**what, **asdict(comparison)})
     if comparison.agreement < LEAST_AGREEMENT:
         raise CourseError(
             f"The model in {relative(folder)} is not what its adapter is ({comparison}; {LEAST_AGREEMENT:.0%} must agree); "
@@ -94,7 +94,7 @@ def merge(served: ModelSource, folder: str | Path, recipe: Recipe) -> tuple[Path
 
 def require_replaceable(folder: Path) -> None:
     """Raise a CourseError if a merge into this folder would write over something that is no earlier merge."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "merge.json").exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / CARD).exists():
         raise CourseError(f"{relative(folder)} holds files that are no earlier merge; pass an empty --merged_weights_path.")
 
 

@@ -315,8 +315,8 @@ def connect(
 
     `budget_usd` bounds what this journal may ever cost, earlier runs and submitted batches included; several processes
     at once may pass it by what they have in flight. `max_completion_tokens` bounds each
-    reply, a reasoning model's hidden tokens included. `timeout_s` is the longest that a reply may take (the setting
-    TEACHER_TIMEOUT, else 600); one that took longer is not asked for again in the same run. With RECORD=1, a real
+    reply, a reasoning model's hidden tokens included. `timeout_s` is how long the endpoint may say nothing (the setting
+    TEACHER_TIMEOUT, else 600); a reply that came too late is not asked for again in the same run. With RECORD=1, a real
     teacher's replies go into `recording`.
 
     Raises:

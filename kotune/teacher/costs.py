@@ -7,7 +7,9 @@ import math
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from utils import DATA, CourseError, read_json, setting
 PRICES = DATA / "prices.json"
 SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")  # gpt-4o-mini-2024-07-18 costs what gpt-4o-mini costs
 ENCODING_URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
+FETCH_S = 20.0  # for that file
 # Tokens that the chat format adds, as OpenAI's cookbook counts them: three a message, one for its role, three to
 # open the reply.
 TOKENS_PER_MESSAGE, TOKENS_PER_REPLY = 4, 3
@@ -132,16 +135,38 @@ class TokenCounter:
         return content + TOKENS_PER_REPLY + (self.count(schema_text) if schema_text else 0)
 
 
+@lru_cache
+def _encoding(name: str):
+    """Return tiktoken's encoding; None where its file cannot be had, or does not come in time.
+
+    tiktoken fetches it without a limit of time: behind a firewall that drops what it gets, that takes minutes, and before a
+    server that stalls it never ends. A page that a proxy sends in the file's place is a ValueError.
+    """
+    import tiktoken
+
+    got = []
+
+    def fetch() -> None:
+        with suppress(OSError, ValueError):
+            got.append(tiktoken.get_encoding(name))
+
+    fetching = threading.Thread(target=fetch, daemon=True)
+    fetching.start()
+    fetching.join(FETCH_S)
+    return got[0] if got else None
+
+
 def token_counter(model: str, may_download: bool) -> TokenCounter:
     """Return tiktoken's counter where it knows the model and has, or may get, its file; else the approximation."""
     try:
         import tiktoken
 
-        encoding = tiktoken.encoding_name_for_model(model)
-        if _has_encoding_file(encoding) or may_download:
-            encode = tiktoken.get_encoding(encoding).encode_ordinary
-            return TokenCounter(lru_cache(100_000)(lambda text: len(encode(text))), f"tiktoken {encoding}")
-    except (ImportError, KeyError, OSError):  # not installed; a model it does not know; no way to fetch its file
+        name = tiktoken.encoding_name_for_model(model)
+        encoding = _encoding(name) if _has_encoding_file(name) or may_download else None
+        if encoding is not None:
+            encode = encoding.encode_ordinary
+            return TokenCounter(lru_cache(100_000)(lambda text: len(encode(text))), f"tiktoken {name}")
+    except (ImportError, KeyError):  # not installed; a model it does not know
         pass
     counted = lru_cache(100_000)(approximate_tokens)
     return TokenCounter(counted, "an approximation for Korean prose, within about 10%", APPROXIMATION_MARGIN)

@@ -6,6 +6,7 @@ through the same asynchronous `openai` client.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import math
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 OPENAI_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 600.0  # for a reply, unless TEACHER_TIMEOUT says otherwise; the SDK's own default
 CONNECT_TIMEOUT_S = 15.0
+LONGER = 4  # times as long may a reply take whose bytes keep coming: some endpoints send white space while they are at work
 GATEWAY_TIMEOUTS = {408, 504, 524}  # something between here and the model gave up waiting
 MAX_RETRIES = 4  # the SDK's own retries, with its back-off and Retry-After, are the only retry layer
 # How a schema is asked for, the best first; an endpoint that refuses one is asked the next way.
@@ -170,11 +172,14 @@ def _client_class():
             self._patience = patience
 
         async def send(self, request, **options):
+            is_reply = request.url.path.endswith("/chat/completions")  # and no file of a batch
             try:
-                return await super().send(request, **options)
-            except httpx2.ReadTimeout as error:
+                # the client's own limit starts anew with each byte: one that trickles would be waited for without an end
+                async with asyncio.timeout(self._patience.seconds * LONGER if is_reply else None):
+                    return await super().send(request, **options)
+            except (httpx2.ReadTimeout, TimeoutError) as error:
                 if self._patience.retries or request.method != "POST":
-                    raise
+                    raise httpx2.ReadTimeout("the reply came too late", request=request) from error
                 raise openai.APITimeoutError(request=request) from error  # the SDK lets its own errors through
 
     return PatientClient
@@ -383,4 +388,9 @@ def _explain_lateness(error: Exception, status: int | str, said: str) -> str | N
     if not isinstance(error, openai.APITimeoutError) or isinstance(error.__cause__, httpx2.ConnectTimeout):
         return None
     seconds = error.request.extensions.get("timeout", {}).get("read") or TIMEOUT_S
+    late: BaseException | None = error.__cause__
+    if isinstance(late, httpx2.ReadTimeout) and isinstance(late.__cause__, TimeoutError):
+        late = late.__cause__  # it was tried again
+    if isinstance(late, TimeoutError):
+        return f"the reply kept coming and had not ended after {seconds * LONGER:g} s: raise TEACHER_TIMEOUT; {again}"
     return f"no reply came within {seconds:g} s: raise TEACHER_TIMEOUT; {again}"

@@ -18,8 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from kotune.data.records import data_hash
+from kotune.line_file import hold
 from kotune.models.machine import Recipe
-from utils import CourseError, errors_of, read_json, relative, write_json
+from utils import CourseError, read_json, relative, write_json
 
 EXPERIMENT = "experiment.json"
 COMPLETE = "complete.json"
@@ -59,22 +60,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         CourseError: another run holds it.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "held.lock", timeout=0)
-    with errors_of(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise CourseError(
-                f"{relative(folder.parent)} is in use by a run that is going on; wait for its end, or pass another "
-                "output_dir."
-            ) from None
-    try:
+    with hold(folder.parent, lock=folder / "held.lock", instead="another output_dir"):
         yield
-    finally:
-        lock.release()
 
 
 def resume_point(folder: Path, wanted: dict) -> ResumePoint:

@@ -27,7 +27,7 @@ from kotune.training import runs
 from kotune.training.encoding import TokenRows, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
 from kotune.training.runs import peak_memory_gib, run_card
-from utils import OUTPUTS, CourseError, seed_everything
+from utils import OUTPUTS, CourseError, FileError, error_sentence, machine_error, seed_everything
 
 HEALTH_ANSWERS = 20  # written before and after DPO
 
@@ -229,7 +229,7 @@ def _open_run(request: _Request) -> Iterator[_Run]:
     card = run_card(stage, recipe, records, validation, {})
     parent_sha256 = adapters.adapter_hash(parent) if parent else None
     checkpoints = request.output_dir / "checkpoints"
-    with runs.lock_folder(checkpoints) if is_main_process() else nullcontext(), _memory_errors(stage):
+    with runs.lock_folder(checkpoints) if is_main_process() else nullcontext(), _machine_errors(stage, request.output_dir):
         resume_point = runs.resume_point(checkpoints, runs.experiment(card, parent_sha256))
         if is_main_process():
             resume_point.report()
@@ -248,16 +248,21 @@ def _open_run(request: _Request) -> Iterator[_Run]:
 
 
 @contextmanager
-def _memory_errors(stage: str) -> Iterator[None]:
-    """Make memory that ran out, on any device, one sentence."""
+def _machine_errors(stage: str, folder: Path) -> Iterator[None]:
+    """Make memory that ran out, on any device, and a disk or a folder that failed one sentence."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
-        if loading.is_out_of_memory(error):
+    except CourseError:
+        raise
+    except Exception as error:
+        known = machine_error(error)
+        if isinstance(known, MemoryError):
             reason = f" ({str(error).splitlines()[0].rstrip('.')})" if str(error) else ""
             raise CourseError(
                 f"Memory ran out{reason}; use a smaller {STAGES[stage].batch_size} or max_length in the recipe."
             ) from None
+        if known is not None:
+            raise FileError(error_sentence(known, known.filename or folder), known) from None
         raise
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kotune.answering import answer_files
 from kotune.answering.answer_files import Question, answer, read_answers, side_by_side
+from kotune.line_file import hold
 from kotune.models.decoding import Answer
 from kotune.teacher import client
 from tests.support.endpoint import chat_completion
@@ -80,6 +81,15 @@ def test_a_model_in_memory_and_an_endpoint_answer_alike(tmp_path, tiny_model, to
     endpoint(lambda body: (200, chat_completion(body["messages"][-1]["content"][:4])))
     remote = answer_files.TeacherModel(client.connect("m", journal=tmp_path / "journal.jsonl"))
     assert [one.answer for one in answer(remote, QUESTIONS[:2], tmp_path / "remote.jsonl")] == ["질문 0", "질문 1"]
+
+
+def test_a_file_that_another_run_writes_is_refused_to_a_second(tmp_path):
+    in_use = pytest.raises(
+        CourseError, match=r"a\.jsonl is in use by a run that is going on; wait for its end, or pass another"
+    )
+    with hold(tmp_path / "a.jsonl", instead="another"), in_use:
+        answer(lambda prompts: ["가" for _ in prompts], QUESTIONS, tmp_path / "a.jsonl")
+    assert answer(lambda prompts: ["가" for _ in prompts], QUESTIONS, tmp_path / "a.jsonl")
 
 
 KILLED = """

@@ -1,9 +1,11 @@
 """Protects: what the course's own models said is whole, theirs, and as good as the lessons say."""
 
+import json
+
 import pytest
 
 from kotune.data import registry
-from kotune.korean import listings
+from kotune.korean import listings, zero_shot
 from kotune.korean.listing_rules import listing_by_rules
 from kotune.korean.radiology_form import score_reports
 from kotune.models.adapters import adapter_hash
@@ -15,6 +17,7 @@ ABOUT = read_json(RECORDED / "own_models.json")
 SETS = {
     "listings": ("listings_validation", "listings_test", "listings_handwritten"),
     "radiology": ("radiology_test",),
+    "reviews": ("reviews_test",),
 }
 
 
@@ -67,6 +70,19 @@ def test_most_reports_have_their_facts_and_their_form():
     assert copied.both < 10
 
 
+def test_film_reviews_are_told_apart_better_than_by_one_word():
+    rows = registry.load_rows("reviews_test")
+    items = [zero_shot.Item(row["id"], (row["instruction"],), row["output"]) for row in rows]
+    tuned, base = (
+        zero_shot.zero_shot_report(
+            "sentiment", items, [row["reply"] for row in replies("reviews", "reviews_test", by)]
+        ).strict
+        for by in ("tuned", "base")
+    )
+    one_word = zero_shot.zero_shot_report("sentiment", items, ["긍정"] * len(rows)).strict
+    assert tuned.interval[0] > one_word.interval[1] > base.macro_f1
+
+
 def test_no_training_row_repeats_a_held_out_advertisement():
     """To the letter, spaces and marks aside; the generator's own rows are drawn with the same care."""
 
@@ -76,3 +92,11 @@ def test_no_training_row_repeats_a_held_out_advertisement():
     trained = {bare(row) for name in ("listings_train", "listings_written") for row in registry.load_rows(name)}
     for name in SETS["listings"]:
         assert not trained & {bare(row) for row in registry.load_rows(name)}, name
+
+
+def test_pairs_of_own_samples_are_ranked_by_the_checker():
+    due = {row["id"]: row for row in read_jsonl(RECORDED / "listings_pairs.jsonl")}
+    assert len(due) >= 30
+    for row in due.values():
+        assert row["right_fields"][0] > row["right_fields"][1]
+        json.loads(row["chosen"])

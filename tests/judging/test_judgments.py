@@ -12,6 +12,7 @@ import pytest
 
 from kotune.judging.judges import AnswerScore, JudgeReply, LLMJudge, PairVerdict, ReferenceJudge
 from kotune.judging.judgments import compare, read_judgments, score
+from kotune.line_file import hold
 from kotune.teacher import client
 from tests.support.endpoint import Endpoint, chat_completion
 from utils import ROOT, CourseError, read_jsonl, write_jsonl
@@ -210,6 +211,13 @@ def test_a_file_of_something_else_is_refused(tmp_path, line, said):
         read_judgments(path)
     with pytest.raises(CourseError, match=said):
         compare(ReferenceJudge(), rows(GOOD), rows(BAD), path)
+
+
+def test_a_file_that_another_run_writes_is_refused_to_a_second(tmp_path):
+    out = tmp_path / "j.jsonl"
+    with hold(out, instead="another"), pytest.raises(CourseError, match=r"j\.jsonl is in use by a run that is going on"):
+        compare(ReferenceJudge(), rows(GOOD), rows(BAD), out)
+    assert len(compare(ReferenceJudge(), rows(GOOD), rows(BAD), out)) == len(rows(GOOD))
 
 
 # --- single answers ---

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 from kotune.models import loading, merging, sources
 from kotune.models.chat_template import render, stop_ids
@@ -47,6 +48,38 @@ def test_a_merge_that_went_wrong_fails(tuned, tiny_recipe, tmp_path, monkeypatch
     monkeypatch.setattr(merging, "merge_adapter", lambda model, adapter: model)
     with pytest.raises(CourseError, match=r"is not what its adapter is \([\d.]+% of \d+ greedy tokens agree"):
         merging.merge(tuned, tmp_path / "merged", tiny_recipe)
+
+
+@pytest.mark.slow
+def test_a_merge_that_died_in_the_middle_is_done_again(tuned, tiny_recipe, tmp_path, monkeypatch):
+    folder, saved = tmp_path / "merged", transformers.PreTrainedModel.save_pretrained
+
+    def dying(model, work, **options):
+        saved(model, work, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transformers.PreTrainedModel, "save_pretrained", dying)
+        patched.setattr(loading.shutil, "rmtree", lambda *_, **__: None)  # one that is killed tidies nothing up
+        with pytest.raises(KeyboardInterrupt):
+            merging.merge(tuned, folder, tiny_recipe)
+    assert not (folder / "config.json").exists() and [path for path in folder.iterdir() if path.is_dir()]
+    merging.merge(tuned, folder, tiny_recipe)
+    assert (folder / "config.json").exists() and not [path for path in folder.iterdir() if path.is_dir()]
+    assert "agreement" in read_json(folder / "merge.json")
+
+
+@pytest.mark.slow
+def test_a_new_merge_replaces_the_old_model_and_nothing_else(tiny_model, tokenizer, tmp_path):
+    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "notes.txt", "model-card.md"):
+        (tmp_path / name).write_text("old")
+    for name, inside in (("saving-abc12345", "model.safetensors"), ("saving-thesis", "chapter.txt")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / inside).write_text("x")
+    loading.save_merged(tiny_model, tokenizer, tmp_path)
+    found = {path.name for path in tmp_path.iterdir()}
+    assert {"notes.txt", "model-card.md", "saving-thesis", "config.json", "model.safetensors", "tokenizer.json"} <= found
+    assert not found & {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "saving-abc12345"}
 
 
 def test_what_cannot_be_merged_is_one_sentence(tuned, tiny_recipe, tmp_path):

@@ -51,17 +51,22 @@ def arrange(when: str, output: Path) -> None:
         moved, os.replace = os.replace, move
 
 
-def main() -> None:
-    stage, model, data, output, *when = sys.argv[1:]
+def train(stage: str, model: str, data: str, output: str) -> None:
+    """Train a stage in eight steps, with a checkpoint after every second one."""
     recipe = replace(
         RECIPES["gemma-3-270m-cpu"], model=model, dtype="float32", learning_rate=5e-3, reward_learning_rate=5e-3,
         dpo_learning_rate=5e-3, batch_size=2, dpo_batch_size=2, epochs=4.0, reward_epochs=4.0, dpo_epochs=4.0, save_steps=2,
         max_length=96,
     )  # fmt: skip
-    if when:
-        arrange(when[0], Path(output))
     records = registry.load(data)
     stages.run_stage(stage, recipe, records, output_dir=output, validation=records[:2] if stage == "sft" else None)
+
+
+def main() -> None:
+    stage, model, data, output, *when = sys.argv[1:]
+    if when:
+        arrange(when[0], Path(output))
+    train(stage, model, data, output)
 
 
 if __name__ == "__main__":

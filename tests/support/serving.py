@@ -31,10 +31,11 @@ def save_tiny_model(model, tokenizer, folder: Path) -> tuple[Path, Path]:
     base = folder / MODELS[0]
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    return base, _save_tiny_adapter(model, folder / "sft", str(base), seed=1)
+    return base, save_tiny_adapter(model, folder / "sft", str(base), seed=1)
 
 
-def _save_tiny_adapter(model, folder: Path, base: str, seed: int) -> Path:
+def save_tiny_adapter(model, folder: Path, base: str, seed: int) -> Path:
+    """Save an adapter with weights of its own for a model that lies at `base`; return its folder."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -57,7 +58,7 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
     tokenizer.save_pretrained(base)
     (base / "complete.json").write_text("{}")
     for seed, name in enumerate(("sft", "listings", "radiology"), start=1):
-        adapter = _save_tiny_adapter(model, folder / "outputs" / name, LOCAL_GEMMA, seed)
+        adapter = save_tiny_adapter(model, folder / "outputs" / name, LOCAL_GEMMA, seed)
         (adapter / "run.json").write_text(json.dumps({"base": LOCAL_GEMMA, "adapter_sha256": adapter_hash(adapter)}))
     return {"COURSE_CACHE": str(folder / "cache"), "COURSE_OUTPUTS": str(folder / "outputs")}
 

@@ -719,6 +719,31 @@ def test_a_reply_that_comes_too_late_is_not_asked_for_again_and_the_others_are_a
     assert len(server.requests) == 7
 
 
+@pytest.mark.parametrize("retries", ["", "1"])
+def test_a_reply_that_trickles_without_an_end_is_a_late_one(endpoint, connect, monkeypatch, retries):
+    monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 1)
+    monkeypatch.setenv("TEACHER_RETRY_TIMEOUTS", retries)
+    left = threading.Event()
+
+    def trickle(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(10**6))
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b" ")
+                time.sleep(0.05)
+        except OSError:
+            left.set()
+            handler.close_connection = True
+
+    server = endpoint(lambda body: trickle)
+    (reply,) = connect(timeout_s=0.5).ask(["가"])
+    assert reply.failure == "timeout" and "had not ended after 2 s: raise TEACHER_TIMEOUT" in reply.error
+    assert left.wait(30) and len(server.requests) == 1 + bool(retries)
+
+
 def test_a_reply_that_comes_too_late_is_asked_for_again_where_that_was_asked_for(endpoint, connect, monkeypatch):
     monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 1)
     monkeypatch.setenv("TEACHER_RETRY_TIMEOUTS", "1")

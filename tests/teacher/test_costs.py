@@ -1,5 +1,7 @@
 """Protects: token counts near the real encoding's, prices as the table has them, a budget that adds up."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,24 @@ def test_without_its_file_tiktoken_is_not_asked_to_fetch_it(monkeypatch, tmp_pat
     parts = sum(counter.count(m["content"]) for m in messages)
     assert counter.messages(messages) == parts + 2 * costs.TOKENS_PER_MESSAGE + costs.TOKENS_PER_REPLY
     assert counter.messages(messages, schema_text='{"type": "object"}') > counter.messages(messages)
+
+
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        lambda name: time.sleep(60),
+        lambda name: (_ for _ in ()).throw(ConnectionError("no route")),
+        lambda name: (_ for _ in ()).throw(ValueError("Hash mismatch: a page of a proxy came in its place")),
+    ],
+    ids=["stalls", "fails", "is something else"],
+)
+def test_a_file_that_cannot_be_fetched_in_time_is_done_without(fetch, monkeypatch, tmp_path):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(costs, "FETCH_S", 0.2)
+    monkeypatch.setattr("tiktoken.get_encoding", fetch)
+    costs._encoding.cache_clear()
+    assert "approximation" in costs.token_counter("gpt-4o-mini", may_download=True).method
+    costs._encoding.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini"])

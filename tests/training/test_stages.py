@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 
 from kotune import cli
 from kotune.models import adapters, loading, machine
@@ -96,6 +97,18 @@ def test_memory_that_runs_out_is_one_sentence(
     ) as caught:
         stages.run_stage(stage, tiny_recipe, rows, tiny_model, tokenizer, output_dir=tmp_path / stage)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_one_sentence_that_names_the_output(
+    tiny_model, tiny_recipe, tokenizer, records, tmp_path, monkeypatch
+):
+    def full(*arguments, **settings):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(adapters, "save_adapter", full)
+    with pytest.raises(CourseError, match=r"tired/sft cannot be written, because the disk is full; make room"):
+        stages.sft(tiny_recipe, records, tiny_model, tokenizer, tmp_path / "tired" / "sft")
 
 
 def test_an_error_that_only_speaks_of_memory_stays_what_it_is(
