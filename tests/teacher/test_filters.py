@@ -1,6 +1,8 @@
 """Protects: what a prompt demands is checked, each breach with its own reason, and good replies of every form pass."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from kotune.teacher import filters, generation
@@ -448,3 +450,23 @@ def test_a_row_with_two_reasons_counts_under_both_and_the_teachers_own_words_cou
     collected = filters.Collected([], rejected)
     assert collected.counts == {"copy": 2, "speech_level": 1, "unsafe": 1}
     assert collected.table().splitlines()[0] == "0 kept, 3 rejected"
+
+
+# --- words in a row --------------------------------------------------------------------------
+
+FEW_WORDS = st.lists(st.sampled_from("가나다"), max_size=30)
+
+
+def longest_run(words, source):
+    """Return the first longest row of words that stands in the source, looked for place by place."""
+    rows = [tuple(words[start:end]) for end in range(1, len(words) + 1) for start in range(end)]
+    there = {tuple(source[start:end]) for end in range(1, len(source) + 1) for start in range(end)}
+    return max((row for row in rows if row in there), key=len, default=())
+
+
+@settings(max_examples=100, deadline=None)
+@given(FEW_WORDS, FEW_WORDS)
+def test_the_longest_row_of_words_of_an_instruction_is_found_however_often_they_are_repeated(words, instruction):
+    longest = longest_run(words, instruction)
+    found = filters.repeats_instruction(" ".join(words), " ".join(instruction))
+    assert found == (repr(" ".join(longest)) if len(longest) >= 4 else None)
