@@ -267,7 +267,8 @@ _TALK_OF_THE_TASK = re.compile(
 )
 # whom an expert asks back, and what an assistant offers; who needs an answer says neither
 _ASKS_THE_READER = re.compile(
-    r"당신(?:은|이|의|에게|도)|도움이 필요하(?:신가요|십니까|세요)|(?:알고|이해하고|궁금해) ?(?:계시나요|계세요|계신가요|계십니까)"
+    r"당신(?:은|이|의|에게|도)|도움이 필요하(?:신가요|십니까|세요)|"
+    r"(?:알고|이해하고|궁금해) ?(?:계시나요|계세요|계신가요|계십니까)"
 )
 _STATES_AND_ASKS = re.compile(r"(?<=니다)[.!]?\?$")  # 계산됩니다?
 _WORDS_OF_ANY_QUESTION = """

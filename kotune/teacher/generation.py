@@ -50,7 +50,8 @@ def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_pe
 def collect_questions(replies: Sequence[Reply[SeedWordReply]], seed_words: Collection[str] = ()) -> Collected:
     """Return {"seed_word", "question"} for every question of every reply, in order, and those that the filters set aside.
 
-    With the seed words that were asked about, questions on other words are set aside too. What was set aside is printed, because whoever goes through the questions alone would not see it.
+    With the seed words that were asked about, questions on other words are set aside too. What was set aside is printed,
+    because whoever goes through the questions alone would not see it.
     """
     rows: list[dict] = []
     rejected: list[dict] = []
