@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import CourseError, read_text, write_atomic
+from utils import ROOT, CourseError, read_text, write_atomic
 
 TO_A_LINE = re.compile(r"\[`(?P<name>\w+)`\]\((?P<file>[\w./-]+\.py)#L(?P<line>\d+)\)")
 

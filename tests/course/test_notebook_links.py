@@ -29,7 +29,9 @@ def test_a_link_to_code_leads_to_its_definition(name):
     """Where this fails because code has moved, `python dev/link_lines.py` mends it."""
     links = list(line_links(prose(name)))
     assert len(links) >= 2
-    assert [(link, defined_at(link.file, link.name)) for link in links if defined_at(link.file, link.name) != link.line] == []
+    assert [
+        (link, defined_at(link.file, link.name)) for link in links if defined_at(link.file, link.name) != link.line
+    ] == []
     assert prose(name).count(".py#L") == len(links)  # none is written in another form
 
 
