@@ -1,0 +1,154 @@
+"""Protects: the Korean edition says all of the English one, of its present text, and runs the same code."""
+
+import pytest
+
+from dev.editions.code_texts import Pair, code_texts, placeholders, skeleton, translated
+from dev.editions.text_file import Cell, notebook_cells, translate
+from utils import ROOT, CourseError
+
+TEXTS = sorted((ROOT / "ko" / "text").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_a_translation_is_whole_and_of_the_present_text(path):
+    """Where this fails, its lines say which cell to translate, or to read again (`python dev/build_editions.py check`)."""
+    assert translate(notebook_cells(ROOT / f"{path.stem}.ipynb"), path).problems == []
+
+
+# --- the texts of code -----------------------------------------------------------------------
+
+CODE = '''# a comment of its own
+table = {"loss": 1.0, 'text': r"\\d"}  # the "loss" of a batch
+print(f"loss {table['loss']:.2f} nats, {'low' if x else 'high'}", "loss")
+message = """two
+lines"""
+'''
+
+
+def test_every_comment_and_string_is_found_as_the_code_has_it():
+    assert [text.text for text in code_texts(CODE)] == [
+        "# a comment of its own", '"loss"', "'text'", 'r"\\d"', '# the "loss" of a batch',
+        "f\"loss {table['loss']:.2f} nats, {'low' if x else 'high'}\"", '"loss"', '"""two\nlines"""',
+    ]  # fmt: skip
+    assert all(CODE[text.start : text.end] == text.text for text in code_texts(CODE))
+
+
+def test_a_pair_changes_what_it_names_and_nothing_else():
+    pairs = [
+        Pair("# a comment of its own", "# 주석"),
+        Pair('"loss"', '"손실"', occurrence=2),
+        Pair('"""two\nlines"""', '"두 줄"'),
+    ]
+    code = translated(CODE, pairs)
+    assert code == CODE.replace("# a comment of its own", "# 주석").replace(', "loss")', ', "손실")').replace(
+        '"""two\nlines"""', '"두 줄"'
+    )
+    assert skeleton(code) == skeleton(CODE)
+
+
+def test_an_f_string_keeps_its_placeholders_in_any_order():
+    english = "f\"loss {table['loss']:.2f} nats, {'low' if x else 'high'}\""
+    korean = "f\"{'낮음' if x else '높음'}: 손실 {table['loss']:.2f}\""
+    code = translated(CODE, [Pair(english, korean)])
+    assert korean in code
+    assert skeleton(code) == skeleton(CODE)
+    assert len(placeholders(english)) == 2
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (Pair('"perplexity"', '"퍼플렉서티"'), "holds no comment or string"),
+        (Pair('"loss"', '"손실"', occurrence=3), "3 times over"),
+        (Pair('"loss"', "# 손실"), "comment needs a comment"),
+        (Pair("# a comment of its own", "# 한\nimport os"), "comment needs a comment"),
+        (Pair('"loss"', "손실"), "is no string of Python"),
+        (Pair('"loss"', 'f"{x}"'), "placeholders of"),
+        (Pair('"loss"', '"손실", "둘"'), "is no string of Python"),
+        (Pair('"loss"', '"손실" "둘"'), "more than one string"),
+        (Pair('"loss"', 'b"x"'), "is no string of Python"),
+        (Pair("f\"loss {table['loss']:.2f} nats, {'low' if x else 'high'}\"", "f\"손실 {table['loss']:.2f}\""), "placeholders"),
+        (Pair("f\"loss {table['loss']:.2f} nats, {'low' if x else 'high'}\"", "f\"{table['loss']:.3f} {'' if x else ''}\""), "place"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_would_change_the_code_or_nothing_is_refused(pair, said):
+    with pytest.raises(CourseError, match=said):
+        translated(CODE, [pair])
+
+
+# --- the text file ---------------------------------------------------------------------------
+
+CELLS = [
+    Cell("aa", "markdown", "## A title\n\nSee [`deduplicate`](similarity.py#L1) and more."),
+    Cell("bb", "code", 'print(f"loss {loss:.2f}")  # the mean'),
+    Cell("cc", "code", "x = 1"),
+]
+WHOLE = f"""<!-- for the translator -->
+
+{CELLS[0].head}
+## 제목
+
+[`deduplicate`](similarity.py#L420)도 보세요.
+
+{CELLS[1].head}
+```diff
+- f"loss {{loss:.2f}}"
++ f"손실 {{loss:.2f}}"
+- # the mean
++ # 평균
+```
+
+{CELLS[2].head}
+"""
+
+
+def problems(tmp_path, text):
+    (tmp_path / "x.md").write_text(text, encoding="utf-8")
+    try:
+        return " ".join(translate(CELLS, tmp_path / "x.md").problems)
+    except CourseError as error:
+        return str(error)
+
+
+def test_a_whole_text_has_no_problem_and_gives_each_cell_its_korean(tmp_path):
+    assert problems(tmp_path, WHOLE) == ""
+    sources = translate(CELLS, tmp_path / "x.md").sources
+    assert sources["aa"].startswith("## 제목")
+    assert sources["bb"] == 'print(f"손실 {loss:.2f}")  # 평균'
+    assert sources["cc"] == "x = 1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (CELLS[2].head, "", "cell cc has no translation"),
+        (CELLS[0].digest, "0" * 12, "cell aa has changed since it was translated"),
+        (CELLS[0].digest, "0" * 11, "a cell begins as in"),
+        ("cell cc", "cell dd", "has no cell dd"),
+        ("## 제목\n\n", "", ""),
+        ("## 제목\n\n[`deduplicate`](similarity.py#L420)도 보세요.", "", "has no Korean text"),
+        ("## 제목\n\n[`deduplicate`](similarity.py#L420)도 보세요.", CELLS[0].source, "still the English one"),
+        ("(similarity.py#L420)", "(utils.py#L420)", "the link to similarity.py#L of the English text is missing"),
+        ("도 보세요", "와 [다른 것](README.md)", "has no link to README.md"),
+        ("- # the mean\n", "", "is no string of Python"),
+        ("+ # 평균\n", "", "has no line '+ Korean'"),
+        ("+ # 평균\n", "+ # the mean\n", "as in English"),
+        ("- # the mean", "- # the median", "holds no comment or string # the median"),
+        ("```diff", "```python", "one block ```diff"),
+        (CELLS[1].head, f"{CELLS[2].head}\n{CELLS[1].head}", "stands here twice"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said_with_its_cell(tmp_path, old, new, said):
+    assert old in WHOLE
+    assert said in problems(tmp_path, WHOLE.replace(old, new, 1))
+
+
+def test_cells_in_another_order_are_told(tmp_path):
+    first, second = (WHOLE.index(cell.head) for cell in CELLS[1:])
+    moved = WHOLE[:first] + WHOLE[second:] + WHOLE[first:second]
+    assert "out of the notebook's order" in problems(tmp_path, moved)
+
+
+def test_code_that_moved_does_not_make_a_translation_old():
+    assert Cell("aa", "markdown", "[`x`](a.py#L1)").digest == Cell("aa", "markdown", "[`x`](a.py#L20)").digest
+    assert Cell("aa", "markdown", "[`x`](a.py#L1)").digest != Cell("aa", "markdown", "[`x`](b.py#L1)").digest
