@@ -16,8 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dev.editions.code_texts import code_texts
+from dev.editions.notebook import Built, build
 from dev.editions.text_file import Cell, is_prose, notebook_cells, translate
-from utils import ROOT, CourseError, relative, write_atomic
+from kotune.notebooks import write_notebook
+from utils import ROOT, CourseError, read_json, relative, write_atomic
 
 TEXTS = ROOT / "ko" / "text"
 
@@ -25,15 +27,17 @@ TEXTS = ROOT / "ko" / "text"
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     parser = ArgumentParser(description="Build the Korean edition of the notebooks.")
-    commands = parser.add_subparsers(dest="command")
+    commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("start", help="write ko/text/NAME.md with the English of every cell, to be translated")
     starting.add_argument("name", help="of a notebook, such as train")
     checking = commands.add_parser("check", help="say what is wrong with a text")
     checking.add_argument("texts", nargs="*", type=Path, help="ko/text/NAME.md (default: all)")
     checking.add_argument("--all", action="store_true", help="name the strings and comments of code too that stay English")
+    building = commands.add_parser("build", help="write ko/NAME.ipynb, and name the cells that want a run")
+    building.add_argument("names", nargs="*", help="of notebooks, such as train (default: all that have a text)")
     chosen = parser.parse_args(arguments)
     try:
-        return {"start": start, "check": check}[chosen.command](chosen)
+        return {"start": start, "check": check, "build": build_all}[chosen.command](chosen)
     except CourseError as error:
         print(f"error: {error}")
         return 1
@@ -74,6 +78,36 @@ def check(chosen: Namespace) -> int:
         if chosen.all and done.in_english:
             print("\n".join(["left in English:", *done.in_english]))
     return 1 if wrong else 0
+
+
+def build_all(chosen: Namespace) -> int:
+    """Write the Korean edition of notebooks, and print what is left to be done; 1 where a text is not right yet."""
+    names = [Path(name).stem for name in chosen.names] or sorted(path.stem for path in TEXTS.glob("*.md"))
+    wrong = 0
+    for name in names:
+        done = edition(name)
+        wrong += isinstance(done, list)
+        if isinstance(done, list):
+            print("\n".join(done))
+            continue
+        write_notebook(ROOT / "ko" / f"{name}.ipynb", done.notebook)
+        print(f"ko/{name}.ipynb: {len(done.notebook['cells'])} cells")
+        if done.to_run:
+            print(
+                f"  {len(done.to_run)} show the outputs of the English edition ({', '.join(done.to_run)}): "
+                f"kotune notebooks store --language ko {name}.ipynb"
+            )
+    return 1 if wrong else 0
+
+
+def edition(name: str) -> Built | list[str]:
+    """Return the Korean edition of a notebook as it is to be built, or what is wrong with its text."""
+    path = ROOT / f"{name}.ipynb"
+    translation = translate(notebook_cells(path), TEXTS / f"{name}.md")
+    if translation.problems:
+        return translation.problems
+    stored = ROOT / "ko" / f"{name}.ipynb"
+    return build(read_json(path), translation, read_json(stored) if stored.exists() else None)
 
 
 if __name__ == "__main__":
