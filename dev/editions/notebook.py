@@ -52,7 +52,8 @@ def build(english: dict, translation: Translation, stored: dict | None) -> Built
         else:
             korean["source"] = _lines(source)
             earlier = ran.get(cell["id"])
-            if cell["outputs"] and beside.get(cell["id"]) == outputs_digest(cell) and earlier["source"] == korean["source"]:
+            fresh = earlier is not None and beside.get(cell["id"]) == outputs_digest(cell)
+            if cell["outputs"] and fresh and earlier["source"] == korean["source"]:
                 korean["outputs"] = copy.deepcopy(earlier["outputs"])
             elif cell["outputs"] and shows_english(cell, translation.pairs[cell["id"]]):
                 to_run.append(cell["id"])
