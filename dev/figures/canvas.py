@@ -181,6 +181,11 @@ class Canvas:
         self.text(middle, top, name, ink=f"{role}-text", bold=True, **settings)
         self.lines(middle, top + 18, notes, step=17, size=SMALL, **settings)
 
+    def formula(self, x: float, y: float, width: float, text: str) -> None:
+        """Write a formula in a box without a role."""
+        self.area(x, y, width, 34, "band", "soft-line")
+        self.text(x + width / 2, y + 21, text, anchor="middle", ground="band", size=SMALL, room=width - 8)
+
     def arrow(self, *points: tuple[float, float], line: str = "soft-line", dashed: bool = False, head: bool = True) -> None:
         """Draw a line through points, along the axes, with a head at its end."""
         self.drawn_lines.add(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from dev.figures.canvas import MARGIN, SMALL, WIDTH, Canvas, width_of
+from dev.figures.canvas import MARGIN, PLAIN, SMALL, WIDTH, Canvas, width_of
 from dev.figures.words import Words
 
 INNER = WIDTH - 2 * MARGIN
@@ -61,8 +61,8 @@ def pipeline(t: Words, facts: dict) -> Canvas:
     box(0, 572, "data", "compared")
     box(1, 572, "judge", "verdict")
     box(2, 572, "judge", "report")
-    c.arrow((middle - 44, 510), (middle - 44, 554), (left, 554), (left, 572))
-    c.arrow((right, 510), (right, 554), (middle + 44, 554), (middle + 44, 572))
+    c.arrow((middle - 44, 510), (middle - 44, 534), (left + 62, 534), (left + 62, 572))  # past the band's name
+    c.arrow((right, 510), (right, 534), (middle + 44, 534), (middle + 44, 572))
     c.arrow((COLUMNS[0] + BOX_WIDTH, 597), (COLUMNS[1], 597))
     c.arrow((COLUMNS[1] + BOX_WIDTH, 597), (COLUMNS[2], 597))
     roles = [(role, t(role), False) for role in ("data", "teacher", "model", "judge")]
@@ -101,12 +101,12 @@ def _shortened(value: object, room: float, name: str) -> str:
         return text
     while width_of(text + " …", SMALL, mono=True) > left:
         text = text[:-1]
-    return text + " …"
+    return text.rstrip(' ,"{') + " …"
 
 
 def grounded_answers(t: Words, facts: dict) -> Canvas:
     """From a question by search, teacher and checks to what is kept."""
-    c = _canvas(374, t)
+    c = _canvas(386, t)
     left, middle, right = MARGIN, 216, 408
     width = 168
     c.box(left, 62, width, 46, "data", t("question"))
@@ -129,7 +129,7 @@ def grounded_answers(t: Words, facts: dict) -> Canvas:
     c.box(middle, 290, width, 50, "data", t("kept"), [t("kept_note")])
     c.arrow((left + width, 315), (middle, 315))
     c.box(right, 290, width, 50, "data", t("rejected"), [t("rejected_note")], dashed=True)
-    c.arrow((left + width / 2 + 60, 280), (left + width / 2 + 60, 262), (right + width / 2, 262), (right + width / 2, 290), dashed=True)
+    c.arrow((left + width / 2, 350), (left + width / 2, 366), (right + width / 2, 366), (right + width / 2, 340), dashed=True)
     return c
 
 
@@ -161,7 +161,8 @@ def tokens_and_mask(t: Words, facts: dict) -> Canvas:
 def _token(c: Canvas, x: float, y: float, token: dict) -> float:
     """Draw a cell of a token and return its width."""
     role = "model" if token["trained"] else "data"
-    piece, marker = _piece(token["token"]), token["token"].isascii() and len(token["token"]) > 1
+    piece = _piece(token["token"])
+    marker = _is_marker(piece)
     size = SMALL if marker else 15
     width = max(54, round(width_of(piece, size, mono=marker)) + 12)
     c.area(x, y, width, 66, f"{role}-area", f"{role}-line", radius=4)
@@ -171,6 +172,11 @@ def _token(c: Canvas, x: float, y: float, token: dict) -> float:
     c.text(x + width / 2, y + 39, f"{token['id']}", size=SMALL, mono=True, ink="ink", **shared)
     c.text(x + width / 2, y + 57, label, size=SMALL, mono=True, ink=f"{role}-text", bold=token["trained"], **shared)
     return width
+
+
+def _is_marker(piece: str) -> bool:
+    """Say whether a piece is written in the fixed-width font: a Korean font shows a backslash as a won sign."""
+    return piece.isascii() and len(piece) > 1
 
 
 def _piece(token: str) -> str:
@@ -195,7 +201,8 @@ def loss_positions(t: Words, facts: dict) -> Canvas:
     for x, token in zip(xs, tokens[begin:-1], strict=True):
         c.area(x, 78, cell, 34, "data-area", "data-line", radius=4)
         settings = {"anchor": "middle", "ground": "data-area", "ink": "data-text", "room": cell - 2}
-        c.text(x + cell / 2, 100, _piece(token["token"]), bold=True, **settings)
+        piece = _piece(token["token"])
+        c.text(x + cell / 2, 100, piece, mono=_is_marker(piece), bold=not _is_marker(piece), **settings)
         c.arrow((x + cell / 2, 112), (x + cell / 2, 132))
         c.arrow((x + cell / 2, 168), (x + cell / 2, 200), line="model-line")
         c.arrow((x + cell / 2, 236), (x + cell / 2, 268), line="model-line")
@@ -215,8 +222,9 @@ def loss_positions(t: Words, facts: dict) -> Canvas:
         c.area(x, 268, cell, 34, "model-area", "model-line", radius=4)
         piece = "<end…" if token["token"] == "<end_of_turn>" else _piece(token["token"])
         settings = {"anchor": "middle", "ground": "model-area", "ink": "model-text", "room": cell - 2}
-        c.text(x + cell / 2, 290, piece, size=SMALL if piece.startswith("<") else 14.5, bold=piece[0] != "<", **settings)
-    c.box(start, 318, right - start, 34, "judge", t("loss", **values))
+        marker = piece.startswith("<")
+        c.text(x + cell / 2, 290, piece, size=SMALL if marker else PLAIN, bold=not marker, **settings)
+    c.formula(start, 318, right - start, t("loss", **values))
     c.lines(MARGIN, 380, t.lines("why", **values), size=SMALL, ink="soft", room=INNER)
     return c
 
@@ -225,10 +233,10 @@ def lora(t: Words, facts: dict) -> Canvas:
     """W, B and A with their shapes, one scale for all but the rank."""
     known = facts["lora"]
     inputs, outputs, rank, scale = known["inputs"], known["outputs"], known["rank"], known["alpha"] / known["rank"]
-    c = _canvas(430, t, **known, scale=f"{scale:g}")
+    c = _canvas(446, t, **known, scale=f"{scale:g}")
     c.text(MARGIN, 60, t("sub", **known), size=SMALL, ink="soft", room=INNER)
-    wide, high, thin, top = inputs * 0.2, outputs * 0.2, 14, 108
-    w, b, a = 60, 328, 400
+    wide, high, thin, top = inputs * 0.2, outputs * 0.2, 14, 124
+    w, b, a = 70, 334, 404
     middle = top + high / 2
     c.area(w, top, wide, high, "data-area", "data-line")
     c.area(b, top, thin, high, "model-area", "model-line", radius=3)
@@ -240,30 +248,30 @@ def lora(t: Words, facts: dict) -> Canvas:
     about(w + wide / 2, middle - 6, "W", size=22, ink="data-text", ground="data-area", bold=True)
     about(w + wide / 2, middle + 16, t("frozen"), ground="data-area", ink="data-text")
     about(w + wide / 2, top - 10, f"{inputs}")
-    about(w - 20, middle + 5, f"{outputs:,}", room=44)
+    about(w - 8, middle + 5, f"{outputs:,}", room=44, anchor="end")
     about(w + wide / 2, top + high + 22, t("numbers", n=f"{outputs * inputs:,}"), room=150)
-    c.text(258, middle + 5, f"+  {t('scale', scale=f'{scale:g}')}  ×", anchor="middle", size=15, room=130)
+    c.text(264, middle + 5, f"+  {t('scale', scale=f'{scale:g}')}  ×", anchor="middle", size=15, room=130)
 
     about(b + thin / 2, top - 10, f"{rank}")
     about(b - 18, top + 18, "B", size=20, ink="ink", bold=True, room=30)
     about(b + thin / 2, top + high + 22, t("numbers", n=f"{outputs * rank:,}"))
     about(b + thin / 2, top + high + 40, t("zero"))
-    about(371, middle + 5, "×", size=15, ink="ink", room=20)
+    about(376, middle + 5, "×", size=15, ink="ink", room=20)
 
     about(a + wide / 2, middle - 30, "A", size=20, ink="ink", bold=True, room=30)
     about(a + wide / 2, middle - 14, f"{inputs}")
     about(a + wide + 14, middle + 5, f"{rank}", room=20)
     about(a + wide / 2, middle + 28, t("numbers", n=f"{rank * inputs:,}"), room=150)
     about(a + wide / 2, middle + 46, t("random"), room=150)
-    about(a + wide / 2, top + high + 22, t("drawn"), room=190)
+    about(a + wide / 2, top + high + 40, t("drawn"), room=190)
 
     trained = rank * (inputs + outputs)
-    y = 392
+    y = 406
     share, whole = f"{trained / (inputs * outputs):.1%}", known["frozen"] + known["trained"]
     c.text(MARGIN, y, t("here", n=f"{trained:,}", of=f"{inputs * outputs:,}", share=share), room=INNER)
     text = t("whole", layers=known["layers"], n=f"{known['trained']:,}", of=f"{whole:,}", share=f"{known['trained'] / whole:.2%}")
     c.text(MARGIN, y + 22, text, room=INNER)
-    c.legend(86, [("data", t("frozen"), False), ("model", t("trained"), False)])
+    c.legend(86, [("data", t("frozen"), False), ("model", t("trained"), False)], x=a - 20)
     return c
 
 
@@ -271,19 +279,20 @@ def memory(t: Words, facts: dict) -> Canvas:
     """One bar a part of memory, the largest first."""
     known = facts["memory"]
     sizes = dict(sorted(known["gib"].items(), key=lambda part: -part[1]))
-    total = f"{sum(sizes.values()):.2f}"
-    c = _canvas(432, t, total=total, **{part: f"{size:.2f}" for part, size in sizes.items()})
-    begin, longest = 262, 250
+    total = f"{known['total']:.2f}"
+    c = _canvas(456, t, total=total, **{part: f"{size:.2f}" for part, size in sizes.items()})
+    begin, longest = 262, 225
+    c.legend(64, [("data", t("any_rank"), False), ("model", t("with_rank"), False)])
     for number, (part, size) in enumerate(sizes.items()):
-        y = 74 + number * 48
+        y = 96 + number * 48
         c.text(MARGIN, y, t(part), bold=True, room=begin - MARGIN - 8)
         c.text(MARGIN, y + 18, t(f"{part}_why"), size=SMALL, ink="soft", room=begin - MARGIN - 8)
         role = "model" if part in {"adapter", "optimiser"} else "data"
         width = max(3, longest * size / max(sizes.values()))
         c.area(begin, y - 11, width, 26, f"{role}-area", f"{role}-line", radius=2)
-        c.text(begin + width + 8, y + 7, f"{size:.2f}", mono=True, room=END - begin - width - 8)
-    c.text(begin, 368, t("total", total=total), bold=True, room=END - begin)
-    c.lines(MARGIN, 396, t.lines("source", rows=known["batch_size"], **known), size=SMALL, ink="soft", room=INNER)
+        c.text(begin + width + 8, y + 7, f"{size:.2f} GiB", size=SMALL, mono=True, room=END - begin - width - 8)
+    c.text(begin, 392, t("total", total=total), bold=True, room=END - begin)
+    c.lines(MARGIN, 420, t.lines("source", rows=known["batch_size"], **known), size=SMALL, ink="soft", room=INNER)
     return c
 
 
@@ -330,7 +339,7 @@ def reward_and_dpo(t: Words, facts: dict) -> Canvas:
     c.area(MARGIN, 56, INNER, 52, "data-area", "data-line")
     settings = {"anchor": "middle", "ground": "data-area", "room": INNER - 20}
     c.text(WIDTH / 2, 78, pair["prompt"], bold=True, ink="data-text", **settings)
-    c.text(WIDTH / 2, 97, t("question_gloss"), size=SMALL, **settings)
+    c.text(WIDTH / 2, 97, t("question_gloss", id=pair["id"]), size=SMALL, **settings)
     for x, side in ((MARGIN, "chosen"), (right, "rejected")):
         c.area(x, 122, half, 88, "data-area", "data-line", dashed=side == "rejected")
         settings = {"ground": "data-area", "room": half - 20}
@@ -348,12 +357,10 @@ def reward_and_dpo(t: Words, facts: dict) -> Canvas:
         c.text(x + 14, 406, t("loss"), size=SMALL, ink="soft", ground="band", room=90)
         c.arrow((x + half / 2, 444), (x + half / 2, 474))
         c.text(x + 14, 466, t("result"), size=SMALL, ink="soft", ground="band", room=110)
-        c.area(x + 12, 410, half - 24, 34, "band", "soft-line")
-        room = half - 28
-        c.text(x + half / 2, 431, t(f"{name}_loss"), size=SMALL, anchor="middle", ground="band", room=room)
+        c.formula(x + 12, 410, half - 24, t(f"{name}_loss"))
         role = "judge" if name == "reward" else "model"
         c.box(x + 12, 474, half - 24, 50, role, t(f"{name}_result"), [t(f"{name}_result_note")])
-    c.box(MARGIN + 12, 286, half - 24, 102, "model", t("reward"), [t("reward_reads"), t("reward_gives")])
+    c.box(MARGIN + 12, 286, half - 24, 102, "model", t("one_output"), [t("reward_reads"), t("reward_gives")])
     c.box(right + 12, 286, 116, 60, "model", t("policy"), [t("policy_note")])
     c.box(right + 138, 286, 116, 60, "data", t("reference"), [t("reference_note")])
     c.text(right + half / 2, 374, t("gain"), size=SMALL, anchor="middle", ground="band", room=half - 20)
@@ -367,14 +374,13 @@ def judge_orders(t: Words, facts: dict) -> Canvas:
     columns, width = (MARGIN, 214, 404), 172
     for x, name in zip(columns, ("a_first", "b_first", "counts"), strict=True):
         c.text(x + width / 2, 66, t(name), size=SMALL, ink="soft", anchor="middle", room=width)
-    cases = [("A", "A", "a_wins", "both_agree"), ("B", "B", "b_wins", "both_agree"), ("A", "B", "flip", "flip_note")]
+    cases = [("A", "A", "a_wins", "both_agree"), ("B", "B", "b_wins", "both_agree"), ("A", "B", "flip", "flip_notes")]
     for number, (first, second, outcome, note) in enumerate(cases):
-        y = 76 + number * 74
+        y = 80 + number * 76
         _shown(c, columns[0], y, "AB", first, t)
         _shown(c, columns[1], y, "BA", second, t)
-        c.arrow((columns[1] + width, y + 30), (columns[2], y + 30))
-        c.box(columns[2], y, width, 60, "judge", t(outcome), [t(note)], dashed=outcome == "flip")
-    c.text(columns[0] + width + 9, 76 + 3 * 74 + 8, t("first"), size=SMALL, ink="soft", anchor="middle", room=2 * width)
+        c.arrow((columns[1] + width, y + 16), (columns[2], y + 16))
+        c.box(columns[2], y, width, 62, "judge", t(outcome), t.lines(note), dashed=outcome == "flip")
 
     c.text(MARGIN, 352, t("fifteen"), bold=True, room=INNER)
     c.text(MARGIN, 373, t("verdicts"), size=SMALL, ink="soft", room=INNER)

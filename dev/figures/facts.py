@@ -49,7 +49,8 @@ def memory() -> dict:
     # the free memory is of no machine in particular: with it no minutes are measured
     estimate = training.estimate_run(recipe, data.load("real_estate_train"), free=64.0)
     return {
-        "gib": {part: round(size, 3) for part, size in asdict(estimate.memory).items()},
+        "gib": {part: round(size, 5) for part, size in asdict(estimate.memory).items()},
+        "total": round(estimate.memory.total, 5),
         "records": estimate.tokens.records,
         "batch_size": recipe.batch_size,
         "longest": estimate.tokens.longest,
