@@ -18,8 +18,9 @@ ROLES = ("data", "teacher", "model", "judge")
 
 # fonts with Korean glyphs of macOS, Windows and Linux; their Latin letters fit to them
 FONTS = "'Apple SD Gothic Neo','Malgun Gothic','Noto Sans CJK KR','Noto Sans KR',NanumGothic,'Nanum Gothic',sans-serif"
-MONO_FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,D2Coding,NanumGothicCoding,'Noto Sans Mono CJK KR'," + FONTS.replace(
-    "sans-serif", "monospace"
+MONO_FONTS = (
+    "ui-monospace,SFMono-Regular,Menlo,Consolas,D2Coding,NanumGothicCoding,'Noto Sans Mono CJK KR',"
+    + FONTS.replace("sans-serif", "monospace")
 )
 
 
@@ -107,10 +108,17 @@ def _em(letter: str, mono: bool) -> float:
         return 1.0 if mono else 0.95
     if mono:
         return 0.61
-    for letters, em in (("ijl|.,:;'!·", 0.31), ("frtI()[]{}/\\- \"", 0.4), ("aceskvxyzJ", 0.54), ("mwMW@%", 0.95), ("=+<>−→×≥", 0.8)):
+    for letters, em in (
+        ("ijl|.,:;'!·", 0.31),
+        ('frtI()[]{}/\\- "', 0.4),
+        ("aceskvxyzJ", 0.54),
+        ("mwM@%", 0.95),
+        ("W…", 1.1),
+        ("=+<>−→×≥", 0.8),
+    ):
         if letter in letters:
             return em
-    return 0.72 if letter.isupper() else 0.59
+    return 0.72 if letter.isupper() else 0.62
 
 
 class Placed(NamedTuple):
@@ -161,7 +169,9 @@ class Canvas:
         self.placed.append(Placed(text, ink, ground, width, room))
         classes = " ".join([ink, *["bold"] * bold, *["mono"] * mono])
         anchored = "" if anchor == "start" else f' text-anchor="{anchor}"'
-        self.parts.append(f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" class="{classes}"{anchored}>{escape(text)}</text>')
+        self.parts.append(
+            f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" class="{classes}"{anchored}>{escape(text)}</text>'
+        )
 
     def lines(self, x: float, y: float, lines: Sequence[str], *, step: float = 19, **settings) -> None:
         """Write lines of text below each other."""
@@ -175,7 +185,7 @@ class Canvas:
         """Draw a box of a role with its name, and notes below it, in the middle."""
         ground = f"{role}-area"
         self.area(x, y, width, height, ground, f"{role}-line", dashed=dashed)
-        middle, room = x + width / 2, width - 12
+        middle, room = x + width / 2, width - 10
         top = y + (height - 17 * len(notes)) / 2 + 5
         settings = {"anchor": "middle", "ground": ground, "room": room}
         self.text(middle, top, name, ink=f"{role}-text", bold=True, **settings)
@@ -219,5 +229,3 @@ class Canvas:
         )
         words = f'<title id="title">{escape(self.title)}</title>\n<desc id="desc">{escape(self.description)}</desc>'
         return "\n".join([head, words, f"<style>{style()}</style>", *self.parts, "</svg>", ""])
-
-

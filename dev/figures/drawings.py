@@ -129,7 +129,9 @@ def grounded_answers(t: Words, facts: dict) -> Canvas:
     c.box(middle, 290, width, 50, "data", t("kept"), [t("kept_note")])
     c.arrow((left + width, 315), (middle, 315))
     c.box(right, 290, width, 50, "data", t("rejected"), [t("rejected_note")], dashed=True)
-    c.arrow((left + width / 2, 350), (left + width / 2, 366), (right + width / 2, 366), (right + width / 2, 340), dashed=True)
+    c.arrow(
+        (left + width / 2, 350), (left + width / 2, 366), (right + width / 2, 366), (right + width / 2, 340), dashed=True
+    )
     return c
 
 
@@ -223,7 +225,7 @@ def loss_positions(t: Words, facts: dict) -> Canvas:
         piece = "<end…" if token["token"] == "<end_of_turn>" else _piece(token["token"])
         settings = {"anchor": "middle", "ground": "model-area", "ink": "model-text", "room": cell - 2}
         marker = piece.startswith("<")
-        c.text(x + cell / 2, 290, piece, size=SMALL if marker else PLAIN, bold=not marker, **settings)
+        c.text(x + cell / 2, 290, piece, size=SMALL if marker else PLAIN, bold=not marker, mono=marker, **settings)
     c.formula(start, 318, right - start, t("loss", **values))
     c.lines(MARGIN, 380, t.lines("why", **values), size=SMALL, ink="soft", room=INNER)
     return c
@@ -269,7 +271,9 @@ def lora(t: Words, facts: dict) -> Canvas:
     y = 406
     share, whole = f"{trained / (inputs * outputs):.1%}", known["frozen"] + known["trained"]
     c.text(MARGIN, y, t("here", n=f"{trained:,}", of=f"{inputs * outputs:,}", share=share), room=INNER)
-    text = t("whole", layers=known["layers"], n=f"{known['trained']:,}", of=f"{whole:,}", share=f"{known['trained'] / whole:.2%}")
+    text = t(
+        "whole", layers=known["layers"], n=f"{known['trained']:,}", of=f"{whole:,}", share=f"{known['trained'] / whole:.2%}"
+    )
     c.text(MARGIN, y + 22, text, room=INNER)
     c.legend(86, [("data", t("frozen"), False), ("model", t("trained"), False)], x=a - 20)
     return c

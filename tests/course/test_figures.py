@@ -3,7 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,7 @@ BOTH = [(name, language) for name in DRAWINGS for language in words.LANGUAGES]
 HANGUL = re.compile("[가-힣]")
 # names, formulas and numbers that are the same in Korean
 SAME_IN_KOREAN = re.compile(r"BM25|DPO|SFT|LoRA|α/r = .*|−log σ.*|A|B")
+MINUS = "−"  # not in the NanumGothic of the package; every system has it in a font that browsers fall back to
 SVG = "{http://www.w3.org/2000/svg}"
 # what belongs to one text each: its box on the page, of the figure opened by itself
 BOXES = """() => [...document.querySelectorAll('text')].map(text => {
@@ -58,7 +59,15 @@ def test_a_figure_is_valid_says_what_it_shows_and_needs_nothing_from_elsewhere(n
     assert root.get("lang") == root.get("{http://www.w3.org/XML/1998/namespace}lang") == language
     named = {element.get("id"): element.text for element in root if element.get("id")}
     assert all(named[part].strip() for part in root.get("aria-labelledby").split())
-    assert {element.tag.removeprefix(SVG) for element in root} <= {"title", "desc", "style", "rect", "text", "polyline", "polygon"}
+    assert {element.tag.removeprefix(SVG) for element in root} <= {
+        "title",
+        "desc",
+        "style",
+        "rect",
+        "text",
+        "polyline",
+        "polygon",
+    }
     assert not re.search(r"url\(|@import|href|data:|://", text.replace('xmlns="http://www.w3.org/2000/svg"', ""))
     assert "prefers-color-scheme:dark" in text
 
@@ -96,13 +105,12 @@ def test_a_korean_font_has_every_glyph_and_no_text_is_wider_than_it_is_reckoned(
     root = ElementTree.parse(FOLDER / f"{name}.{language}.svg").getroot()
     for element in root.iter(f"{SVG}text"):
         text, classes = element.text, element.get("class").split()
-        missing = [letter for letter in text if ord(letter) not in nanum[False]]
-        assert not missing, (text, missing)
-        if "mono" in classes:
-            assert text.isascii() or HANGUL.search(text) or set(text) <= set("−0123456789"), text
+        missing = {letter for letter in text if ord(letter) not in nanum[False]}
+        assert missing <= {MINUS}, (text, missing)
+        if "mono" in classes:  # in a font of its own, whose letters are all as wide
             continue
         bold, size = "bold" in classes, float(element.get("font-size"))
-        width = sum(nanum[bold][ord(letter)] for letter in text) * size
+        width = sum(nanum[bold][ord(letter)] for letter in text.replace(MINUS, "+")) * size
         assert width <= canvas.width_of(text, size, bold=bold), text
 
 
@@ -123,7 +131,7 @@ def test_every_word_is_used_and_korean_is_korean(name):
         assert not HANGUL.search(text["en"]), key
         assert HANGUL.search(text["ko"]) or SAME_IN_KOREAN.fullmatch(text["ko"]), key
     for sentence in (entry["description"]["ko"], entry["alt"]["ko"]):
-        assert re.search(r"(니다|니까)[.]?$|그림", sentence.strip()), sentence
+        assert re.search(r"니다[.]?$", sentence.strip()), sentence
 
 
 @pytest.mark.parametrize(("name", "language"), BOTH)
@@ -153,18 +161,16 @@ def test_every_figure_has_a_place_that_is_there():
 
 def test_a_figure_is_placed_once_and_only_its_cell_changes(tmp_path):
     rows = yaml.safe_load(read_text(FOLDER / "places.yaml"))
-    by_notebook = defaultdict(int)
-    for row in rows:
-        for place in row["places"]:
-            by_notebook[place["notebook"]] += 1
-    for name, count in by_notebook.items():
-        before = json.loads(read_text(ROOT / name))
+    by_notebook = Counter(place["notebook"] for row in rows for place in row["places"])
+    for name in by_notebook:
         (tmp_path / name).write_text(read_text(ROOT / name), encoding="utf-8")
     place_figures.place(tmp_path, "en")
     for name, count in by_notebook.items():
-        before, after = json.loads(read_text(ROOT / name)), json.loads(read_text(tmp_path / name))
+        before, after = (json.loads(read_text(folder / name))["cells"] for folder in (ROOT, tmp_path))
         assert len(re.findall(r"!\[[^]]+\]\(assets/figures/\w+\.en\.svg\)", read_text(tmp_path / name))) == count
-        changed = [a for a, b in zip(after["cells"], before["cells"], strict=True) if a != b]
+        for cell in (*before, *after):
+            cell["source"] = "".join(cell["source"])  # a text that ends in a line break is kept as lines in two ways
+        changed = [new for old, new in zip(before, after, strict=True) if old != new]
         assert len(changed) in {0, count} and all(cell["cell_type"] == "markdown" for cell in changed)
     placed = {name: read_text(tmp_path / name) for name in by_notebook}
     place_figures.place(tmp_path, "en")
