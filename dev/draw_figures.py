@@ -1,8 +1,9 @@
 """Draw the figures of the lessons into assets/figures/, in both languages: `python dev/draw_figures.py`.
 
 Their words stand in `dev/figures/texts.yaml`, how each is drawn in `dev/figures/drawings.py`, what they state in
-`dev/figures/facts.json`, which `python dev/draw_figures.py --facts` works out anew. Also writes `assets/figures/places.yaml`:
-where each figure stands in the lessons, and the text for those who do not see it.
+`dev/figures/facts.json`, which `python dev/draw_figures.py --facts` works out anew. Also writes
+`assets/figures/places.yaml`: where each figure stands in the lessons, and the text for those who do not see it;
+`python dev/place_figures.py` then puts the figures into the notebooks.
 """
 
 import argparse

@@ -4,6 +4,7 @@ A figure that stands in its cell already stays where it is. No other cell, and n
 """
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,22 +21,27 @@ def place(folder: Path, language: str) -> None:
     Raises:
         CourseError: a cell is not there, or is no markdown cell.
     """
+    wanted = defaultdict(list)
     for row in yaml.safe_load(read_text(ASSETS / "figures" / "places.yaml")):
         for where in row["places"]:
-            file = folder / where["notebook"]
-            notebook = nbformat.reads(read_text(file), as_version=4)
-            cell = next((cell for cell in notebook.cells if cell.id == where["cell"]), None)
-            if cell is None or cell.cell_type != "markdown":
+            wanted[where["notebook"]].append((row, where))
+    for name, figures in wanted.items():
+        notebook = nbformat.reads(read_text(folder / name), as_version=4)
+        cells = {cell.id: cell for cell in notebook.cells if cell.cell_type == "markdown"}
+        changed = False
+        for row, where in figures:
+            if where["cell"] not in cells:
                 raise CourseError(
-                    f"{file.name} has no markdown cell {where['cell']} for the figure {row['figure']}; "
-                    "name another in dev/figures/texts.yaml."
+                    f"{name} has no markdown cell {where['cell']} for the figure {row['figure']}; "
+                    "name another in dev/figures/texts.yaml and draw the figures again."
                 )
-            if row["files"][language] in cell.source:
-                continue
-            blocks = cell.source.split("\n\n")
-            blocks.insert(where["paragraph"] or len(blocks), f"![{row['alt'][language]}]({row['files'][language]})")
-            cell.source = "\n\n".join(blocks)
-            write_atomic(file, nbformat.writes(notebook) + "\n")
+            cell, file = cells[where["cell"]], row["files"][language]
+            if file not in cell.source:
+                blocks = cell.source.split("\n\n")
+                blocks.insert(where["paragraph"] or len(blocks), f"![{row['alt'][language]}]({file})")
+                cell.source, changed = "\n\n".join(blocks), True
+        if changed:
+            write_atomic(folder / name, nbformat.writes(notebook) + "\n")
 
 
 if __name__ == "__main__":

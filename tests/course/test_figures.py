@@ -2,10 +2,10 @@
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -159,6 +159,7 @@ def test_every_figure_has_a_place_that_is_there():
             assert place["paragraph"] is None or 1 <= place["paragraph"] <= len(blocks)
 
 
+@pytest.mark.slow
 def test_a_figure_is_placed_once_and_only_its_cell_changes(tmp_path):
     rows = yaml.safe_load(read_text(FOLDER / "places.yaml"))
     by_notebook = Counter(place["notebook"] for row in rows for place in row["places"])
