@@ -5,6 +5,7 @@ The page is a single HTML file without a script or an address of another host, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class LossCurve:
     @classmethod
     def from_log(cls, of: str, log: Sequence[dict]) -> LossCurve:
         """Return the curve of a training's log, of its rows that have a step and a loss; a validation's have no loss."""
-        rows = [row for row in log if "loss" in row and "step" in row]
+        rows = [row for row in log if "step" in row and math.isfinite(row.get("loss", math.nan))]
         return cls(of, [row["step"] for row in rows], [row["loss"] for row in rows])
 
     def points(self, width: float, height: float) -> str:
