@@ -5,6 +5,7 @@ The page is a single HTML file without a script or an address of another host, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ TEXTS = {
         "facts": "어떻게 학습했나요", "made": "이 페이지는 한국어 지시 학습 강좌의 마지막 셀이 만들었습니다.",
         "limits": "같은 종류의 자료에서 잰 값입니다. 다른 자료에서 어떤지는 이 표가 말해 주지 않습니다.",
         "model": "바탕 모델", "rows": "학습 자료", "rows_value": "{rows:,}개", "epochs": "에포크", "rank": "LoRA 랭크",
-        "rate": "학습률", "minutes": "걸린 시간", "minutes_value": "{minutes:.0f}분", "device": "기계", "sha256": "어댑터 SHA-256",
+        "rate": "학습률", "minutes": "걸린 시간", "minutes_value": "{minutes:.0f}분", "device": "기계",
+        "sha256": "어댑터 SHA-256",
     },
     "en": {
         "before": "before training", "after": "after training", "given": "input", "score": "How often it is right",
@@ -75,8 +77,8 @@ class LossCurve:
 
     @classmethod
     def from_log(cls, of: str, log: Sequence[dict]) -> LossCurve:
-        """Return the curve of a training's log: rows with a step and a loss; rows of a validation have none and are no part."""
-        rows = [row for row in log if "loss" in row and "step" in row]
+        """Return the curve of a training's log, of its rows that have a step and a loss; a validation's have no loss."""
+        rows = [row for row in log if "step" in row and math.isfinite(row.get("loss", math.nan))]
         return cls(of, [row["step"] for row in rows], [row["loss"] for row in rows])
 
     def points(self, width: float, height: float) -> str:

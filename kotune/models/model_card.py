@@ -45,8 +45,8 @@ def model_card(adapter: str | Path, results: Sequence[str] = ()) -> str:
         f"A LoRA adapter on `{base}`: {STAGES.get(run['stage'], run['stage'])}. {_on_top_of(run)}",
         "## What it was measured to do",
         measured,
-        "Measured on held-out data of the kind that it was trained on; of other texts the figures say nothing. A small model "
-        "writes fluent sentences that are wrong: what matters is to be checked by a person.",
+        "Measured on held-out data of the kind that it was trained on; of other texts the figures say nothing. A small "
+        "model writes fluent sentences that are wrong: what matters is to be checked by a person.",
         "## Data",
         f"{run['data_rows']:,} rows (SHA-256 `{run['data_sha256'][:16]}`){_validation(run)}{_left_out(run)}.",
         "## Training",
@@ -82,13 +82,13 @@ def push(adapter: str | Path, repository: str) -> str:
         address = api.create_repo(repository, private=True, exist_ok=True)
         if not api.repo_info(repository).private:
             raise CourseError(
-                f"{repository} is public on the hub, and nothing was sent; make it private there, or name another repository."
+                f"{repository} is public on the hub, and nothing was sent; make it private there, or name another."
             )
         names = [name for name in (*OF_AN_ADAPTER, CARD) if (Path(adapter) / name).exists()]
         api.upload_folder(repo_id=repository, folder_path=str(adapter), allow_patterns=names, commit_message="An adapter")
     except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CourseError(f"The hub took {relative(adapter)} not ({reason}); log in with `hf auth login` and try again.") from None
+        raise CourseError(f"The hub took {relative(adapter)} not ({reason}); log in with `hf auth login`.") from None
     return str(address)
 
 

@@ -1045,6 +1045,7 @@ SPOILT_FILTERS: dict[str, tuple[Filter[SpoiltPair], ...]] = {
         Filter(
             "no_foreign_word", "중국어, 일본어, 영어로 씁니다", _has_no_foreign_word, "it has no foreign word of its own"
         ),
+        Filter("other_answer", "낱말 한두 개만", _is_another_answer, "it changes far more than one or two words"),
     ),
     "padded": (
         *_OF_ANY_KIND,

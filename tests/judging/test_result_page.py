@@ -51,7 +51,7 @@ def test_the_curve_stays_in_its_box_with_the_highest_loss_at_the_top():
 
 
 def test_a_long_curve_is_drawn_by_means_and_a_validation_is_no_part_of_it():
-    log = [{"step": step, "loss": 2.0} for step in range(1, 5001)] + [{"step": 5000, "eval_loss": 9.0}]
+    log = [{"step": step, "loss": 2.0} for step in range(1, 5001)] + [{"step": 5000, "eval_loss": 9.0, "loss": float("nan")}]
     curve = LossCurve.from_log("a long run", log)
     assert len(curve.steps) == 5000
     assert max(curve.losses) == 2.0

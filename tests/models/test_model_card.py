@@ -46,7 +46,9 @@ class Hub:
                     return self.answer({"url": f"{hub.address}/a/b"})
                 if "/preupload/" in self.path:
                     files = [one["path"] for one in json.loads(sent)["files"]]
-                    return self.answer({"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in files]})
+                    return self.answer(
+                        {"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in files]}
+                    )
                 if "/commit/" in self.path:
                     for line in map(json.loads, sent.splitlines()):
                         if line["key"] == "file":
@@ -88,7 +90,13 @@ def adapter(folder):
 def test_a_card_says_what_the_run_card_says():
     told, card = model_card(LISTINGS, ["listings: 159 of 200, base 0"]), read_json(LISTINGS / "run.json")
     assert told.startswith("---\nbase_model: google/gemma-3-270m\n")
-    for part in ("license: gemma", "6,116 rows", "- listings: 159 of 200, base 0", "| lora_r | 16 |", card["adapter_sha256"]):
+    for part in (
+        "license: gemma",
+        "6,116 rows",
+        "- listings: 159 of 200, base 0",
+        "| lora_r | 16 |",
+        card["adapter_sha256"],
+    ):
         assert part in told
 
 
@@ -142,5 +150,5 @@ def test_a_name_that_is_none_is_refused_before_anything_is_sent(tmp_path, hub, n
 
 
 def test_a_folder_without_an_adapter_is_one_sentence(tmp_path):
-    with pytest.raises(CourseError, match="no run.json"):
+    with pytest.raises(CourseError, match="holds no run"):
         model_card(tmp_path)

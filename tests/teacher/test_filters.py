@@ -352,6 +352,8 @@ BAD_PAIRS = [
     ("cut_short", "집을 옮긴 다음에는 꼭 14일 안에 주민센터로", "not_the_start"),
     ("cut_short", "이사한 날부터", "cut_early"),
     ("wrong_language", "이사한 날부터 14일 이내에 하셔야 합니다. 주민센터나 정부24에서 하실 수 있습니다.", "no_foreign_word"),
+    ("wrong_language", "The given response is incorrect.", "other_answer"),  # what a model of 1.5B wrote
+    ("wrong_language", "true", "other_answer"),
     ("padded", "이사한 날부터 꼭 14일 이내에 하셔야 합니다. 주민센터를 찾아가거나 정부24에서 하실 수 있습니다.", "not_longer"),
     ("padded", "안녕하세요, 좋은 질문입니다. " + GOOD * 2 + " 늦으면 과태료 5만 원을 내셔야 합니다.", "adds_numbers"),
     ("padded", "안녕하세요. " + "이사를 하시면 주민센터를 찾아가거나 정부24에서 하실 수 있으니 천천히 살펴보시기 바랍니다. " * 3, "loses_numbers"),
