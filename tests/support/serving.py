@@ -64,7 +64,10 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
 
 
 class Script:
-    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends."""
+    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends.
+
+    For what a real server does not do when it is told to; what it does, `test_real_backend.py` has from llama.cpp.
+    """
 
     def __init__(self, pieces=("확정", "일자는 ", "주민센터에서 ", "받습니다."), pause=0.0, ends="stop"):
         self.pieces, self.pause, self.ends = pieces, pause, ends  # ends: a reason, "break", or an HTTP status
@@ -152,6 +155,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_until(happened, seconds=10):
+    """Return whether something happens within some seconds; it is looked at again and again."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def environment(**changes) -> dict:
