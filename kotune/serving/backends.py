@@ -395,7 +395,7 @@ class RemoteBackend:
             body["repetition_penalty"] = sampling.repetition_penalty
         if self.tokenizer is None:
             if sampling.repetition_penalty != 1:  # llama.cpp passes over vLLM's name for it
-                body |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": PENALISED}
+                body["repeat_penalty"], body["repeat_last_n"] = sampling.repetition_penalty, PENALISED
             return "/chat/completions", {**body, "messages": list(request.messages)}
         ids = rendered(self.tokenizer, request, self.max_context)
         return "/completions", {**body, "prompt": ids, "stop_token_ids": stop_ids(self.tokenizer)}

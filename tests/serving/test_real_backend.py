@@ -162,7 +162,7 @@ def test_sampling_reaches_the_backend_by_its_own_names(client, llama):
     assert used["repeat_last_n"] >= 2048  # the whole prompt and reply, as here and in vLLM
 
 
-def test_the_page_of_documents_stands_in_the_prompt(server, llama):
+def test_documents_stand_in_the_prompt_and_are_named(server, llama):
     status, reply = generate(server, instruction=QUESTION, use_documents=True, max_tokens=8)
     prompt = llama.last()["prompt"]
     assert status == 200, reply

@@ -182,7 +182,7 @@ class ServerProcess:
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        for _ in range(1500):
+        for _ in range(6000):  # ten minutes: on a busy machine the imports alone have taken three
             if "The page:" in self.said:
                 return
             if self.process.poll() is not None:
