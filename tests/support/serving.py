@@ -64,7 +64,10 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
 
 
 class Script:
-    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends."""
+    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends.
+
+    For what a real server does not do when it is told to; what it does, `test_real_backend.py` has from llama.cpp.
+    """
 
     def __init__(self, pieces=("확정", "일자는 ", "주민센터에서 ", "받습니다."), pause=0.0, ends="stop"):
         self.pieces, self.pause, self.ends = pieces, pause, ends  # ends: a reason, "break", or an HTTP status
@@ -154,6 +157,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_until(happened, seconds=10):
+    """Return whether something happens within some seconds; it is looked at again and again."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def environment(**changes) -> dict:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "COURSE_RECIPE": "gemma-3-270m-cpu", **changes}
 
@@ -169,7 +182,7 @@ class ServerProcess:
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        for _ in range(1500):
+        for _ in range(6000):  # ten minutes: on a busy machine the imports alone have taken three
             if "The page:" in self.said:
                 return
             if self.process.poll() is not None:

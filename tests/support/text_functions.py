@@ -543,6 +543,7 @@ SLOW_ONCE = (
     ("kotune.korean.radiology_form.report_form", "newlines", 1_000_000),
     ("kotune.korean.repetition_checks.check_echo", "prose", 1_000_000),
     ("kotune.korean.task_styles.check_reply", "a syllable, spaces, a letter", 1_000_000),
+    ("kotune.korean.zero_shot.parse_lenient", "a label and spaces", 1_000_000),
     ("kotune.judging.judges.without_marks", "a bracket and spaces", 1_000_000),
     ("kotune.judging.report_card.disagreements", "lists in lists", 1_000_000),
     ("kotune.line_file.LineFile", "lists in lists", 1_000_000),
