@@ -46,8 +46,10 @@ def execute(notebook: str, target: Path) -> float:
     """
     import papermill
     import tqdm.auto  # noqa: F401  reads TQDM_DISABLE now, before it is set for the kernels: our own bar stays
+    from matplotlib import font_manager
     from papermill.exceptions import PapermillExecutionError
 
+    font_manager.get_font_names()  # made once for a user, with a message that would stand in an output
     os.environ.update(QUIET)
     target.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
