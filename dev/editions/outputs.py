@@ -11,7 +11,7 @@ import ast
 import copy
 import re
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 
 from dev.editions.code_texts import Pair
 from kotune.expectations import AS_TOLD, OTHERWISE
@@ -72,16 +72,27 @@ def _shows(output: dict, templates: Sequence[Template]) -> bool:
 
 def _lines(text: str, templates: Sequence[Template]) -> list[str]:
     return [
-        _put(line.rstrip("\n"), templates) + ("\n" if line.endswith("\n") else "") for line in text.splitlines(keepends=True)
+        _printed(line.rstrip("\n"), templates) + line[len(line.rstrip("\n")) :] for line in text.splitlines(keepends=True)
     ]
 
 
-def _put(text: str, templates: Sequence[Template], depth: int = 0) -> str:
-    """Return a line in the Korean form of the template that it is of; as it is where it is of none."""
+def _printed(line: str, templates: Sequence[Template]) -> str:
+    """Return a printed line in Korean; it may begin with a string of its own, as in print("loss", 1)."""
+    for template in _worded(templates):
+        if not template.names and line.startswith(f"{template.english} "):
+            return f"{template.korean} {_printed(line.removeprefix(f'{template.english} '), templates)}"
+    return _put(line, templates)
+
+
+def _worded(templates: Sequence[Template]) -> list[Template]:
+    """Return the templates that hold a word, those with the most text first."""
     worded = [template for template in templates if re.search("[A-Za-z]{2}", "".join(template.fixed))]
-    for template in sorted(worded, key=lambda one: -len("".join(one.fixed))):
-        if not template.names and text.startswith(f"{template.english} "):  # as in print("loss", 1)
-            return f"{template.korean} {_put(text.removeprefix(f'{template.english} '), templates, depth)}"
+    return sorted(worded, key=lambda one: -len("".join(one.fixed)))
+
+
+def _put(text: str, templates: Sequence[Template], depth: int = 0) -> str:
+    """Return a text in the Korean form of the template that it is of; as it is where it is of none."""
+    for template in _worded(templates):
         values = template.values(text)
         if values is not None:
             korean = {name: _put(value, templates, depth + 1) if depth < 2 else value for name, value in values.items()}
@@ -97,9 +108,9 @@ def _put_table(data: dict, templates: Sequence[Template]) -> None:
     changed: dict[str, str] = {}
 
     def put(match: re.Match) -> str:
-        korean = _put(match[0], templates)
-        changed[match[0]] = korean
-        return escape(korean, quote=False) if korean != match[0] else match[0]
+        english = unescape(match[0])
+        changed[english] = _put(english, templates)
+        return escape(changed[english], quote=False)
 
     data["text/html"] = _IN_A_TABLE.sub(put, "".join(data["text/html"])).splitlines(keepends=True)
     plain = "".join(data["text/plain"])
