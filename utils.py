@@ -9,10 +9,10 @@ import random
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, ClassVar, Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -23,11 +23,17 @@ OUTPUTS = Path(os.environ.get("COURSE_OUTPUTS") or ROOT / "outputs")  # tests an
 
 
 class CourseError(Exception):
-    """A mistake that the user can fix; its one sentence says what is wrong, where, and what to do."""
+    """A mistake that the user can fix; its one sentence says what is wrong, where, and what to do.
+
+    The sentence is English; where it is shown, `in_edition` puts it into the language of the edition. The package `kotune`
+    sets that, and without it the sentence stays as it is.
+    """
+
+    in_edition: ClassVar[Callable[[str], str]] = str
 
     def _render_traceback_(self) -> list[str]:
         """Return what Jupyter shows: the sentence alone, without thirty lines of traceback above it."""
-        return [f"CourseError: {self}"]
+        return [f"CourseError: {CourseError.in_edition(str(self))}"]
 
 
 class FileError(CourseError, OSError):
@@ -379,12 +385,8 @@ def setting(name: str) -> str | None:
     """
     if name in os.environ:
         return os.environ[name] or None
-    if (ROOT / ".env").exists():
-        from dotenv import dotenv_values
-
-        value = dotenv_values(ROOT / ".env").get(name)
-        if value:
-            return value
+    if value := written_setting(name):
+        return value
     if "google.colab" in sys.modules:
         from google.colab import userdata
 
@@ -393,6 +395,17 @@ def setting(name: str) -> str | None:
         except Exception:  # its errors (not found, no access, time-out) share no base class
             return None
     return None
+
+
+def written_setting(name: str) -> str | None:
+    """Return a setting from the environment or `.env`, in this order; Colab's secrets, which take time, are not asked."""
+    if name in os.environ:
+        return os.environ[name] or None
+    if not (ROOT / ".env").exists():
+        return None
+    from dotenv import dotenv_values
+
+    return dotenv_values(ROOT / ".env").get(name) or None
 
 
 def http_address(text: str, name: str) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.language import LANGUAGES
 from kotune.stage_table import STAGES
 from utils import OUTPUTS, CourseError, error_sentence, machine_error, relative
 
@@ -393,9 +394,11 @@ def _korean(chosen: Namespace) -> None:
 
 def _notebooks_options(parser: ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="subcommand", required=True)
-    commands.add_parser("run", help="execute them in order into outputs/notebooks/ and print what they found")
+    running = commands.add_parser("run", help="execute them in order into outputs/notebooks/ and print what they found")
     storing = commands.add_parser("store", help="execute them in place, so that their outputs are those of one clean run")
     storing.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="these alone, each from what is shipped")
+    for each in (running, storing):
+        each.add_argument("--language", choices=LANGUAGES, default="en", help="ko: the Korean edition, in ko/ (default: en)")
     commands.add_parser("adapters", help="copy the adapters of the last `store` into assets/")
 
 
@@ -403,9 +406,11 @@ def _notebooks(chosen: Namespace) -> None:
     from kotune import notebooks
 
     if chosen.subcommand == "store":
-        notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS)
+        notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS, chosen.language)
+    elif chosen.subcommand == "run":
+        notebooks.run(chosen.language)
     else:
-        {"run": notebooks.run, "adapters": notebooks.adapters}[chosen.subcommand]()
+        notebooks.adapters()
 
 
 # --- what is installed -----------------------------------------------------------------------
@@ -491,12 +496,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except (CourseError, _EndedBySignalError) as error:
-        sys.exit(f"error: {_sentence(error)}")
+        sys.exit(_error_line(error))
     except Exception as error:
         known = machine_error(error)
         if known is None:
             raise
-        sys.exit(f"error: {_sentence(known)}")
+        sys.exit(_error_line(known))
     sys.exit(code)
 
 
@@ -507,6 +512,17 @@ def _run_or_help(given: Sequence[str]) -> int:
     if given[0] not in (*COMMANDS, *SPELLINGS):
         raise CourseError(f"There is no command {given[0]!r}; the commands are {', '.join(COMMANDS)}.")
     return run(given)
+
+
+def _error_line(error: BaseException) -> str:
+    """Return what went wrong on one line, in the language that KOTUNE_LANG asks for."""
+    sentence = _sentence(error)
+    with suppress(Exception):  # a wrong KOTUNE_LANG, or no memory or no file for the table: the sentence counts
+        from kotune.korean.error_sentences import in_edition
+        from kotune.language import said
+
+        return f"{said('error', '오류')}: {in_edition(sentence)}"
+    return f"error: {sentence}"
 
 
 def _sentence(error: BaseException) -> str:

@@ -4,17 +4,22 @@ kotune notebooks run        execute them in order into outputs/notebooks/ and pr
 kotune notebooks store      execute them in place, so that their stored outputs are those of one clean run
                             (with names: these alone, each from what the repository ships)
 kotune notebooks adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
+
+With --language ko, `run` and `store` take the Korean edition in ko/ of each notebook that has one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json, relative, write_json
+from kotune.language import Language
+from utils import ASSETS, OUTPUTS, ROOT, CourseError, read_json, relative, write_atomic, write_json
 
 NOTEBOOKS = ("basics.ipynb", "preprocess.ipynb", "train.ipynb", "dpo.ipynb", "evaluation.ipynb")
 ADAPTERS = ("pretrain", "sft", "sft_open_book", "reward", "dpo")  # a folder each, from what `store` leaves
@@ -27,16 +32,24 @@ QUIET = {  # kernels inherit these
 }
 
 
+def in_edition(notebook: str, language: Language) -> str:
+    """Return the path of a notebook in the edition of a language: ko/NAME where there is one, else the English NAME."""
+    path = f"ko/{notebook}"
+    return path if language == "ko" and (ROOT / path).exists() else notebook
+
+
 def execute(notebook: str, target: Path) -> float:
-    """Execute one notebook with a progress bar over its cells; return the minutes.
+    """Execute one notebook, named by its path from the root, with a progress bar over its cells; return the minutes.
 
     Raises:
         CourseError: a cell failed; the target holds the outputs up to it.
     """
     import papermill
     import tqdm.auto  # noqa: F401  reads TQDM_DISABLE now, before it is set for the kernels: our own bar stays
+    from matplotlib import font_manager
     from papermill.exceptions import PapermillExecutionError
 
+    font_manager.get_font_names()  # made once for a user, with a message that would stand in an output
     os.environ.update(QUIET)
     target.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -57,7 +70,7 @@ def execute(notebook: str, target: Path) -> float:
     return (time.perf_counter() - start) / 60
 
 
-def run() -> None:
+def run(language: Language = "en") -> None:
     """Run the whole course on this machine's recipe and print its minutes and figures."""
     from kotune.models import files
     from kotune.models.machine import choose
@@ -67,7 +80,8 @@ def run() -> None:
     print(f"{choice.recipe.name}: {choice.reason}")
     if choice.recipe.model == LOCAL_GEMMA:
         files.local_gemma()
-    minutes = {name: execute(name, OUTPUTS / "notebooks" / name) for name in NOTEBOOKS}
+    editions = {name: in_edition(name, language) for name in NOTEBOOKS}
+    minutes = {name: execute(path, OUTPUTS / "notebooks" / path) for name, path in editions.items()}
     figures = course_figures(choice.recipe.name, minutes)
     write_json(OUTPUTS / "course.json", figures)
     print("\n".join(summary(figures)))
@@ -134,17 +148,28 @@ def job_lines(figures: dict) -> list[str]:
     ]
 
 
-def store(notebooks: Sequence[str] = NOTEBOOKS) -> None:
-    """Execute notebooks from the shipped data alone, as a new learner would, and store them with their outputs."""
+def store(notebooks: Sequence[str] = NOTEBOOKS, language: Language = "en") -> None:
+    """Execute notebooks from the shipped data alone, as a new learner would, and store them with their outputs.
+
+    Raises:
+        CourseError: a notebook has no Korean edition, or a cell failed.
+    """
+    paths = {name: in_edition(name, language) for name in notebooks}
+    if missing := [name for name, path in paths.items() if language == "ko" and path == name]:
+        raise CourseError(
+            f"ko/{missing[0]} does not exist; build it from ko/text/ with `python dev/build_editions.py build`."
+        )
     shutil.rmtree(STORED, ignore_errors=True)
     os.environ.update({"COURSE_RECIPE": "gemma-3-270m-cpu", "COURSE_OUTPUTS": str(STORED)})
     unset = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TEACHER_MODEL", "TEACHER_PRICE", "NAVER_CLIENT_ID", "RECORD")
     os.environ.update(dict.fromkeys(unset, ""))
-    for name in notebooks:
-        target = STORED / "notebooks" / name
-        print(f"{name}: {execute(name, target):.1f} minutes")
+    for name, path in paths.items():
+        target = STORED / "notebooks" / path
+        print(f"{path}: {execute(path, target):.1f} minutes")
         tidy(target)
-        shutil.copy(target, ROOT / name)
+        if path != name:
+            note_english_outputs(target, ROOT / name)
+        shutil.copy(target, ROOT / path)
 
 
 def tidy(path: Path) -> None:
@@ -162,6 +187,27 @@ def tidy(path: Path) -> None:
     nbformat.write(notebook, path)
     # a learner's own run has its results in outputs/
     path.write_text(path.read_text(encoding="utf-8").replace(relative(STORED), relative(OUTPUTS)), encoding="utf-8")
+
+
+def note_english_outputs(path: Path, english: Path) -> None:
+    """Write into a notebook of the Korean edition which outputs the English one had when this one was run.
+
+    So `dev/build_editions.py` knows the outputs that are older than the English ones.
+    """
+    notebook = read_json(path)
+    digests = {cell["id"]: outputs_digest(cell) for cell in read_json(english)["cells"] if cell.get("outputs")}
+    notebook["metadata"]["english_outputs"] = digests
+    write_notebook(path, notebook)
+
+
+def outputs_digest(cell: Mapping) -> str:
+    """Return 12 digits that stand for the outputs of a cell."""
+    return hashlib.sha256(json.dumps(cell["outputs"], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_notebook(path: Path, notebook: Mapping) -> None:
+    """Write a notebook as nbformat does."""
+    write_atomic(path, json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def joined_streams(outputs: Sequence) -> list:

@@ -1,4 +1,4 @@
-"""The course's plots: titles, units, and Korean glyphs that render on any machine."""
+"""The course's plots: titles and units in the language of the edition, and Korean glyphs that render on any machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from kotune.language import said
 from utils import atomic_path, write_atomic
 
 BLUE, ORANGE, GREY, GREEN, RED = "#2b6cb0", "#c05621", "#a0aec0", "#2f855a", "#9b2c2c"
@@ -21,6 +22,12 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.3,
 }
+# in English and in Korean
+NATS_A_TOKEN = "nats per token", "토큰당 내트"
+UNITS = {"pretrain": NATS_A_TOKEN, "sft": ("nats per completion token", "응답 토큰당 내트")}
+NATS_A_PAIR = "loss (nats a pair)", "손실 (쌍당 내트)"
+OPTIMISER_STEP = "optimiser step", "옵티마이저 스텝"
+BATCH = "training batch", "학습 배치"
 
 
 def use_korean_font() -> None:
@@ -59,9 +66,10 @@ def nearest_scores(scores: Sequence[float], threshold: float, unit: str) -> None
     """Histogram of each question's ROUGE-L F1 with its nearest earlier question."""
     axes = new_axes()
     axes.hist(scores, bins=40, range=(0, 1), color=BLUE)
-    axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"threshold {threshold}")
+    axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"{said('threshold', '기준값')} {threshold}")
     axes.legend()
-    finish(axes, "질문마다 가장 비슷한 앞 질문과의 ROUGE-L", f"ROUGE-L F1 ({unit})", "questions")
+    title = said("ROUGE-L of each question with its nearest earlier one", "각 질문과 가장 비슷한 이전 질문의 ROUGE-L")
+    finish(axes, title, f"ROUGE-L F1 ({unit})", said("questions", "질문 수"))
 
 
 def kept_shares(thresholds: Sequence[float], shares: dict[str, Sequence[float]], chosen: float) -> None:
@@ -72,14 +80,15 @@ def kept_shares(thresholds: Sequence[float], shares: dict[str, Sequence[float]],
     axes.axvline(chosen, color=GREY, linestyle="--")
     axes.set_ylim(0, 1.03)
     axes.legend()
-    finish(axes, "단위와 기준값에 따라 남는 질문의 비율", "ROUGE-L F1 threshold", "share kept")
+    title = said("Share of questions kept, by unit and threshold", "단위와 기준값에 따라 남는 질문의 비율")
+    finish(axes, title, said("ROUGE-L F1 threshold", "ROUGE-L F1 기준값"), said("share kept", "남는 비율"))
 
 
 def answer_lengths(lengths: Sequence[int]) -> None:
     """Histogram of answer lengths in characters."""
     axes = new_axes()
     axes.hist(lengths, bins=30, color=BLUE)
-    finish(axes, "답변 길이", "characters", "answers")
+    finish(axes, said("Length of answers", "답변 길이"), said("characters", "글자 수"), said("answers", "답변 수"))
 
 
 def next_tokens(tokens: Sequence[str], probabilities: Sequence[float], text: str) -> None:
@@ -87,7 +96,8 @@ def next_tokens(tokens: Sequence[str], probabilities: Sequence[float], text: str
     axes = new_axes()
     names = [f"{place}. '{token}'" for place, token in enumerate(tokens, start=1)]  # two tokens may look the same
     axes.barh(names[::-1], probabilities[::-1], color=BLUE)
-    finish(axes, f"다음 토큰의 확률: {text} …", "probability", "token")
+    title = said(f"Probability of the next token: {text} …", f"다음 토큰의 확률: {text} …")
+    finish(axes, title, said("probability", "확률"), said("token", "토큰"))
 
 
 def two_losses(history: Sequence[tuple[float, float]], trained: str, unseen: str) -> None:
@@ -97,17 +107,20 @@ def two_losses(history: Sequence[tuple[float, float]], trained: str, unseen: str
     axes.plot(steps, [row[0] for row in history], color=BLUE, marker="o", label=trained)
     axes.plot(steps, [row[1] for row in history], color=ORANGE, marker="o", label=unseen)
     axes.legend()
-    finish(axes, "외운 문장과 처음 보는 문장의 손실", "step", "nats per token")
+    title = said("Loss of a sentence learnt by heart, and of one not seen", "외운 문장과 처음 보는 문장의 손실")
+    finish(axes, title, said("step", "스텝"), said(*NATS_A_TOKEN))
 
 
 def losses_by_learning_rate(runs: Mapping[float, Sequence[float]]) -> None:
     """Loss by step, a line a learning rate."""
     axes = new_axes()
     for (rate, losses), colour in zip(runs.items(), (GREY, GREEN, RED, BLUE), strict=False):
-        axes.plot(range(1, len(losses) + 1), losses, color=colour, marker="o", label=f"learning rate {rate:g}")
+        axes.plot(
+            range(1, len(losses) + 1), losses, color=colour, marker="o", label=f"{said('learning rate', '학습률')} {rate:g}"
+        )
     axes.set_yscale("log")
     axes.legend()
-    finish(axes, "학습률에 따른 손실", "step", "nats per token")
+    finish(axes, said("Loss by learning rate", "학습률에 따른 손실"), said("step", "스텝"), said(*NATS_A_TOKEN))
 
 
 def shares_with_intervals(shares: Mapping[str, tuple[float, tuple[float, float]]], title: str, what: str) -> None:
@@ -128,16 +141,16 @@ def loss_curve(log: Sequence[dict], validation: Sequence[dict], before: float) -
     The lowest held-out loss is marked, and shaded what comes after it: the model learns its rows by heart there.
     """
     axes = new_axes()
-    axes.plot([row["step"] for row in log], [row["loss"] for row in log], color=BLUE, alpha=0.5, label="training batch")
+    axes.plot([row["step"] for row in log], [row["loss"] for row in log], color=BLUE, alpha=0.5, label=said(*BATCH))
     steps = [0, *(row["step"] for row in validation)]
     held_out = [before, *(row["eval_loss"] for row in validation)]
-    axes.plot(steps, held_out, color=ORANGE, marker="o", label="held-out data")
+    axes.plot(steps, held_out, color=ORANGE, marker="o", label=said("held-out data", "검증 데이터"))
     best = min(range(len(steps)), key=held_out.__getitem__)
     axes.annotate(f"{held_out[best]:.2f}", (steps[best], held_out[best]), textcoords="offset points", xytext=(0, 8))
     if best < len(steps) - 1:
-        axes.axvspan(steps[best], steps[-1], color=RED, alpha=0.08, label="overfitting")
+        axes.axvspan(steps[best], steps[-1], color=RED, alpha=0.08, label=said("overfitting", "과적합"))
     axes.legend()
-    finish(axes, "학습 손실과 검증 손실", "step", "nats per completion token")
+    finish(axes, said("Training and held-out loss", "학습 손실과 검증 손실"), said("step", "스텝"), said(*UNITS["sft"]))
 
 
 def setting_effects(runs: Sequence[Mapping], own: Mapping[str, float], own_loss: float) -> None:
@@ -167,8 +180,9 @@ def setting_effects(runs: Sequence[Mapping], own: Mapping[str, float], own_loss:
         each.set_title(name.replace("_", " "))
     for each in axes.flat[len(names) :]:
         each.remove()
-    axes[0, 0].set_ylabel("nats per token")
-    figure.suptitle("설정 하나씩 바꾸었을 때의 검증 손실 (별: 이번 실행)")
+    axes[0, 0].set_ylabel(said(*NATS_A_TOKEN))
+    title = "Held-out loss, one setting changed at a time (star: this run)"
+    figure.suptitle(said(title, "설정을 하나씩 바꾸었을 때의 검증 손실 (별: 이번 실행)"))
     figure.tight_layout()
     plt.show()
 
@@ -180,20 +194,18 @@ def reward_margins(log: Sequence[dict]) -> None:
     """Implicit rewards of chosen and rejected answers, and their margin, by step."""
     axes = new_axes()
     steps = range(1, len(log) + 1)
-    for name, korean, colour in (
-        ("chosen", "선택 보상 (chosen)", GREEN),
-        ("rejected", "거절 보상 (rejected)", ORANGE),
-        ("margins", "마진 (margin)", BLUE),
+    for name, label, colour in (
+        ("chosen", said("reward of chosen", "선호 응답 보상 (chosen)"), GREEN),
+        ("rejected", said("reward of rejected", "비선호 응답 보상 (rejected)"), ORANGE),
+        ("margins", said("margin", "마진 (margin)"), BLUE),
     ):
-        axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=korean)
+        axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=label)
     axes.legend()
-    finish(axes, "DPO 보상과 마진", "optimiser step", "β × log-probability ratio (nats)")
+    title = said("DPO rewards and their margin", "DPO 보상과 마진")
+    finish(axes, title, said(*OPTIMISER_STEP), said("β × log-probability ratio (nats)", "β × 로그 확률 비 (내트)"))
 
 
 REDRAW_S = 5.0
-
-
-UNITS = {"pretrain": "nats per token", "sft": "nats per completion token"}
 
 
 def save_losses(log: Sequence[dict], validation: Sequence[dict], folder: Path, stage: str, plot: bool) -> None:
@@ -220,12 +232,13 @@ def loss_figure(log: Sequence[dict], validation: Sequence[dict], stage: str):
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
     steps, losses = [row["step"] for row in log], [row["loss"] for row in log]
-    axes.plot(steps, losses, color=GREY, linewidth=1, label="training batch")
-    axes.plot(steps, smoothed(losses), color=BLUE, label="smoothed")
+    axes.plot(steps, losses, color=GREY, linewidth=1, label=said(*BATCH))
+    axes.plot(steps, smoothed(losses), color=BLUE, label=said("smoothed", "평활"))
     if validation:
         points = [row["step"] for row in validation], [row["eval_loss"] for row in validation]
-        axes.plot(*points, "o-", color=GREEN, label="validation")
-    axes.set(title=f"{stage} 손실", xlabel="optimiser step", ylabel=UNITS.get(stage, "loss (nats a pair)"))
+        axes.plot(*points, "o-", color=GREEN, label=said("validation", "검증"))
+    title = said(f"Loss of {stage}", f"{stage} 손실")
+    axes.set(title=title, xlabel=said(*OPTIMISER_STEP), ylabel=said(*UNITS.get(stage, NATS_A_PAIR)))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -219,6 +219,7 @@ def by_name(name: str) -> Recipe:
         return RECIPES[name]
     if name.endswith((".yaml", ".yml")):
         return _from_file(Path(name))
-    near = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f"did you mean {near[0]}? The recipes are" if near else "choose one of"
-    raise CourseError(f"There is no recipe {name!r}; {hint} {', '.join(RECIPES)}.")
+    names = ", ".join(RECIPES)
+    if near := difflib.get_close_matches(name, RECIPES, n=1):
+        raise CourseError(f"There is no recipe {name!r}; did you mean {near[0]}? The recipes are {names}.")
+    raise CourseError(f"There is no recipe {name!r}; choose one of {names}.")

@@ -35,11 +35,19 @@ def test_losses_are_kept_as_a_table_and_on_demand_as_a_picture(tmp_path):
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_figure_has_korean_glyphs_titles_and_units(recwarn):
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("en", ("Loss of dpo", "optimiser step", "loss (nats a pair)")),
+        ("ko", ("dpo 손실", "옵티마이저 스텝", "손실 (쌍당 내트)")),
+    ],
+)
+def test_the_figure_has_titles_units_and_glyphs_of_its_edition(recwarn, monkeypatch, language, texts):
+    monkeypatch.setenv("KOTUNE_LANG", language)
     figure = plots.loss_figure(LOG, VALIDATION, "dpo")
     figure.canvas.draw()
     axes = figure.axes[0]
-    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == ("dpo 손실", "optimiser step", "loss (nats a pair)")
+    assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == texts
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 

@@ -95,3 +95,26 @@ def test_a_stored_notebook_keeps_no_trace_of_the_machine(here):
     assert stored["cells"][0]["metadata"] == {"tags": ["nbval-ignore-output"]}  # the cell's own stays
     assert stored["cells"][0]["outputs"][0]["data"]["text/plain"] in ("2", ["2"])
     assert ["".join(output["text"]) for output in stored["cells"][1]["outputs"]] == ["한 줄"]  # printed in two pieces
+
+
+def test_the_korean_edition_is_run_where_there_is_one(here, monkeypatch):
+    (here / "ko").mkdir()
+    write_notebook(here / "basics.ipynb", "'en'")
+    write_notebook(here / "train.ipynb", "'en'")
+    write_notebook(here / "ko" / "basics.ipynb", "'ko'")
+    assert notebooks.in_edition("basics.ipynb", "ko") == "ko/basics.ipynb"
+    assert notebooks.in_edition("train.ipynb", "ko") == "train.ipynb"
+    assert notebooks.in_edition("basics.ipynb", "en") == "basics.ipynb"
+    with pytest.raises(CourseError, match=r"ko/train\.ipynb does not exist; build it"):
+        notebooks.store(["basics.ipynb", "train.ipynb"], "ko")
+
+
+def test_a_stored_korean_notebook_notes_the_english_outputs_that_it_was_run_beside(here):
+    write_notebook(here / "english.ipynb", "1", "2")
+    english = json.loads((here / "english.ipynb").read_text())
+    english["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["1"]}]
+    (here / "english.ipynb").write_text(json.dumps(english))
+    write_notebook(here / "korean.ipynb", "1", "2")
+    notebooks.note_english_outputs(here / "korean.ipynb", here / "english.ipynb")
+    noted = json.loads((here / "korean.ipynb").read_text())["metadata"]["english_outputs"]
+    assert noted == {english["cells"][0]["id"]: notebooks.outputs_digest(english["cells"][0])}

@@ -12,6 +12,7 @@ import numpy as np
 from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
 from kotune.judging.comparison import Report, ScoreSummary
 from kotune.judging.judgments import JUDGED, Judgment, Winner
+from kotune.language import said
 from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
 from kotune.stats import Agreement, Interval, LengthControlled, agree
 from utils import CourseError, atomic_path, write_atomic
@@ -445,7 +446,9 @@ def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
         axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
         axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
     axes.axvline(0.5, color=GREY, linestyle="--")
-    marked = [f"{name}\n(주의: 심사자 검증 미달)" if report.warning else name for name, report in reports]
+    below_the_bar = said("careful: its judge is below the bar", "주의: 판정 모델(judge) 기준 미달")
+    marked = [f"{name}\n({below_the_bar})" if report.warning else name for name, report in reports]
     axes.set_yticks(range(len(reports)), marked)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))
-    finish(axes, "승률과 95% 구간 (무승부는 0.5승)", "win rate", "")
+    title = said("Win rates and their 95% intervals (a tie is half a win)", "승률과 95% 구간 (무승부는 0.5승)")
+    finish(axes, title, said("win rate", "승률"), "")

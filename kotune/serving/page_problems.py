@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kotune.korean.error_sentences import in_korean
 from kotune.serving.backends import BackendBrokeOff, BackendDown, BackendError, BackendRefused, PromptTooLong
 from kotune.serving.desk import Closing, TooLate, UnknownModel
 from kotune.serving.guard import Busy
@@ -24,10 +25,12 @@ KINDS: dict[type[CourseError], str] = {
 
 
 def sentence(error: CourseError, said: Texts) -> str:
-    """Return the sentence on an error in a language: its own in English, one for errors of its kind in Korean."""
+    """Return the sentence on an error in a language: its own, or for Korean one of its kind where the table has none."""
     if not said.problems:
         return str(error)
     kind = next(name for known, name in KINDS.items() if isinstance(error, known))
+    if kind == "refused" and (korean := in_korean(str(error))):
+        return korean
     return said.problems[kind].format(seconds=getattr(error, "retry_after_s", 0))
 
 

@@ -42,6 +42,7 @@ from kotune.korean import (
     checks,
     contrasts,
     ending_checks,
+    error_sentences,
     grounding,
     leftover_checks,
     listing_rules,
@@ -398,6 +399,7 @@ TEXT_FUNCTIONS = tuple(
         ),
         ("kotune.korean.contrasts.contrast", contrasts.contrast),
         ("kotune.korean.contrasts.difference", lambda text: contrasts.difference(text, f"{text} 언제")),
+        ("kotune.korean.error_sentences.in_korean", lambda text: [error_sentences.in_korean(f"{start}{text}{end}") for start, end in (("", ""), ("", " does not exist; check the path."), ("a.jsonl, line ", ": is empty; fill it in."))]),
         ("kotune.korean.grounding.unsupported", _each(lambda text: list(grounding.unsupported(text, SENTENCE)), lambda text: list(grounding.unsupported(SENTENCE, text)))),
         ("kotune.korean.grounding.unsupported_numbers", lambda text: grounding.unsupported_numbers(text, text)),
         ("kotune.korean.grounding.misplaced", _each(lambda text: list(grounding.misplaced(text, SENTENCE)), lambda text: list(grounding.misplaced(SENTENCE, text)))),
@@ -639,7 +641,8 @@ LEFT_OUT = {
     "is called with the text in what stands above for another": """
         kotune.data.pii.text_fields kotune.data.records.known_names kotune.data.records.rename kotune.data.records.shape_of
         kotune.data.records.unknown_fields kotune.data.writers.stage_of kotune.korean.answer.CheckedAnswer
-        kotune.korean.checks.highlight_html kotune.korean.task_styles.written kotune.korean.tasks.Task.output
+        kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values
+        kotune.korean.error_sentences.in_edition kotune.korean.task_styles.written kotune.korean.tasks.Task.output
         kotune.models.sampling.StopTexts kotune.teacher.filters.ContentWords kotune.teacher.filters.ContentWords.of
         kotune.teacher.replies.Request
     """,
@@ -685,9 +688,10 @@ LEFT_OUT = {
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
         kotune.data.readers.seen_from kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
-        kotune.expectations.expect kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
+        kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
         kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.models.weight_files.changed_files
-        kotune.notebooks.execute kotune.notebooks.store kotune.serving.llama_server.main kotune.serving.llm.RunningServer
+        kotune.notebooks.execute kotune.notebooks.in_edition kotune.notebooks.outputs_digest kotune.notebooks.store
+        kotune.notebooks.write_notebook kotune.serving.llama_server.main kotune.serving.llm.RunningServer
         kotune.overrides.sort_settings kotune.overrides.with_overrides kotune.serving.child.Child kotune.serving.desk.Desk
         kotune.serving.guard.Busy kotune.serving.guard.WrongKeys.add kotune.teacher.client.Teacher.collect
         kotune.training.runs.experiment kotune.training.runs.resume_point kotune.training.runs.run_card similarity.TextError
