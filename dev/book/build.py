@@ -48,7 +48,7 @@ def _sphinx(sources: Path, language: str) -> None:
     (sources / "extra").mkdir(exist_ok=True)
     options = ["-q", "-W", "--keep-going", "-d", str(sources / "doctrees"), "-c", str(HERE)]
     if build_main([*options, "-b", "html", str(sources / "pages"), str(sources / "html")]):
-        raise BookError(f"the {language} edition has the faults above; its pages, as Sphinx reads them, lie in {sources / 'pages'}")
+        raise BookError(f"the {language} edition has the faults above; its pages lie in {sources / 'pages'}")
 
 
 def main() -> int:

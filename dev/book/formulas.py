@@ -18,7 +18,7 @@ def mathml(formula: nodes.Element) -> str:
     try:
         return tex2mathml(formula.astext(), as_block=isinstance(formula, nodes.math_block))
     except MathError as error:
-        raise ExtensionError(f"the formula {formula.astext()!r} cannot be drawn: {error}; write it with simpler TeX") from None
+        raise ExtensionError(f"the formula {formula.astext()!r} cannot be drawn: {error}; use simpler TeX") from None
 
 
 def _inline(writer, node: nodes.math) -> None:

@@ -12,8 +12,8 @@ HANGUL = re.compile("[가-힣]")
 _NO_TERMS = ("ranks",)  # the verb
 _HEADS = {"en": "Glossary", "ko": "용어집"}
 _OPENINGS = {
-    "en": "Each term is explained in the lessons where it is met first. On every page, the meaning appears when the pointer rests on a"
-    " term with a dotted line.",
+    "en": "Each term is explained in the lessons where it is met first. On every page, its meaning appears when the pointer"
+    " rests on a term with a dotted line.",
     "ko": "각 용어는 강의에서 처음 나올 때 설명합니다. 어느 쪽에서든 점선이 그어진 용어에 마우스를 올리면 뜻이 나타납니다.",
 }
 
@@ -52,7 +52,7 @@ def read(notebook: Path) -> list[Term]:
         ]
         if heading and len(rows) > 2:
             return [_term(row) for row in rows[2:]]  # below the head and its rule
-    raise ValueError(f"{notebook.name} has no table under a heading 'Glossary' or '용어': the book takes its glossary from there")
+    raise ValueError(f"{notebook.name} has no table below a heading 'Glossary' or '용어'; put it back")
 
 
 def _term(row: tuple[str, ...]) -> Term:
@@ -73,4 +73,6 @@ def pattern(names: Iterable[str]) -> re.Pattern[str]:
     """
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     others = "|".join(_NO_TERMS)
-    return re.compile(rf"(?<![\w-])(?!(?:{others})\b)(?P<shown>(?P<term>{either})(?:(?<=[a-z])s)?)(?![A-Za-z0-9_-])", re.IGNORECASE)
+    return re.compile(
+        rf"(?<![\w-])(?!(?:{others})\b)(?P<shown>(?P<term>{either})(?:(?<=[a-z])s)?)(?![A-Za-z0-9_-])", re.IGNORECASE
+    )

@@ -12,8 +12,8 @@ from dev.book.glossary import Term, pattern
 
 # What says a term otherwise than in passing: headings, links, code, formulas, outputs; and bold, which defines it there.
 _NO_PROSE = (
-    nodes.title, nodes.rubric, nodes.reference, nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw,
-    nodes.strong, nodes.thead, nodes.container,
+    nodes.title, nodes.rubric, nodes.reference, nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block,
+    nodes.raw, nodes.strong, nodes.thead, nodes.container,
 )  # fmt: skip
 
 

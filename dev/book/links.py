@@ -27,9 +27,9 @@ _LONGEST_SOURCE = 200_000  # characters of a file that is shown as a page
 class Links:
     """What the links of one edition lead to.
 
-    `pages` holds the file of the page, as it lies for Sphinx, for each file of the repository that is one. What a rewritten text needs besides is collected on the way:
-    `pictures`, `shown` (files that become pages with line numbers), `kept` (files that are copied as they are), `left_out` (links without a place in
-    the book, and pictures on other hosts), and `broken`.
+    `pages` holds, for each file of the repository that is a page, its place among Sphinx's sources. What the texts need
+    besides is collected on the way: `pictures`, `shown` (files that become pages with line numbers), `kept` (files that are
+    copied as they are), `left_out` (links without a place in the book, pictures on other hosts), and `broken`.
     """
 
     root: Path

@@ -27,13 +27,14 @@ _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 def shown(notebook: Mapping[str, Any], language: str, rewrite: Callable[[str], str], solutions: Path) -> dict[str, Any]:
     """Return a notebook as the book shows it; its code and outputs stay as they are stored.
 
-    Cells tagged `solution` are folded, and so is the set-up of Colab. Behind a cell that calls `check("NAME", ...)` comes the
-    solution in `solutions/NAME.py`, in whichever folder below, folded as well. `rewrite` makes the links of a text.
+    Cells tagged `solution` are folded, and so is the set-up of Colab. Behind a cell that calls `check("NAME", ...)` comes
+    `NAME.py` from a folder in `solutions`, folded as well. `rewrite` makes the links of a text.
     """
     words = _WORDS[language]
     cells: list[Cell] = []
     for cell in notebook["cells"]:
-        cells += [_shown_cell({**cell, "source": "".join(cell["source"])}, words, rewrite), *_shipped(cell, words, solutions)]
+        cell = {**cell, "source": "".join(cell["source"])}
+        cells += [_shown_cell(cell, words, rewrite), *_shipped(cell, words, solutions)]
     return {**notebook, "cells": cells}
 
 
@@ -70,7 +71,7 @@ def _without_widget(output: Mapping[str, Any], instead: str) -> Mapping[str, Any
 
 def _shipped(cell: Cell, words: Mapping[str, str], solutions: Path) -> Iterator[Cell]:
     """Yield the shipped solution of each exercise that a cell checks."""
-    names = _CHECK.findall("".join(cell["source"])) if cell["cell_type"] == "code" else []
+    names = _CHECK.findall(cell["source"]) if cell["cell_type"] == "code" else []
     for name in names:
         for path in sorted(solutions.rglob(f"{name}.py")):
             code = f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"

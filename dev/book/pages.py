@@ -13,7 +13,9 @@ LESSONS = ("basics", "preprocess", "train", "dpo", "evaluation")
 CHAPTERS = {
     "lessons": (*(f"{name}.ipynb" for name in LESSONS), "glossary.md"),
     "workshop": (),
-    "use": ("colab_guide.md", *(f"docs/{name}.md" for name in ("commands", "formats", "settings", "serving", "llm", "gguf"))),
+    "use": (
+        "colab_guide.md", *(f"docs/{name}.md" for name in ("commands", "formats", "settings", "serving", "llm", "gguf")),
+    ),
     "behind": (
         *(f"docs/{name}.md" for name in ("listings", "korean_checks", "judging", "speed", "not_run")),
         "data/README.md",
@@ -62,7 +64,7 @@ def name_of(source: str) -> str:
 
 
 def chapters(root: Path) -> dict[str, tuple[str, ...]]:
-    """Return the English files of each chapter; those in `docs/` and `assets/workshop/` that no chapter names, in the last and their own."""
+    """Return the English files of each chapter; the last takes those in `docs/` that none names, `workshop` those of its folder."""
     named = {source for sources in CHAPTERS.values() for source in sources}
     found = {
         chapter: [s for s in sources if s in WRITTEN_HERE or (root / s).exists()] for chapter, sources in CHAPTERS.items()

@@ -1,7 +1,8 @@
-"""The sources of one edition, laid out for Sphinx: a page has the same name in both languages, and its links lead somewhere."""
+"""The sources of one edition, laid out for Sphinx: a page has one name in both languages, and its links lead somewhere."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ class Staged:
 
 
 def stage(root: Path, language: str, folder: Path) -> Staged:
-    """Write the sources of an edition into an empty folder: `pages/` for Sphinx, `extra/` for files that it copies as they are.
+    """Write the sources of an edition into a folder of its own: `pages/` for Sphinx, `extra/` for what it copies as it is.
 
     Raises:
         BookError: a link leads to no file, or the lesson `basics` has no glossary.
@@ -42,9 +43,8 @@ def stage(root: Path, language: str, folder: Path) -> Staged:
     for page in of_edition:
         text = (root / page.source).read_text(encoding="utf-8")
         if page.source.endswith(".ipynb"):
-            notebook = notebooks.shown(
-                json.loads(text), language, lambda said, page=page: _text(said, page, language, links), root / "assets" / "solutions"
-            )
+            rewrite = functools.partial(_text, page=page, language=language, links=links)
+            notebook = notebooks.shown(json.loads(text), language, rewrite, root / "assets" / "solutions")
             _write(folder / "pages" / f"{page.name}.ipynb", json.dumps(notebook, ensure_ascii=False))
         else:
             _write(folder / "pages" / f"{page.name}.md", _text(text, page, language, links))

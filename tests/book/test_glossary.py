@@ -24,7 +24,7 @@ def test_the_korean_table_may_name_the_korean_term_first(tmp_path):
 
 
 def test_a_lesson_without_a_glossary_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"b.ipynb has no table under a heading"):
+    with pytest.raises(ValueError, match=r"b.ipynb has no table below a heading"):
         read(notebook(tmp_path / "b.ipynb", "# Basics\n"))
 
 

@@ -4,12 +4,24 @@ import pytest
 
 from dev.book.links import Links
 
-PAGES = {"basics.ipynb": "basics.ipynb", "ko/basics.ipynb": "basics.ipynb", "docs/speed.md": "docs/speed.md", "README.md": "index.md"}
+PAGES = {
+    "basics.ipynb": "basics.ipynb",
+    "ko/basics.ipynb": "basics.ipynb",
+    "docs/speed.md": "docs/speed.md",
+    "README.md": "index.md",
+}
 
 
 @pytest.fixture
 def links(tmp_path):
-    for name in ("kotune/losses.py", "assets/plot.png", "assets/card.html", "data/rows.jsonl", "docs/speed.md", "basics.ipynb"):
+    for name in (
+        "kotune/losses.py",
+        "assets/plot.png",
+        "assets/card.html",
+        "data/rows.jsonl",
+        "docs/speed.md",
+        "basics.ipynb",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x = 1\n")
     return Links(tmp_path, PAGES)
@@ -42,8 +54,13 @@ def test_a_link_of_a_korean_notebook_starts_from_its_folder(links):
 
 
 def test_a_link_of_a_page_in_a_folder_goes_up(links):
-    assert links.rewrite("[c](../assets/card.html)", "docs/speed.md", "docs/speed") == '<a href="../files/assets/card.html">c</a>'
-    assert links.rewrite('<a href="../basics.ipynb">b</a>', "docs/speed.md", "docs/speed") == '<a href="../basics.html">b</a>'
+    assert (
+        links.rewrite("[c](../assets/card.html)", "docs/speed.md", "docs/speed")
+        == '<a href="../files/assets/card.html">c</a>'
+    )
+    assert (
+        links.rewrite('<a href="../basics.ipynb">b</a>', "docs/speed.md", "docs/speed") == '<a href="../basics.html">b</a>'
+    )
     assert links.kept == {"assets/card.html"}
 
 
@@ -51,7 +68,10 @@ def test_a_link_of_a_page_in_a_folder_goes_up(links):
     ("text", "made"),
     [
         ("[![Open in Colab](https://c.d/badge.svg)](https://c.d/run)", "[Open in Colab](https://c.d/run)"),
-        ('<a href="https://c.d/run"><img alt="Colab" src="https://c.d/badge.svg"></a>', '<a href="https://c.d/run">Colab</a>'),
+        (
+            '<a href="https://c.d/run"><img alt="Colab" src="https://c.d/badge.svg"></a>',
+            '<a href="https://c.d/run">Colab</a>',
+        ),
     ],
 )
 def test_a_badge_of_another_host_becomes_its_words_and_is_counted(links, text, made):

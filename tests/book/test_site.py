@@ -141,7 +141,10 @@ def looks(built, readers):
     folder = built[0]
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html") if "_static" not in path.parts)
     return {
-        (path, name): reader.open(path).evaluate(LOOK) for name, reader in readers.items() for path in paths if path != "index.html"
+        (path, name): reader.open(path).evaluate(LOOK)
+        for name, reader in readers.items()
+        for path in paths
+        if path != "index.html"
     }
 
 
@@ -151,7 +154,11 @@ def faults(looks, kind):
 
 def test_the_build_says_what_it_holds_and_what_is_still_in_english(built):
     folder, said = built
-    missing = [name for name in ("basics", "preprocess", "train", "dpo", "evaluation") if not (ROOT / "ko" / f"{name}.ipynb").exists()]
+    missing = [
+        name
+        for name in ("basics", "preprocess", "train", "dpo", "evaluation")
+        if not (ROOT / "ko" / f"{name}.ipynb").exists()
+    ]
     assert all(f"{name}.ipynb" in said for name in missing)
     assert re.search(r"^en: \d+ pages$", said, re.M) and re.search(r"^ko: \d+ pages$", said, re.M)
     for name in ("index", "basics", "evaluation", "glossary", "docs/commands", "search"):
@@ -208,18 +215,23 @@ def test_hangul_is_drawn_with_a_font_that_has_it(readers):
         fonts = devtools.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
         assert fonts and not any("LastResort" in font["familyName"] for font in fonts)
     # two syllables that differ look different; two boxes for a glyph that is missing do not
-    assert page.evaluate(
-        """() => new Set(["가", "힣", "뷁"].map((syllable) => {
+    assert (
+        page.evaluate(
+            """() => new Set(["가", "힣", "뷁"].map((syllable) => {
              const canvas = document.createElement("canvas");
              const pen = canvas.getContext("2d");
              pen.font = `40px ${getComputedStyle(document.body).fontFamily}`;
              pen.fillText(syllable, 5, 50);
              return canvas.toDataURL();
            })).size"""
-    ) == 3
+        )
+        == 3
+    )
 
 
-@pytest.mark.parametrize(("language", "leads_to"), [("ko-KR", "/ko/index.html"), ("en-US", "/en/index.html"), ("fr-FR", "/en/index.html")])
+@pytest.mark.parametrize(
+    ("language", "leads_to"), [("ko-KR", "/ko/index.html"), ("en-US", "/en/index.html"), ("fr-FR", "/en/index.html")]
+)
 def test_the_first_page_leads_to_the_language_of_the_browser(chromium, site, language, leads_to):
     reader = Reader(chromium, site, 1280, language)
     reader.open("")
@@ -244,7 +256,7 @@ def test_a_term_shows_its_meaning_while_the_pointer_rests_on_it(readers):
         term.hover()
         assert meaning.inner_text() == term.get_attribute("data-meaning") and HANGUL.search(meaning.inner_text())
         box = meaning.bounding_box()
-        assert 0 <= box["x"] and box["x"] + box["width"] <= WIDTHS["desk"] and 0 <= box["y"] < 800
+        assert box["x"] >= 0 and box["x"] + box["width"] <= WIDTHS["desk"] and 0 <= box["y"] <= 800
     page.mouse.move(0, 0)
     assert not meaning.is_visible()
     page.locator(".glossed a").first.click()
