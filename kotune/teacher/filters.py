@@ -242,13 +242,15 @@ def bare(text: str) -> str:
 class AskedQuestion:
     """A question with the prompt that asked for it, what it is to be about, and the questions before it.
 
-    subject: the seed word, or a document's title and text. before: each as `bare` gives it.
+    subject: the seed word, or a document's title and text. before: each as `bare` gives it. words: the seed words that
+    questions were asked for, where they are known.
     """
 
     text: str
     instruction: str
     subject: str = ""
     before: Collection[str] = ()
+    words: Collection[str] = ()
 
     @cached_property
     def checked(self) -> CheckedAnswer:
@@ -260,8 +262,15 @@ class AskedQuestion:
 _TALK_OF_THE_TASK = re.compile(
     r"해요체|합쇼체|합니다체|요청문|(?i:json|seed[_ ]?word|on_topic)|"
     r"(?:질문|문항)(?:을|를)?\s?(?:\d+|[한두세네]|여러|다섯|여섯)\s?(?:개|가지)|"
-    r"질문(?:을|를|들을)?\s?(?:써|작성해|만들어|생성해|되풀이)|(?:낱말|주제|단어)(?:에 대한|에 관한|마다|별)\s질문"
+    r"질문(?:을|를|들을)?\s?(?:써|작성해|만들어|생성해|되풀이)|(?:낱말|주제|단어)(?:에 대한|에 관한|마다|별)\s질문|"
+    r"(?:다음|주어진|위의?) (?:[낱날]말|단어|시드)"  # 날말: as a model of 1.5B copies 낱말
 )
+# whom an expert asks back, and what an assistant offers; who needs an answer says neither
+_ASKS_THE_READER = re.compile(
+    r"당신(?:은|이|의|에게|도)|도움이 필요하(?:신가요|십니까|세요)|"
+    r"(?:알고|이해하고|궁금해) ?(?:계시나요|계세요|계신가요|계십니까)"
+)
+_STATES_AND_ASKS = re.compile(r"(?<=니다)[.!]?\?$")  # 계산됩니다?
 _WORDS_OF_ANY_QUESTION = """
 이것 그것 저것 이 그 저 이런 그런 낱말 단어 용어 말 주제 제도 개념 뜻 의미 절차 이유 까닭 차이 차이점 주의점 방법 질문
 그리고 또 및 주의할 점 무엇 무엇인가요 무엇인지 무엇입니까 뭐 뭔가요 뭐예요 인가요 입니까 어떤 어떻게 왜 언제 어디 누가 것
@@ -275,7 +284,7 @@ _SHOWN_TEXT = re.compile(
 )
 _OF_THE_MARKET = r"(?:집값|시세|가격|전셋값|매매가|아파트값|땅값|부동산 경기)"
 _FORECAST = re.compile(
-    rf"{_OF_THE_MARKET}[^?.]{{0,15}}(?:오를까|오르겠|내릴까|떨어질까|전망|예측|오를 것|내릴 것|떨어질 것|상승할|하락할)|"
+    rf"{_OF_THE_MARKET}[^?.]{{0,15}}(?:오를까|오르겠|내릴까|떨어질까|전망|예[측상]|오를 것|내릴 것|떨어질 것|상승할|하락할)|"
     r"투자(?:하면|해도|할|처|를 추천|하기 좋)|(?:오를|유망한|뜨는) (?:지역|동네|단지|아파트)|"
     r"(?:지금|올해|내년에?) [^?.]{0,15}(?:사도 될까|사야 할까|사는 게 (?:좋|나)|팔아야 할까)"
 )
@@ -304,6 +313,11 @@ def _is_an_answer(asked: AskedQuestion) -> str | None:
     return f"{asked.text[:_SHOWN]!r}" if states else None
 
 
+def _is_broken(asked: AskedQuestion) -> str | None:
+    """A statement's ending under a question mark (계산됩니다?) is neither."""
+    return f"{asked.text[-_SHOWN:]!r}" if _STATES_AND_ASKS.search(asked.text.rstrip()) else None
+
+
 def _many_in_one(asked: AskedQuestion) -> str | None:
     items = sum(sentence.is_item for sentence in asked.checked.sentences)
     return f"{items} items" if items or "\n" in asked.text.strip() else None
@@ -325,6 +339,12 @@ def _instruction_in_question(asked: AskedQuestion) -> str | None:
 def _names_no_topic(asked: AskedQuestion) -> str | None:
     words = [_PARTICLE.sub("", word) for word in _eojeols(asked.text)]
     return f"{asked.text[:_SHOWN]!r}" if all(word in _NAMES_NOTHING or len(word) < 2 for word in words) else None
+
+
+def _of_another_word(asked: AskedQuestion) -> str | None:
+    """A seed word may come back shortened (소액임차인 for 소액임차인 최우선변제권), but not as a word of the model's own."""
+    subject, words = bare(asked.subject), [bare(word) for word in asked.words]
+    return None if not words or any(subject in word or word in subject for word in words) else f"{asked.subject[:_SHOWN]!r}"
 
 
 def _asked_before(asked: AskedQuestion) -> str | None:
@@ -350,7 +370,10 @@ QUESTION_FILTERS: tuple[Filter[AskedQuestion], ...] = (
     Filter("many_in_one", "낱말마다 질문을", _many_in_one, "it is a list ({found}), not one question"),
     Filter("speech_level", "해요체, 합쇼체, 요청문", _banmal_question, "{found} is 반말"),
     Filter("instruction", "일반인이 실제로 물을 법한 질문", _instruction_in_question, "it repeats the instruction: {found}"),
+    Filter("asks_reader", "일반인이 실제로 물을 법한 질문", _found(_ASKS_THE_READER), "it asks its reader: {found}"),
+    Filter("broken", "일반인이 실제로 물을 법한 질문", _is_broken, "{found} is a statement with a question mark"),
     Filter("no_topic", "질문만 읽어도 무엇을 묻는지 알 수 있게", _names_no_topic, "{found} does not say what it is about"),
+    Filter("other_word", "다음 낱말마다", _of_another_word, "{found} is no word that questions were asked for"),
     Filter("forecast", "시세 전망이나 투자 권유는 묻지 않습니다", _found(_FORECAST), "it asks for a forecast: {found}"),
     Filter("repeat", "같은 질문을 되풀이하지 않습니다", _asked_before, "{found} was asked before"),
     Filter("leftover", "답은 JSON으로만 씁니다", _of_text(_leftover), "it holds more than a question: {found}"),
@@ -381,9 +404,13 @@ DOCUMENT_QUESTION_FILTERS: tuple[Filter[AskedQuestion], ...] = (
 )
 
 
-def check_question(text: str, seed_word: str, before: Collection[str] = ()) -> list[Fault]:
-    """Return what is wrong with a question on a seed word; `before` has those before it, each as `bare` gives it."""
-    return faults(QUESTION_FILTERS, AskedQuestion(text, f"{SEED_WORDS.system} {SEED_WORDS.user}", seed_word, before))
+def check_question(text: str, seed_word: str, before: Collection[str] = (), seed_words: Collection[str] = ()) -> list[Fault]:
+    """Return what is wrong with a question on a seed word.
+
+    `before` has the questions before it, each as `bare` gives it; `seed_words` those that were asked about, where known.
+    """
+    instruction = f"{SEED_WORDS.system} {SEED_WORDS.user}"
+    return faults(QUESTION_FILTERS, AskedQuestion(text, instruction, seed_word, before, seed_words))
 
 
 def check_document_question(text: str, document: dict, before: Collection[str] = ()) -> list[Fault]:

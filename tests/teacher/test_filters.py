@@ -30,6 +30,13 @@ BAD_QUESTIONS = [
     ("전입신고", "전입신고에 대해 해요체로 물어보는 문장은 무엇인가요?", "instruction"),
     ("대항력", "대항력에 관한 질문을 6개 만들어 주세요.", "instruction"),
     ("대항력", "다음 낱말마다 질문을 6개씩 써 주세요. 대항력", "instruction"),
+    ("확정일자", "다음 낱말에 대한 예상 확정일자를 알려 주세요.", "instruction"),
+    ("계약갱신요구권", "다음 날말에 계약 갱신 요구권을 받는 방법은 무엇인가요?", "instruction"),
+    ("임차권등기명령", "당신은 임차권 등기명령을 진행하는 과정에서 어떤 점을 주의해야 할까요?", "asks_reader"),
+    ("임차권등기명령", "임차권 등기명령을 어떻게 진행하는지 알고 계세요?", "asks_reader"),
+    ("계약갱신요구권", "계약 갱신 요구권을 받는 방법에 대해 도움이 필요하신가요?", "asks_reader"),
+    ("전세보증금 반환보증", "전세보증금 반환보증의 보험료는 어떻게 계산됩니다?", "broken"),
+    ("공시가격", "앞으로 아파트 시세가 예상되나요?", "forecast"),
     ("재산세", "재산세의 답을 JSON으로 써 주실 수 있나요?", "instruction"),
     ("청약통장", "특정 인물, 특정 매물, 시세 전망이나 투자 권유는 묻지 않습니다.", "instruction"),
     ("확정일자", "확정일자는 어디서 받나요", "repeat"),
@@ -94,6 +101,22 @@ def test_a_question_that_breaks_its_prompt_is_named_with_the_reason(seed_word, q
 @pytest.mark.parametrize(("seed_word", "question"), GOOD_QUESTIONS)
 def test_good_questions_of_every_form_pass(seed_word, question):
     assert check_question(question, seed_word, {filters.bare("확정일자는 어디서 받나요?")}) == []
+
+
+@pytest.mark.parametrize(
+    ("seed_word", "named"),
+    [
+        ("소액임차인 최우선변제권", False),
+        ("최우선변제권", False),  # a part of the word that was asked about
+        ("소액임차인최우선변제권", False),
+        ("장소별", True),
+        ("주요 지역", True),
+    ],
+)
+def test_a_seed_word_of_the_models_own_is_named_where_those_asked_about_are_known(seed_word, named):
+    question = "최우선변제권은 어떤 집에 인정되나요?"
+    assert ("other_word" in names(check_question(question, seed_word, (), ["소액임차인 최우선변제권"]))) == named
+    assert "other_word" not in names(check_question(question, seed_word))
 
 
 @pytest.mark.parametrize(
@@ -396,7 +419,8 @@ def test_there_is_a_bad_reply_for_every_filter():
         "answers": ({name for *_, name in BAD_ANSWERS}, filters.ANSWER_FILTERS),
     }
     missing = {what: {one.name for one in table} - found for what, (found, table) in shown.items()}
-    assert missing == {"questions": set(), "answers": {"unfinished"}}  # what breaks off ends in no verb either
+    # what breaks off ends in no verb either; a word that was not asked about has a test of its own
+    assert missing == {"questions": {"other_word"}, "answers": {"unfinished"}}
 
 
 # --- from replies to rows ---
