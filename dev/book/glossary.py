@@ -73,6 +73,5 @@ def pattern(names: Iterable[str]) -> re.Pattern[str]:
     """
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     others = "|".join(_NO_TERMS)
-    return re.compile(
-        rf"(?<![\w-])(?!(?:{others})\b)(?P<shown>(?P<term>{either})(?:(?<=[a-z])s)?)(?![A-Za-z0-9_-])", re.IGNORECASE
-    )
+    shown = rf"(?P<shown>(?P<term>{either})(?:(?<=[a-z])s)?)"
+    return re.compile(rf"(?<![\w-])(?!(?:{others})\b){shown}(?![A-Za-z0-9_-])", re.IGNORECASE)

@@ -18,8 +18,9 @@ from sphinx.search.en import SearchEnglish
 LONGEST = 6  # syllables of an indexed piece; a longer query is looked for inside whole words by Sphinx itself
 # the longer ones first, since one may end in another
 PARTICLES = (
-    "에서는", "에서도", "으로는", "으로도", "이라는", "이라고", "까지", "부터", "에서", "에게", "으로", "처럼", "보다", "마다", "이나", "이란",
-    "라는", "라고", "하고", "은", "는", "이", "가", "을", "를", "에", "의", "도", "만", "로", "와", "과", "란",
+    "에서는", "에서도", "으로는", "으로도", "이라는", "이라고", "까지", "부터", "에서", "에게", "으로", "처럼", "보다",
+    "마다", "이나", "이란", "라는", "라고", "하고", "은", "는", "이", "가", "을", "를", "에", "의", "도", "만", "로",
+    "와", "과", "란",
 )  # fmt: skip
 _WORD = re.compile(r"[가-힣]+|[^\W가-힣]+")
 

@@ -21,20 +21,32 @@ _WORDS = {
     },
 }
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_HEAD = re.compile(r"^# %% ([\w-]+)\n", re.MULTILINE)
 _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 
 
-def shown(notebook: Mapping[str, Any], language: str, rewrite: Callable[[str], str], solutions: Path) -> dict[str, Any]:
+def read_solutions(folder: Path) -> dict[str, str]:
+    """Return the code of each exercise's solution, as `# %% NAME` heads it in the files of a folder; none where there is none."""
+    solutions = {}
+    for path in sorted(folder.glob("*.py")):
+        _, *parts = _HEAD.split(path.read_text(encoding="utf-8"))
+        solutions |= {name: code.strip() for name, code in zip(parts[::2], parts[1::2], strict=True)}
+    return solutions
+
+
+def shown(
+    notebook: Mapping[str, Any], language: str, rewrite: Callable[[str], str], solutions: Mapping[str, str]
+) -> dict[str, Any]:
     """Return a notebook as the book shows it; its code and outputs stay as they are stored.
 
     Cells tagged `solution` are folded, and so is the set-up of Colab. Behind a cell that calls `check("NAME", ...)` comes
-    `NAME.py` from a folder in `solutions`, folded as well. `rewrite` makes the links of a text.
+    the solution of that name, folded as well. `rewrite` makes the links of a text.
     """
     words = _WORDS[language]
     cells: list[Cell] = []
     for cell in notebook["cells"]:
-        cell = {**cell, "source": "".join(cell["source"])}
-        cells += [_shown_cell(cell, words, rewrite), *_shipped(cell, words, solutions)]
+        joined = {**cell, "source": "".join(cell["source"])}
+        cells += [_shown_cell(joined, words, rewrite), *_shipped(joined, words, solutions)]
     return {**notebook, "cells": cells}
 
 
@@ -69,11 +81,10 @@ def _without_widget(output: Mapping[str, Any], instead: str) -> Mapping[str, Any
     return {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": instead, "text/plain": instead}}
 
 
-def _shipped(cell: Cell, words: Mapping[str, str], solutions: Path) -> Iterator[Cell]:
+def _shipped(cell: Cell, words: Mapping[str, str], solutions: Mapping[str, str]) -> Iterator[Cell]:
     """Yield the shipped solution of each exercise that a cell checks."""
     names = _CHECK.findall(cell["source"]) if cell["cell_type"] == "code" else []
     for name in names:
-        for path in sorted(solutions.rglob(f"{name}.py")):
-            code = f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"
-            text = _details(words["solution"], code)
+        if name in solutions:
+            text = _details(words["solution"], f"```python\n{solutions[name]}\n```")
             yield {"cell_type": "markdown", "id": f"solution-{name}", "metadata": {}, "source": text}

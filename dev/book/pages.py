@@ -64,7 +64,7 @@ def name_of(source: str) -> str:
 
 
 def chapters(root: Path) -> dict[str, tuple[str, ...]]:
-    """Return the English files of each chapter; the last takes those in `docs/` that none names, `workshop` those of its folder."""
+    """Return the English files of each chapter; what lies in `docs/` and is in none comes into the last."""
     named = {source for sources in CHAPTERS.values() for source in sources}
     found = {
         chapter: [s for s in sources if s in WRITTEN_HERE or (root / s).exists()] for chapter, sources in CHAPTERS.items()

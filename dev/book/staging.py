@@ -40,11 +40,12 @@ def stage(root: Path, language: str, folder: Path) -> Staged:
     shutil.rmtree(folder, ignore_errors=True)
     of_edition = tuple(pages(root, language))
     links = Links(root, _page_files(root))
+    solutions = notebooks.read_solutions(root / "assets" / "solutions")
     for page in of_edition:
         text = (root / page.source).read_text(encoding="utf-8")
         if page.source.endswith(".ipynb"):
             rewrite = functools.partial(_text, page=page, language=language, links=links)
-            notebook = notebooks.shown(json.loads(text), language, rewrite, root / "assets" / "solutions")
+            notebook = notebooks.shown(json.loads(text), language, rewrite, solutions)
             _write(folder / "pages" / f"{page.name}.ipynb", json.dumps(notebook, ensure_ascii=False))
         else:
             _write(folder / "pages" / f"{page.name}.md", _text(text, page, language, links))

@@ -110,7 +110,7 @@ class Reader:
         self.context = chromium.new_context(viewport={"width": width, "height": 800}, locale=language)
         self.context.route("**/*", lambda route: route.continue_() if self._is_own(route.request.url) else route.abort())
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(300_000)  # for a machine that does something else
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
