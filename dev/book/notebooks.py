@@ -26,7 +26,7 @@ _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 
 
 def read_solutions(folder: Path) -> dict[str, str]:
-    """Return the code of each exercise's solution, as `# %% NAME` heads it in the files of a folder; none where there is none."""
+    """Return the code of each exercise's solution; `# %% NAME` heads it in a file of the folder, which need not be there."""
     solutions = {}
     for path in sorted(folder.glob("*.py")):
         _, *parts = _HEAD.split(path.read_text(encoding="utf-8"))
