@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 # code is left alone; a link's text may hold code, brackets in pairs, and a picture
 _PARTS = re.compile(
     r"(?P<fence>^(?P<ticks>```+|~~~+).*?^(?P=ticks))"
-    r"|(?P<mark>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)"
+    r"|(?P<mark>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)(?P<title>\s+\"[^\"]*\")?\)"
     r"|(?P<code>(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`))"
     r"|(?P<tag><(?:a|img|source)\b[^>]*>)",
     re.MULTILINE | re.DOTALL,
@@ -50,22 +50,22 @@ class Links:
                 return match[0]
             inside = self.rewrite(match["text"], source, page)
             if match["mark"]:
-                return self._picture(inside, match["target"], source)
-            return self._link(inside, match["target"], source, page)
+                return self._picture(inside, match["target"], match["title"] or "", source)
+            return self._link(inside, match["target"], match["title"] or "", source, page)
 
         return _PARTS.sub(part, text)
 
-    def _link(self, text: str, target: str, source: str, page: str) -> str:
+    def _link(self, text: str, target: str, title: str, source: str, page: str) -> str:
         if _ELSEWHERE.match(target) or target.startswith("#"):
-            return f"[{text}]({target})"
+            return f"[{text}]({target}{title})"
         path, _, place = target.partition("#")
         file = _normal(source, path)
         if file in self.pages:
-            return f"[{text}](/{self.pages[file]}{'#' if place else ''}{place})"
+            return f"[{text}](/{self.pages[file]}{'#' if place else ''}{place}{title})"
         address = self._address(file, place, source, page)
         return text if address is None else f'<a href="{escape(address)}">{text}</a>'
 
-    def _picture(self, text: str, target: str, source: str) -> str:
+    def _picture(self, text: str, target: str, title: str, source: str) -> str:
         if _ELSEWHERE.match(target):
             self.left_out.append(f"{source}: the picture {target} lies on another host")
             return text
@@ -74,7 +74,7 @@ class Links:
             self.broken.append(f"{source}: {target}")
             return text
         self.pictures.add(file)
-        return f"![{text}](/{file})"
+        return f"![{text}](/{file}{title})"
 
     def _tag(self, tag: str, source: str, page: str) -> str:
         if tag.startswith("<img") and (outside := re.search(r'\bsrc="((?:https?:)?//[^"]*)"', tag)):

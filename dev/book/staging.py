@@ -15,7 +15,7 @@ from dev.book.pages import CAPTIONS, Page, chapters, korean, name_of, pages
 
 HERE = Path(__file__).parent
 FRONT = {"en": "index.md", "ko": "index.ko.md"}
-_STILL_ENGLISH = {"ko": ":::{note}\n이 쪽은 아직 한국어판이 없어 영어 원문을 싣습니다.\n:::"}
+_STILL_ENGLISH = {"ko": ":::{note}\n이 페이지는 아직 한국어판이 없어 영어 원문을 보여 드립니다.\n:::"}
 
 
 class BookError(Exception):

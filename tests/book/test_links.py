@@ -37,6 +37,7 @@ def links(tmp_path):
         ("[its lines](kotune/losses.py#L3-L9)", '<a href="files/kotune/losses.py.html#line-3">its lines</a>'),
         ("[rows](data/rows.jsonl)", '<a href="files/data/rows.jsonl">rows</a>'),
         ("![a plot](assets/plot.png)", "![a plot](/assets/plot.png)"),
+        ('![a plot](assets/plot.png "its title")', '![a plot](/assets/plot.png "its title")'),
         ('<img src="assets/plot.png" width="9">', '<img src="files/assets/plot.png" width="9">'),
         ("`[no](link.md)` and\n```\n[no](link.md)\n```\n", "`[no](link.md)` and\n```\n[no](link.md)\n```\n"),
     ],

@@ -290,7 +290,7 @@ def test_a_search_finds_every_page_that_has_the_word_in_any_form(readers, looks,
     assert has_it and has_it <= found
     assert not HANGUL.match(word) or found == has_it  # English stems: training finds trains
     if edition == "ko":
-        assert page.locator(".search-summary").inner_text() == f"{len(links)}쪽을 찾았습니다."
+        assert page.locator(".search-summary").inner_text() == f"페이지 {len(links)}개를 찾았습니다."
 
 
 def test_the_pages_are_files_that_open_without_a_server(built, chromium):
