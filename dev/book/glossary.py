@@ -14,7 +14,8 @@ _HEADS = {"en": "Glossary", "ko": "용어집"}
 _OPENINGS = {
     "en": "Each term is explained in the lessons where it is met first. On every page, its meaning appears when the pointer"
     " rests on a term with a dotted line.",
-    "ko": "각 용어는 강의에서 처음 나올 때 설명합니다. 어느 페이지에서든 점선이 그어진 용어에 마우스를 올리면 뜻이 나타납니다.",
+    "ko": "각 용어는 강의에서 처음 나올 때 설명합니다. 어느 페이지에서든 점선이 그어진 용어에 마우스를 올리면 뜻이"
+    " 나타납니다.",
 }
 
 
