@@ -16,6 +16,8 @@ from kotune.notebooks import outputs_digest
 from utils import ROOT, CourseError, read_json
 
 TEXTS = sorted((ROOT / "ko" / "text").glob("*.md"))
+WAITING_FOR_A_RUN = {"train"}  # translated, and not yet run and stored in Korean; these may only become fewer
+STORED = [path for path in TEXTS if path.stem not in WAITING_FOR_A_RUN]
 # cells that still show the outputs of the English edition, until `kotune notebooks store --language ko`; these may only fall
 MOST_NOT_RUN: dict[str, int] = {}
 
@@ -26,7 +28,12 @@ def test_a_translation_is_whole_and_of_the_present_text(path):
     assert translate(notebook_cells(ROOT / f"{path.stem}.ipynb"), path).problems == []
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_what_waits_for_a_run_is_not_stored():
+    stored = {path.stem for path in (ROOT / "ko").glob("*.ipynb")}
+    assert stored == {path.stem for path in STORED}
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_the_stored_edition_is_what_would_be_built_and_runs_the_english_code(path):
     """Where this fails, `python dev/build_editions.py build` builds it anew."""
     stored = read_json(ROOT / "ko" / f"{path.stem}.ipynb")
@@ -43,7 +50,7 @@ def test_the_stored_edition_is_what_would_be_built_and_runs_the_english_code(pat
     ]
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_the_stored_edition_leads_to_files_that_are_there_and_names_no_machine(path):
     text = (ROOT / "ko" / f"{path.stem}.ipynb").read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)\s#]+)", text)
