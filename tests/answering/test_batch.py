@@ -138,7 +138,7 @@ def test_passages_go_into_the_prompt_and_are_named(run, tmp_path, tokenizer, mon
     question = "확정일자는 어디에서 받나요?"
     data = write_jsonl(tmp_path / "q.jsonl", [{"question": question}, {"question": "zxqv"}])
     documents = DATA / "documents.jsonl"
-    run("--inference_data", data, "--documents", documents, "--save_name", tmp_path / "a")
+    run("--inference_data", data, "--documents", documents, "--ranking", "bm25", "--save_name", tmp_path / "a")
     first, second = read_jsonl(tmp_path / "a.jsonl")
     asked = Library(documents).ask(question)
     assert [s["title"] for s in first["sources"]] == [s.title for s in asked.sources] and "sources" not in second

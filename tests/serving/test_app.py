@@ -55,7 +55,16 @@ def server(standin, tmp_path_factory):
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     secret = {"SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
     served = ServerProcess(
-        log, "--backend", standin.url, "--concurrent", 4, "--documents", DATA / "documents.jsonl", **secret
+        log,
+        "--backend",
+        standin.url,
+        "--concurrent",
+        4,
+        "--documents",
+        DATA / "documents.jsonl",
+        "--ranking",
+        "bm25",
+        **secret,
     )
     yield served
     served.close()
@@ -147,7 +156,7 @@ def test_curl_generates_and_the_tuned_model_answers_where_none_is_named(server, 
 
 def test_documents_stand_in_the_prompt_and_are_named(server, standin):
     status, _, reply = curl(server, "/generate", body={"instruction": QUESTION, "use_documents": True})
-    assert status == 200 and "확정일자" in reply["sources"][0]["title"]
+    assert status == 200 and "확정일자" in reply["sources"][0]["title"] and reply["ranking"] == "bm25"
     asked = standin.requests[-1]["messages"][-1]["content"]
     assert asked.startswith("다음 문서를 참고하여") and all(s["title"] in asked for s in reply["sources"])
 
