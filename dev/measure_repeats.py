@@ -2,7 +2,7 @@
 
     python dev/measure_repeats.py        needs the extra `embeddings`
 
-On pairs of questions that a reader labelled (tests/data/repeat_pairs.jsonl, the cases and the first set): repeats dropped, and
+On pairs of questions that a reader labelled (tests/data/repeat_pairs.jsonl, cases and first set): repeats dropped, and
 different questions dropped, with and without asking `kotune.korean.contrasts.difference`. On the questions of the course, of
 which ROUGE-L has dropped the near repeats already: what would go besides; it is printed, to be judged by a reader.
 Writes dev/bench/results/repeats.json, whose figures stand in docs/korean_checks.md.

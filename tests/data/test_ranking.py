@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kotune.data.embeddings import EmbeddingsMissing
-from kotune.data.ranking import FITS, RRF_K, Ranker, choose_ranking, fuse
+from kotune.data.ranking import FITS, RANKINGS, RRF_K, Ranker, choose_ranking, fuse
 from similarity import rank
 from tests.support.embedding import forget_model, hide, install
-from utils import CourseError
+from utils import ROOT, CourseError, read_json, read_text
 
 ranking = st.lists(st.integers(0, 30), unique=True, max_size=20)
 rankings = st.lists(ranking, max_size=4)
@@ -190,3 +190,10 @@ def test_hard_korean_questions(monkeypatch, tmp_path):
     assert first["fused"] >= 4 and first["fused"] >= first["bm25"]
     ranker = Ranker(HELD, "fused")
     assert ranker.find("zxqv 🏠", 3) == [] and ranker.rank(HARD[0][0])[0].score > 1 / (RRF_K + len(HELD)) and FITS < 1
+
+
+def test_the_page_has_the_figures_that_were_measured():
+    page = read_text(ROOT / "docs" / "retrieval.md")
+    for figures in read_json(ROOT / "dev" / "bench" / "results" / "ranking.json")["sets"].values():
+        bm25, meaning, fused = (f"{figures[name]['first']}, {figures[name]['within_3']}" for name in RANKINGS)
+        assert f"| {bm25} | {meaning} | **{fused}** |" in page

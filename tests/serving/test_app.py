@@ -459,6 +459,7 @@ def test_a_backend_that_goes_down_is_a_502_and_health_says_so(tmp_path):
         (("--api_key", "short"), "16 ASCII"),
         (("--model_path", "outputs/nothing"), "is no folder"),
         (("--documents", "nothing.jsonl"), "does not exist"),
+        (("--ranking", "bm25"), "name their file with --documents"),
         (("--concurrent", "0"), "choose 1 to 1024"),
         (("--port", "99999999"), "choose another --port"),
     ],
