@@ -165,7 +165,7 @@ def test_answers_by_another_ranking_are_of_another_run(monkeypatch, tmp_path):
     assert fused == plain | {"ranking": "fused", "embeddings_sha256": hashlib.sha256(b"weights").hexdigest()}
     answers = tmp_path / "answers.jsonl"
     AnswerFile(answers, fused).append([{"id": "1", "question": "가", "answer": "나"}])
-    with pytest.raises(CourseError, match='another run .ranking is null here and "fused" there'):
+    with pytest.raises(CourseError, match=r'another run .ranking is null here and "fused" there'):
         AnswerFile(answers, plain)
     forget_model()
 
