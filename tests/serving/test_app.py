@@ -69,7 +69,16 @@ def server(standin, tmp_path_factory):
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     secret = {"SERVE_BACKEND_KEY": "sk-secret-of-the-backend"}
     served = ServerProcess(
-        log, "--backend", standin.url, "--concurrent", 4, "--documents", DATA / "documents.jsonl", **secret
+        log,
+        "--backend",
+        standin.url,
+        "--concurrent",
+        4,
+        "--documents",
+        DATA / "documents.jsonl",
+        "--ranking",
+        "bm25",
+        **secret,
     )
     yield served
     served.close()
@@ -373,6 +382,7 @@ def test_a_backends_error_is_passed_on_without_its_key(server, standin, answered
         (("--api_key", "short"), "16 ASCII"),
         (("--model_path", "outputs/nothing"), "is no folder"),
         (("--documents", "nothing.jsonl"), "does not exist"),
+        (("--ranking", "bm25"), "name their file with --documents"),
         (("--concurrent", "0"), "choose 1 to 1024"),
         (("--port", "99999999"), "choose another --port"),
     ],

@@ -108,7 +108,7 @@ def standin():
 def served(standin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     served = ServerProcess(folder / "log.txt", "--backend", standin.url, "--votes", folder / "votes.jsonl",
-                    "--documents", DATA / "documents.jsonl")  # fmt: skip
+                    "--documents", DATA / "documents.jsonl", "--ranking", "bm25")  # fmt: skip
     served.votes = folder / "votes.jsonl"
     yield served
     served.close()

@@ -30,6 +30,7 @@ from kotune.data import (
     validation,
     writers,
 )
+from kotune.data.ranking import Ranker
 from kotune.data.retrieval import Library
 from kotune.data.shown_numbers import shown
 from kotune.judging import vote_pairs, votes
@@ -284,6 +285,11 @@ def _task_rows(text: str) -> None:
 
 
 @cache
+def _ranker() -> Ranker:
+    return Ranker([SENTENCE, QUESTION])
+
+
+@cache
 def _library() -> Library:
     with _file(utils.json_line(DOCUMENT), "a.jsonl") as path:
         return Library(path)
@@ -375,6 +381,9 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.data.records.with_input", lambda text: records.with_input(text, text)),
         ("kotune.data.records.data_hash", lambda text: records.data_hash([{"text": text}])),
         ("kotune.data.registry.from_answers", lambda text: registry.from_answers([_turns(text)], [text])),
+        ("kotune.data.ranking.Ranker", lambda text: Ranker([text, SENTENCE])),
+        ("kotune.data.ranking.Ranker.rank", lambda text: _ranker().rank(text)),
+        ("kotune.data.ranking.Ranker.find", lambda text: _ranker().find(text, 1)),
         ("kotune.data.retrieval.Library.find", lambda text: _library().find(text)),
         ("kotune.data.retrieval.Library.ask", lambda text: _library().ask(text)),
         ("kotune.data.shown_numbers.shown", lambda text: shown(45321.5, text)),
@@ -675,7 +684,8 @@ LEFT_OUT = {
     """,
     "hands its texts to a tokenizer and a model, whose time is their own, and which refuse what is longer than they take": """
         kotune.answering.answer_files.LocalModel.__call__ kotune.answering.answer_files.TeacherModel.__call__
-        kotune.data.semantic_repeats.embed kotune.data.semantic_repeats.find_semantic_repeats
+        kotune.data.embeddings.embed_passages kotune.data.embeddings.embed_questions
+        kotune.data.semantic_repeats.find_semantic_repeats
         kotune.models.chat_template.render kotune.models.chat_template.rendered_lengths
         kotune.models.chat_template.require_no_marks kotune.models.decoding.generate kotune.models.decoding.stream
         kotune.models.reward_model.pair_accuracy kotune.models.reward_model.score kotune.training.encoding.encode_preference
@@ -687,7 +697,8 @@ LEFT_OUT = {
     "takes a sentence, a name or a setting of the course's own": """
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
-        kotune.data.readers.seen_from kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
+        kotune.data.embeddings.EmbeddingsMissing kotune.data.ranking.choose_ranking
+        kotune.data.readers.seen_from kotune.data.retrieval.open_library kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
         kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
         kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.models.weight_files.changed_files
         kotune.notebooks.execute kotune.notebooks.in_edition kotune.notebooks.outputs_digest kotune.notebooks.store
