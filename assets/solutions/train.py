@@ -18,8 +18,8 @@ one_in = math.exp(2.5)
 
 
 # %% train-4
-def lora_layer(x, W, A, B, alpha, rank):
-    return x @ W.T + alpha / rank * (x @ A.T) @ B.T
+def lora_layer(x, W, A, B, alpha):
+    return x @ W.T + alpha / len(A) * (x @ A.T) @ B.T
 
 
 # %% train-5

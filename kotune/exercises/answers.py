@@ -16,6 +16,8 @@ from typing import Any
 
 from kotune.exercises.bounded import TimeUp
 
+# by the sentence that each deserves, what computes the wrong result; several forms of one mistake in a tuple
+Mistakes = Mapping[str, Callable | tuple[Callable, ...]]
 TOLERANCE = 1e-6  # relative, for what a function returns
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -171,15 +173,14 @@ def require_same(
     tried: Callable,
     inputs: Sequence[tuple],
     right: Callable,
-    mistakes: Mapping[str, Callable | tuple[Callable, ...]],
+    mistakes: Mistakes,
     read: Callable[[Any], object] = plain,
     *,
     tolerance: float = TOLERANCE,
 ) -> None:
     """Hold a function against the right one on hidden inputs, and against functions that make a mistake.
 
-    mistakes: by the sentence that each deserves; several forms of one in a tuple. The first that explains every result is
-    named.
+    mistakes: the first that explains every result is named.
     read: turns a result into what is compared, and refuses another kind.
 
     Raises:

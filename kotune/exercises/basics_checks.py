@@ -7,6 +7,7 @@ import random
 
 from kotune.exercises.answers import (
     MistakeError,
+    Mistakes,
     NotDoneError,
     choice,
     function,
@@ -36,7 +37,7 @@ def softmax(given: object) -> None:
     draw = random.Random()
     inputs = [([2.0, 1.0, 0.0], 0.5), ([0.3, -1.2], 2.0)]
     inputs += [([draw.uniform(-3, 3) for _ in range(5)], draw.uniform(0.3, 3)) for _ in range(5)]
-    mistakes = {
+    mistakes: Mistakes = {
         "no_temperature": lambda logits, temperature: _softmax(logits, 1),
         "times_temperature": lambda logits, temperature: _softmax(logits, 1 / temperature),
         "not_normalised": lambda logits, temperature: [math.exp(one / temperature) for one in logits],
@@ -60,7 +61,7 @@ def loss(given: object) -> None:
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "summed": lambda row: -sum(map(math.log, row)),
         "base_two": lambda row: -mean([math.log2(one) for one in row]),
         "base_ten": lambda row: -mean([math.log10(one) for one in row]),

@@ -38,11 +38,14 @@ def bounded(work: Callable[[], T], seconds: float) -> T:
         try:
             thread.start()
             thread.join(seconds)
+            in_time = not thread.is_alive()
         finally:  # Ctrl-C while waiting, too
             _stop(thread)
-    if "value" in outcome:
-        return outcome["value"]
-    raise outcome.get("error", TimeUp())
+    if not in_time:
+        raise TimeUp
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
 
 
 def _stop(thread: threading.Thread) -> None:

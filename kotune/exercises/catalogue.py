@@ -92,6 +92,11 @@ class Lesson(Form):
     exercises: tuple[Exercise, ...]
     questions: tuple[Question, ...]
 
+    @property
+    def items(self) -> tuple[Exercise | Question, ...]:
+        """Return both, the exercises first."""
+        return (*self.exercises, *self.questions)
+
 
 class Phrases(Form):
     """What is said of any exercise or question, by its key."""
@@ -133,7 +138,7 @@ def _read(name: str, form: type[F]) -> F:
 
 def ids() -> list[str]:
     """Return the ids of all exercises and questions, in the order of the lessons."""
-    return [one.id for name in LESSONS for one in (*lesson(name).exercises, *lesson(name).questions)]
+    return [one.id for name in LESSONS for one in lesson(name).items]
 
 
 def find(id: object) -> Exercise | Question | None:
@@ -141,7 +146,7 @@ def find(id: object) -> Exercise | Question | None:
     name = id.rpartition("-")[0] if isinstance(id, str) else ""
     if name not in LESSONS:
         return None
-    return next((one for one in (*lesson(name).exercises, *lesson(name).questions) if one.id == id), None)
+    return next((one for one in lesson(name).items if one.id == id), None)
 
 
 def nearest(id: object) -> str:

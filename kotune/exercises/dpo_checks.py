@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from kotune.exercises.answers import (
     MistakeError,
+    Mistakes,
     NotDoneError,
     choice,
     function,
@@ -54,7 +55,7 @@ def pair_accuracy(given: object) -> None:
     def mean(values: Sequence[float]) -> float:
         return sum(values) / len(values)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "ties_lost": lambda c, r: mean(points(c, r, 0)),
         "ties_won": lambda c, r: mean(points(c, r, 1)),
         "ties_left_out": lambda c, r: mean([one for one in points(c, r) if one != 0.5]),
@@ -82,11 +83,11 @@ def dpo_loss(given: object) -> None:
     def loss(value: float) -> float:
         return math.log(1 + math.exp(-value))
 
-    def averaged(*lists: list[float]) -> list[list[float]]:
-        return [[sum(one) / len(one)] for one in lists]
+    def mean(one: list[float]) -> list[float]:
+        return [sum(one) / len(one)]
 
-    mistakes = {
-        "mean": lambda *lists_and_beta: loss(margin(*averaged(*lists_and_beta[:4]), lists_and_beta[4])),
+    mistakes: Mistakes = {
+        "mean": lambda pc, pr, rc, rr, beta: loss(margin(mean(pc), mean(pr), mean(rc), mean(rr), beta)),
         "no_reference": lambda pc, pr, rc, rr, beta: loss(beta * (sum(pc) - sum(pr))),
         "no_beta": lambda pc, pr, rc, rr, beta: loss(margin(pc, pr, rc, rr, 1)),
         "sign": lambda pc, pr, rc, rr, beta: loss(-margin(pc, pr, rc, rr, beta)),
@@ -145,7 +146,7 @@ def pair_of_samples(given: object) -> None:
     def or_none(replies, scores):
         return None if max(scores) == min(scores) else pair(replies, scores)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "pair_of_equals": (pair, lambda r, s: or_none(r, s) or (r[0], r[1]), lambda r, s: or_none(r, s) or (r[0], r[-1])),
         "swapped": (lambda r, s: or_none(r, s) and or_none(r, s)[::-1], lambda r, s: pair(r, s)[::-1]),
         "scores": (lambda r, s: or_none(s, s), lambda r, s: pair(s, s)),

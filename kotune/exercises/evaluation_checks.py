@@ -9,6 +9,7 @@ from itertools import product
 
 from kotune.exercises.answers import (
     MistakeError,
+    Mistakes,
     NotDoneError,
     choice,
     function,
@@ -43,7 +44,7 @@ def object_particle(given: object) -> None:
     def right(word: str) -> str:
         return "을" if _final(word[-1]) else "를"
 
-    mistakes = {
+    mistakes: Mistakes = {
         "inverted": lambda word: "를" if _final(word[-1]) else "을",
         "always": (lambda word: "을", lambda word: "를"),
         "rieul": lambda word: "을" if _final(word[-1]) not in (0, RIEUL) else "를",
@@ -84,7 +85,7 @@ def wilson(given: object) -> None:
         low, high = _wilson(count, n)
         return about(count / n, (high - low) / 2)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "textbook": (textbook, lambda count, n: [min(1.0, max(0.0, one)) for one in textbook(count, n)]),
         "one_z": lambda count, n: _wilson(count, n, 1),
         "reach_not_divided": reach_not_divided,
@@ -112,7 +113,7 @@ def both_orders(given: object) -> None:
         winners = {NAMED[0][one], NAMED[1][other]} - {"tie"}
         return winners.pop() if len(winners) == 1 else "tie"
 
-    mistakes = {
+    mistakes: Mistakes = {
         "words_compared": (
             lambda one, other: NAMED[0][one] if one == other else "tie",
             lambda one, other: NAMED[1][one] if one == other else "tie",
@@ -170,7 +171,7 @@ def strict_and_dropped(given: object) -> None:
     def lenient(gold, said, labels) -> list:
         return right(gold, [next((label for label in labels if label in one), one) for one in said], labels)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "both_strict": lambda gold, said, labels: [right(gold, said, labels)[0]] * 2,
         "both_dropped": lambda gold, said, labels: [right(gold, said, labels)[1]] * 2,
         "swapped": lambda gold, said, labels: right(gold, said, labels)[::-1],

@@ -10,6 +10,7 @@ from itertools import combinations
 
 from kotune.exercises.answers import (
     MistakeError,
+    Mistakes,
     NotDoneError,
     choice,
     function,
@@ -77,7 +78,7 @@ def rouge(given: object) -> None:
     inputs += [
         ([*draw.choices(WORDS, k=draw.randint(2, 7))], [*draw.choices(WORDS, k=draw.randint(2, 7))]) for _ in range(8)
     ]
-    mistakes = {
+    mistakes: Mistakes = {
         "any_order": (
             _f1(lambda one, other: (Counter(one) & Counter(other)).total()),
             _f1(lambda one, other: len({*one} & {*other})),
@@ -138,7 +139,7 @@ def unsupported_numbers(given: object) -> None:
     def numbers_of(said: str) -> list[str]:
         return re.findall(r"\d+", said)
 
-    mistakes = {
+    mistakes: Mistakes = {
         "substring": lambda answer, passage: [one for one in numbers_of(answer) if one not in passage],
         "digit_by_digit": lambda answer, passage: [one for one in answer if one.isdigit() and one not in passage],
         "swapped": lambda answer, passage: [one for one in numbers_of(passage) if one not in numbers_of(answer)],

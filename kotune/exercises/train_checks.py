@@ -12,6 +12,7 @@ import numpy as np
 
 from kotune.exercises.answers import (
     MistakeError,
+    Mistakes,
     NotDoneError,
     choice,
     function,
@@ -42,7 +43,7 @@ def labels(given: object) -> None:
         return [draw.randrange(1, 1000) for _ in range(n)]
 
     inputs = [(ids(draw.randint(2, 6)), ids(draw.randint(2, 6))) for _ in range(6)]
-    mistakes = {
+    mistakes: Mistakes = {
         "zeros": lambda prompt, completion: [0] * len(prompt) + completion,
         "nothing_masked": lambda prompt, completion: prompt + completion,
         "wrong_side": lambda prompt, completion: prompt + [SKIPPED] * len(completion),
@@ -78,23 +79,22 @@ def lora(given: object) -> None:
         values = draw.normal(size=shape)
         return torch.tensor(values) if torch else values
 
-    inputs = [(matrix(3, 6), matrix(5, 6), matrix(2, 6), matrix(5, 2), alpha, 2) for alpha in (16, 3)]
-    mistakes = {
-        "no_scale": lambda x, w, a, b, alpha, rank: x @ w.T + x @ a.T @ b.T,
-        "inverse_scale": lambda x, w, a, b, alpha, rank: x @ w.T + rank / alpha * (x @ a.T @ b.T),
-        "product_scale": lambda x, w, a, b, alpha, rank: x @ w.T + rank * alpha * (x @ a.T @ b.T),
+    inputs = [(matrix(3, 6), matrix(5, 6), matrix(2, 6), matrix(5, 2), alpha) for alpha in (16, 3)]
+    mistakes: Mistakes = {
+        "no_scale": lambda x, w, a, b, alpha: x @ w.T + x @ a.T @ b.T,
+        "inverse_scale": lambda x, w, a, b, alpha: x @ w.T + len(a) / alpha * (x @ a.T @ b.T),
+        "product_scale": lambda x, w, a, b, alpha: x @ w.T + len(a) * alpha * (x @ a.T @ b.T),
         "adapter_only": (
-            lambda x, w, a, b, alpha, rank: alpha / rank * (x @ a.T @ b.T),
-            lambda x, w, a, b, alpha, rank: x @ a.T @ b.T,
+            lambda x, w, a, b, alpha: alpha / len(a) * (x @ a.T @ b.T),
+            lambda x, w, a, b, alpha: x @ a.T @ b.T,
         ),
-        "frozen_only": lambda x, w, a, b, alpha, rank: x @ w.T,
-        "all_scaled": lambda x, w, a, b, alpha, rank: alpha / rank * (x @ w.T + x @ a.T @ b.T),
-        "weights": lambda x, w, a, b, alpha, rank: w + alpha / rank * b @ a,
+        "frozen_only": lambda x, w, a, b, alpha: x @ w.T,
+        "all_scaled": lambda x, w, a, b, alpha: alpha / len(a) * (x @ w.T + x @ a.T @ b.T),
+        "weights": lambda x, w, a, b, alpha: w + alpha / len(a) * b @ a,
     }
 
-    def right(*given):
-        x, w, a, b, alpha, rank = given
-        return x @ w.T + alpha / rank * (x @ a.T) @ b.T
+    def right(x, w, a, b, alpha):
+        return x @ w.T + alpha / len(a) * (x @ a.T) @ b.T
 
     require_same(tried, inputs, right, mistakes, _matrix)
 
@@ -124,7 +124,7 @@ def masked_loss(given: object) -> None:
     def costs(places, labels) -> list[float]:
         return [-math.log(place[label]) for place, label in zip(places, labels, strict=False) if label != SKIPPED]
 
-    mistakes = {
+    mistakes: Mistakes = {
         "no_shift": lambda places, labels: _mean(costs(places, labels)),
         "wrong_way": lambda places, labels: _mean(costs(places[1:], labels)),
         "over_all": (
@@ -153,7 +153,7 @@ def amount(given: object) -> None:
         eok, rest = draw.randint(1, 20), draw.randint(1, 9)
         space = draw.choice(["", " "])
         inputs += [(f"{eok}억{space}{rest}천",), (f"{eok}억{space}{rest}50",), (f"{eok}억",), (f"{rest}천",), (f"{rest}30",)]
-    mistakes = {
+    mistakes: Mistakes = {
         "glued": (
             lambda said: int("".join(re.findall(r"\d", said))),
             lambda said: int("".join(re.findall(r"\d", said.replace("천", "000")))),

@@ -79,48 +79,48 @@ one_in = 20
 
 
 # %% train-4 no_scale
-def lora_layer(x, W, A, B, alpha, rank):
+def lora_layer(x, W, A, B, alpha):
     return x @ W.T + x @ A.T @ B.T
 
 
 # %% train-4 inverse_scale
-def lora_layer(x, W, A, B, alpha, rank):
-    return x @ W.T + rank / alpha * x @ A.T @ B.T
+def lora_layer(x, W, A, B, alpha):
+    return x @ W.T + len(A) / alpha * x @ A.T @ B.T
 
 
 # %% train-4 product_scale
-def lora_layer(x, W, A, B, alpha, rank):
-    return x @ W.T + alpha * rank * x @ A.T @ B.T
+def lora_layer(x, W, A, B, alpha):
+    return x @ W.T + alpha * len(A) * x @ A.T @ B.T
 
 
 # %% train-4 adapter_only
-def lora_layer(x, W, A, B, alpha, rank):
-    return alpha / rank * x @ A.T @ B.T
+def lora_layer(x, W, A, B, alpha):
+    return alpha / len(A) * x @ A.T @ B.T
 
 
 # %% train-4 frozen_only
-def lora_layer(x, W, A, B, alpha, rank):
+def lora_layer(x, W, A, B, alpha):
     return x @ W.T
 
 
 # %% train-4 all_scaled
-def lora_layer(x, W, A, B, alpha, rank):
-    return alpha / rank * x @ (W + B @ A).T
+def lora_layer(x, W, A, B, alpha):
+    return alpha / len(A) * x @ (W + B @ A).T
 
 
 # %% train-4 weights
-def lora_layer(x, W, A, B, alpha, rank):
-    return W + alpha / rank * B @ A
+def lora_layer(x, W, A, B, alpha):
+    return W + alpha / len(A) * B @ A
 
 
 # %% train-4 raised
-def lora_layer(x, W, A, B, alpha, rank):
-    return x @ W.T + alpha / rank * x @ A @ B
+def lora_layer(x, W, A, B, alpha):
+    return x @ W.T + alpha / len(A) * x @ A @ B
 
 
 # %% train-4 other
-def lora_layer(x, W, A, B, alpha, rank):
-    return (x @ W.T + alpha / rank * x @ A.T @ B.T).sum(1)
+def lora_layer(x, W, A, B, alpha):
+    return (x @ W.T + alpha / len(A) * x @ A.T @ B.T).sum(1)
 
 
 # %% train-5 no_shift
