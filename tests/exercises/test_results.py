@@ -29,6 +29,16 @@ def test_without_a_name_one_is_drawn_and_stays(own_folder):
     assert {row["who"] for row in rows} == {results.learner()}
 
 
+def test_what_was_solved_before_a_name_was_set_goes_along(own_folder):
+    check("basics-1", 2)
+    set_name("Mina")
+    check("basics-1", 2.718)
+    assert {name: [row["who"] for row in rows] for name, rows in rows_of(own_folder).items()} == {"Mina.jsonl": ["Mina"] * 2}
+    set_name("Jun")
+    check("basics-1", 2.718)
+    assert sorted(rows_of(own_folder)) == ["Jun.jsonl", "Mina.jsonl"]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b\\c", "=1+1", "가" * 500, "\u0000\u202eabc", "CON.", "."])
 def test_no_name_leads_out_of_the_folder(name, own_folder):
     set_name(name)
