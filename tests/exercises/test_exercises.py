@@ -84,7 +84,7 @@ def test_korean_is_polite_and_english_has_no_korean_prose():
         # where choices follow, what stands above them is looked at
         above = re.sub(r"\s*\n- .*", "", text, flags=re.S).strip()
         prose = re.sub(r"(?<=.)\([^()]*\)", "", above).replace("{reason}", "").strip("() ")
-        assert re.search(r"(니다|세요|나요|까요|가요|요)[.?]$", prose), (where, text)
+        assert re.search(r"(니다|니까|세요|나요|까요|가요|요)[.?]$", prose), (where, text)
         assert re.search("[가-힣]", text), where
     for where, said in said_of_exercises():
         assert not re.search(r"(니다|세요)[.?]", said.en), where
