@@ -6,6 +6,6 @@ API, and `recording` replays what was recorded. `generation` makes questions, an
 the replies, `preferences` the rejected sides of pairs, and `filters` says which of them do not do what their prompt demands.
 """
 
-from kotune.teacher.client import Teacher, answered, connect, has_real_teacher
+from kotune.teacher.client import Teacher, answered, connect, has_real_teacher, replay
 
-__all__ = ["Teacher", "answered", "connect", "has_real_teacher"]
+__all__ = ["Teacher", "answered", "connect", "has_real_teacher", "replay"]

@@ -33,7 +33,7 @@ from kotune.teacher.costs import (
     price_table,
     token_counter,
 )
-from kotune.teacher.endpoint import Endpoint, endpoint_of_settings
+from kotune.teacher.endpoint import Endpoint, endpoint_of_recording, endpoint_of_settings, patience_of_settings
 from kotune.teacher.event_loop import run_in_own_thread
 from kotune.teacher.journal import Journal, ReplyStore
 from kotune.teacher.recording import RECORDING
@@ -335,6 +335,21 @@ def connect(
         budget_usd=budget_usd,
         concurrency=concurrency,
         recording=Path(recording),
+    )
+
+
+def replay(recording: str | Path, *, journal: str | Path) -> Teacher:
+    """Connect to what a model once said, whatever the settings name: its replies are looked at again, nothing is asked.
+
+    The file is one of `data/recorded` that is named after its model. A request that it does not hold fails.
+
+    Raises:
+        CourseError: the recording cannot be read, or the journal cannot be read or written.
+    """
+    recording = Path(recording)
+    endpoint = endpoint_of_recording(recording, patience_of_settings(), recording.stem)
+    return Teacher(
+        Connection(recording.stem, endpoint), ReplyStore(journal), budget_usd=None, concurrency=16, recording=recording
     )
 
 

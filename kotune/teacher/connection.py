@@ -36,7 +36,9 @@ class Connection:
     @property
     def model_in_journal(self) -> str:
         """The model whose replies the journal is asked for: recorded replies never pass for a model's."""
-        return RECORDED_MODEL if self.endpoint.is_recording else self.model
+        if not self.endpoint.is_recording:
+            return self.model
+        return f"{RECORDED_MODEL} of {self.endpoint.replays}" if self.endpoint.replays else RECORDED_MODEL
 
     def key_of(self, request: Request, schema: type[BaseModel] | None) -> str:
         """Return the key under which a request's reply stands in the journal."""

@@ -60,6 +60,7 @@ class Endpoint:
     is_recording: bool
     is_openai: bool
     secret: str | None
+    replays: str | None = None  # the model whose recorded replies these are; None for the course's own recording
 
     def __repr__(self) -> str:
         """Return the name alone."""
@@ -118,10 +119,21 @@ def endpoint_of_settings(model: str, recording: Path, timeout_s: float | None = 
     if key:
         # the base URL is given, because the SDK would otherwise read it from the environment a second time
         return Endpoint(f"{model} at OpenAI", _opener(OPENAI_URL, key, patience), False, True, key)
+    return endpoint_of_recording(recording, patience)
+
+
+def endpoint_of_recording(recording: Path, patience: Patience, replays: str | None = None) -> Endpoint:
+    """Return the endpoint that answers out of a recording and reaches no network, whatever the settings name.
+
+    `replays` is the model that gave the replies; its name keeps them apart from other recordings' in a journal.
+
+    Raises:
+        CourseError: the recording cannot be read.
+    """
     recorded = read_recording(recording)
     sources = sorted({row.get("source", "") for row in recorded.values()})
     name = f"the recording in data/recorded ({'; '.join(sources)})"
-    return Endpoint(name, _opener("http://recording.invalid/v1", "none", patience, recorded), True, False, None)
+    return Endpoint(name, _opener("http://recording.invalid/v1", "none", patience, recorded), True, False, None, replays)
 
 
 def _opener(

@@ -242,13 +242,15 @@ def bare(text: str) -> str:
 class AskedQuestion:
     """A question with the prompt that asked for it, what it is to be about, and the questions before it.
 
-    subject: the seed word, or a document's title and text. before: each as `bare` gives it.
+    subject: the seed word, or a document's title and text. before: each as `bare` gives it. words: the seed words that
+    questions were asked for, where they are known.
     """
 
     text: str
     instruction: str
     subject: str = ""
     before: Collection[str] = ()
+    words: Collection[str] = ()
 
     @cached_property
     def checked(self) -> CheckedAnswer:
@@ -260,8 +262,15 @@ class AskedQuestion:
 _TALK_OF_THE_TASK = re.compile(
     r"해요체|합쇼체|합니다체|요청문|(?i:json|seed[_ ]?word|on_topic)|"
     r"(?:질문|문항)(?:을|를)?\s?(?:\d+|[한두세네]|여러|다섯|여섯)\s?(?:개|가지)|"
-    r"질문(?:을|를|들을)?\s?(?:써|작성해|만들어|생성해|되풀이)|(?:낱말|주제|단어)(?:에 대한|에 관한|마다|별)\s질문"
+    r"질문(?:을|를|들을)?\s?(?:써|작성해|만들어|생성해|되풀이)|(?:낱말|주제|단어)(?:에 대한|에 관한|마다|별)\s질문|"
+    r"(?:다음|주어진|위의?) (?:[낱날]말|단어|시드)"  # 날말: as a model of 1.5B copies 낱말
 )
+# whom an expert asks back, and what an assistant offers; who needs an answer says neither
+_ASKS_THE_READER = re.compile(
+    r"당신(?:은|이|의|에게|도)|도움이 필요하(?:신가요|십니까|세요)|"
+    r"(?:알고|이해하고|궁금해) ?(?:계시나요|계세요|계신가요|계십니까)"
+)
+_STATES_AND_ASKS = re.compile(r"(?<=니다)[.!]?\?$")  # 계산됩니다?
 _WORDS_OF_ANY_QUESTION = """
 이것 그것 저것 이 그 저 이런 그런 낱말 단어 용어 말 주제 제도 개념 뜻 의미 절차 이유 까닭 차이 차이점 주의점 방법 질문
 그리고 또 및 주의할 점 무엇 무엇인가요 무엇인지 무엇입니까 뭐 뭔가요 뭐예요 인가요 입니까 어떤 어떻게 왜 언제 어디 누가 것
@@ -275,7 +284,7 @@ _SHOWN_TEXT = re.compile(
 )
 _OF_THE_MARKET = r"(?:집값|시세|가격|전셋값|매매가|아파트값|땅값|부동산 경기)"
 _FORECAST = re.compile(
-    rf"{_OF_THE_MARKET}[^?.]{{0,15}}(?:오를까|오르겠|내릴까|떨어질까|전망|예측|오를 것|내릴 것|떨어질 것|상승할|하락할)|"
+    rf"{_OF_THE_MARKET}[^?.]{{0,15}}(?:오를까|오르겠|내릴까|떨어질까|전망|예[측상]|오를 것|내릴 것|떨어질 것|상승할|하락할)|"
     r"투자(?:하면|해도|할|처|를 추천|하기 좋)|(?:오를|유망한|뜨는) (?:지역|동네|단지|아파트)|"
     r"(?:지금|올해|내년에?) [^?.]{0,15}(?:사도 될까|사야 할까|사는 게 (?:좋|나)|팔아야 할까)"
 )
@@ -304,6 +313,11 @@ def _is_an_answer(asked: AskedQuestion) -> str | None:
     return f"{asked.text[:_SHOWN]!r}" if states else None
 
 
+def _is_broken(asked: AskedQuestion) -> str | None:
+    """A statement's ending under a question mark (계산됩니다?) is neither."""
+    return f"{asked.text[-_SHOWN:]!r}" if _STATES_AND_ASKS.search(asked.text.rstrip()) else None
+
+
 def _many_in_one(asked: AskedQuestion) -> str | None:
     items = sum(sentence.is_item for sentence in asked.checked.sentences)
     return f"{items} items" if items or "\n" in asked.text.strip() else None
@@ -325,6 +339,12 @@ def _instruction_in_question(asked: AskedQuestion) -> str | None:
 def _names_no_topic(asked: AskedQuestion) -> str | None:
     words = [_PARTICLE.sub("", word) for word in _eojeols(asked.text)]
     return f"{asked.text[:_SHOWN]!r}" if all(word in _NAMES_NOTHING or len(word) < 2 for word in words) else None
+
+
+def _of_another_word(asked: AskedQuestion) -> str | None:
+    """A seed word may come back shortened (소액임차인 for 소액임차인 최우선변제권), but not as a word of the model's own."""
+    subject, words = bare(asked.subject), [bare(word) for word in asked.words]
+    return None if not words or any(subject in word or word in subject for word in words) else f"{asked.subject[:_SHOWN]!r}"
 
 
 def _asked_before(asked: AskedQuestion) -> str | None:
@@ -350,7 +370,10 @@ QUESTION_FILTERS: tuple[Filter[AskedQuestion], ...] = (
     Filter("many_in_one", "낱말마다 질문을", _many_in_one, "it is a list ({found}), not one question"),
     Filter("speech_level", "해요체, 합쇼체, 요청문", _banmal_question, "{found} is 반말"),
     Filter("instruction", "일반인이 실제로 물을 법한 질문", _instruction_in_question, "it repeats the instruction: {found}"),
+    Filter("asks_reader", "일반인이 실제로 물을 법한 질문", _found(_ASKS_THE_READER), "it asks its reader: {found}"),
+    Filter("broken", "일반인이 실제로 물을 법한 질문", _is_broken, "{found} is a statement with a question mark"),
     Filter("no_topic", "질문만 읽어도 무엇을 묻는지 알 수 있게", _names_no_topic, "{found} does not say what it is about"),
+    Filter("other_word", "다음 낱말마다", _of_another_word, "{found} is no word that questions were asked for"),
     Filter("forecast", "시세 전망이나 투자 권유는 묻지 않습니다", _found(_FORECAST), "it asks for a forecast: {found}"),
     Filter("repeat", "같은 질문을 되풀이하지 않습니다", _asked_before, "{found} was asked before"),
     Filter("leftover", "답은 JSON으로만 씁니다", _of_text(_leftover), "it holds more than a question: {found}"),
@@ -381,9 +404,13 @@ DOCUMENT_QUESTION_FILTERS: tuple[Filter[AskedQuestion], ...] = (
 )
 
 
-def check_question(text: str, seed_word: str, before: Collection[str] = ()) -> list[Fault]:
-    """Return what is wrong with a question on a seed word; `before` has those before it, each as `bare` gives it."""
-    return faults(QUESTION_FILTERS, AskedQuestion(text, f"{SEED_WORDS.system} {SEED_WORDS.user}", seed_word, before))
+def check_question(text: str, seed_word: str, before: Collection[str] = (), seed_words: Collection[str] = ()) -> list[Fault]:
+    """Return what is wrong with a question on a seed word.
+
+    `before` has the questions before it, each as `bare` gives it; `seed_words` those that were asked about, where known.
+    """
+    instruction = f"{SEED_WORDS.system} {SEED_WORDS.user}"
+    return faults(QUESTION_FILTERS, AskedQuestion(text, instruction, seed_word, before, seed_words))
 
 
 def check_document_question(text: str, document: dict, before: Collection[str] = ()) -> list[Fault]:
@@ -438,15 +465,43 @@ class AnswerWords:
 
     def asked_in(self, document_id: str) -> float:
         """Return how much of the question stands in a passage, by weight."""
-        return sum(self.weight.get(word, 0.0) for word in self.question & self.shown[document_id])
+        return self._standing(self.question, document_id)
+
+    def said_in(self, document_id: str) -> float:
+        """Return how much of the answer stands in a passage, by weight."""
+        return self._standing(self.answer, document_id)
+
+    def _standing(self, words: frozenset[str], document_id: str) -> float:
+        return sum(self.weight.get(word, 0.0) for word in words & self.shown[document_id])
 
 
 _YES_OR_NO = re.compile(r"(?:네|예|아니요|아니오|아뇨)[.,!]?")
 _MOST_SENTENCES = 4
 
 
+_SAYS_YES_OR_NO = frozenset(
+    [
+        "네",
+        "예",
+        "아니요",
+        "아니오",
+        "맞습니다",
+        "아닙니다",
+        "그렇습니다",
+        "없습니다",
+        "있습니다",
+        "됩니다",
+        "안",
+        "물론",
+        "물론입니다",
+    ]
+)
+
+
 def _no_sentence(answer: GivenAnswer) -> str | None:
-    """An answer needs a sentence, or a list; a word, a heading or a bare yes is none."""
+    """An answer needs a sentence, or a list; a word, a heading or a bare yes (네, 맞습니다) is none."""
+    if _SAYS_YES_OR_NO.issuperset(_eojeols(answer.text)):
+        return f"{answer.text[:_SHOWN]!r}"
     for sentence, level, hidden in answer.spoken:
         if sentence.is_item or level is not None:
             return None
@@ -564,6 +619,18 @@ def _unsupported_words(answer: GivenAnswer) -> str | None:
     return f"{there} of {len(new)}" if len(new) >= _FEWEST_WORDS and there < _LEAST_SUPPORT * len(new) else None
 
 
+_LEAST_SHARE_SAID = 0.45  # of what stands in the best passage; the written answers have 0.51 and more
+
+
+def _of_another_passage(answer: GivenAnswer) -> str | None:
+    """What is said stands in another of the passages shown, and hardly in the one that is named."""
+    words = answer.words
+    if words is None or answer.document_id is None or answer.document_id not in words.shown:
+        return None
+    best = max(words.shown, key=words.said_in)
+    return best if words.said_in(answer.document_id) < _LEAST_SHARE_SAID * words.said_in(best) else None
+
+
 def _declines(answer: GivenAnswer) -> str | None:
     return f"{answer.text[:_SHOWN]!r}" if abstains(answer.text) else None
 
@@ -602,6 +669,12 @@ ANSWER_FILTERS: tuple[Filter[GivenAnswer], ...] = (
     Filter("numbers", _FROM_THE_PASSAGE, _invented_numbers, "{found}"),
     Filter("off_topic", _TO_THE_QUESTION, _off_topic, "{found} is not about the question"),
     Filter("unsupported", _FROM_THE_PASSAGE, _unsupported_words, "of its own words only {found} stand in the passage"),
+    Filter(
+        "other_passage",
+        "근거로 삼은 문서의 번호를 document_id에",
+        _of_another_passage,
+        "what it says stands in {found}, and another passage is named",
+    ),
     Filter("declines", "모두 null로 둡니다", _declines, "{found} declines, which null is to say"),
     Filter("id_in_text", "문서의 번호를 document_id에", _names_an_id, "{found} stands in the text of the answer"),
     Filter("instruction", _TO_THE_QUESTION, _instruction_in_answer, "the answer repeats the instruction: {found}"),
@@ -972,6 +1045,7 @@ SPOILT_FILTERS: dict[str, tuple[Filter[SpoiltPair], ...]] = {
         Filter(
             "no_foreign_word", "중국어, 일본어, 영어로 씁니다", _has_no_foreign_word, "it has no foreign word of its own"
         ),
+        Filter("other_answer", "낱말 한두 개만", _is_another_answer, "it changes far more than one or two words"),
     ),
     "padded": (
         *_OF_ANY_KIND,

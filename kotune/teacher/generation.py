@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
@@ -47,10 +47,11 @@ def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_pe
     ]
 
 
-def collect_questions(replies: Sequence[Reply[SeedWordReply]]) -> Collected:
+def collect_questions(replies: Sequence[Reply[SeedWordReply]], seed_words: Collection[str] = ()) -> Collected:
     """Return {"seed_word", "question"} for every question of every reply, in order, and those that the filters set aside.
 
-    What was set aside is printed, because whoever goes through the questions alone would not see it.
+    With the seed words that were asked about, questions on other words are set aside too. What was set aside is printed,
+    because whoever goes through the questions alone would not see it.
     """
     rows: list[dict] = []
     rejected: list[dict] = []
@@ -58,7 +59,7 @@ def collect_questions(replies: Sequence[Reply[SeedWordReply]]) -> Collected:
     asked = [(item.seed_word, question.strip()) for item in _items(replies) for question in item.questions]
     for seed_word, question in asked:
         row = {"seed_word": seed_word, "question": question}
-        if found := check_question(question, seed_word, before):
+        if found := check_question(question, seed_word, before, seed_words):
             rejected.append(with_reasons(row, found))
         else:
             rows.append(row)

@@ -91,6 +91,6 @@ def test_what_differs_by_machine_is_followed_by_what_must_hold(notebook):
     asserted = [i for i, cell in enumerate(cells) if re.search(r"^\s*(?:assert |expect\()", source(cell), re.M)]
     assert asserted
     # runs of ignored cells (a figure and its plot) share the assert that closes them
-    unguarded = [i for i in ignored if not any(i < j <= i + 5 for j in asserted)]
+    unguarded = [i for i in ignored if not any(i < j <= i + 6 for j in asserted)]
     last = {len(cells) - k for k in range(1, 5)}
     assert not set(unguarded) - last, [source(cells[i]) for i in unguarded]

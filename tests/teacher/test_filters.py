@@ -30,6 +30,13 @@ BAD_QUESTIONS = [
     ("전입신고", "전입신고에 대해 해요체로 물어보는 문장은 무엇인가요?", "instruction"),
     ("대항력", "대항력에 관한 질문을 6개 만들어 주세요.", "instruction"),
     ("대항력", "다음 낱말마다 질문을 6개씩 써 주세요. 대항력", "instruction"),
+    ("확정일자", "다음 낱말에 대한 예상 확정일자를 알려 주세요.", "instruction"),
+    ("계약갱신요구권", "다음 날말에 계약 갱신 요구권을 받는 방법은 무엇인가요?", "instruction"),
+    ("임차권등기명령", "당신은 임차권 등기명령을 진행하는 과정에서 어떤 점을 주의해야 할까요?", "asks_reader"),
+    ("임차권등기명령", "임차권 등기명령을 어떻게 진행하는지 알고 계세요?", "asks_reader"),
+    ("계약갱신요구권", "계약 갱신 요구권을 받는 방법에 대해 도움이 필요하신가요?", "asks_reader"),
+    ("전세보증금 반환보증", "전세보증금 반환보증의 보험료는 어떻게 계산됩니다?", "broken"),
+    ("공시가격", "앞으로 아파트 시세가 예상되나요?", "forecast"),
     ("재산세", "재산세의 답을 JSON으로 써 주실 수 있나요?", "instruction"),
     ("청약통장", "특정 인물, 특정 매물, 시세 전망이나 투자 권유는 묻지 않습니다.", "instruction"),
     ("확정일자", "확정일자는 어디서 받나요", "repeat"),
@@ -97,6 +104,22 @@ def test_good_questions_of_every_form_pass(seed_word, question):
 
 
 @pytest.mark.parametrize(
+    ("seed_word", "named"),
+    [
+        ("소액임차인 최우선변제권", False),
+        ("최우선변제권", False),  # a part of the word that was asked about
+        ("소액임차인최우선변제권", False),
+        ("장소별", True),
+        ("주요 지역", True),
+    ],
+)
+def test_a_seed_word_of_the_models_own_is_named_where_those_asked_about_are_known(seed_word, named):
+    question = "최우선변제권은 어떤 집에 인정되나요?"
+    assert ("other_word" in names(check_question(question, seed_word, (), ["소액임차인 최우선변제권"]))) == named
+    assert "other_word" not in names(check_question(question, seed_word))
+
+
+@pytest.mark.parametrize(
     ("question", "name"),
     [
         ("이 문서에 따르면 전입신고는 언제까지 하나요?", "points_at_text"),
@@ -143,6 +166,8 @@ BAD_ANSWERS = [
     (WHEN, "引っ越した日から14日以内に届け出ます。", MOVED, "not_korean"),
     (WHEN, "이사하고 14일 안에 you should report it to the office 해야 합니다.", MOVED, "not_korean"),
     (WHEN, "네.", MOVED, "no_sentence"),
+    (WHERE, "네, 맞습니다.", DATED, "no_sentence"),
+    (WHERE, "없습니다", DATED, "no_sentence"),
     (WHEN, "14일 이내", MOVED, "no_sentence"),
     (WHEN, "전입신고의 기한", MOVED, "no_sentence"),
     (WHEN, "이사하고 나서 14일 안에 해야 해요.", MOVED, "speech_level"),
@@ -171,6 +196,7 @@ BAD_ANSWERS = [
     (WHEN, "문서만으로는 그 기한을 알 수 없습니다.", MOVED, "declines"),
     (WHEN, "합니다체로 한 문장에서 네 문장까지 풀어 씁니다.", MOVED, "instruction"),
     (WHEN, "건물에는 7월에 매기고 땅에는 9월에 매깁니다.", TAX, "off_topic"),
+    (WHERE, "주민센터나 등기소, 공증인 사무소에 계약서를 들고 가시면 됩니다.", TAX, "other_passage"),
     (WHEN, "맛있는 김치찌개는 묵은지를 볶다가 돼지고기를 넣고 푹 끓이면 됩니다.", MOVED, "unsupported"),
     (WHEN, "14일 안에 합니다. 14일 안에 합니다. 14일 안에 합니다.", MOVED, "loops"),
     (WHEN, "이사한 뒤 14일 안에 하셔야 합니다.\n질문: 어디에서 하나요?\n답변: 주민센터에서 합니다.", MOVED, "leftover"),
@@ -326,6 +352,8 @@ BAD_PAIRS = [
     ("cut_short", "집을 옮긴 다음에는 꼭 14일 안에 주민센터로", "not_the_start"),
     ("cut_short", "이사한 날부터", "cut_early"),
     ("wrong_language", "이사한 날부터 14일 이내에 하셔야 합니다. 주민센터나 정부24에서 하실 수 있습니다.", "no_foreign_word"),
+    ("wrong_language", "The given response is incorrect.", "other_answer"),  # what a model of 1.5B wrote
+    ("wrong_language", "true", "other_answer"),
     ("padded", "이사한 날부터 꼭 14일 이내에 하셔야 합니다. 주민센터를 찾아가거나 정부24에서 하실 수 있습니다.", "not_longer"),
     ("padded", "안녕하세요, 좋은 질문입니다. " + GOOD * 2 + " 늦으면 과태료 5만 원을 내셔야 합니다.", "adds_numbers"),
     ("padded", "안녕하세요. " + "이사를 하시면 주민센터를 찾아가거나 정부24에서 하실 수 있으니 천천히 살펴보시기 바랍니다. " * 3, "loses_numbers"),
@@ -396,7 +424,8 @@ def test_there_is_a_bad_reply_for_every_filter():
         "answers": ({name for *_, name in BAD_ANSWERS}, filters.ANSWER_FILTERS),
     }
     missing = {what: {one.name for one in table} - found for what, (found, table) in shown.items()}
-    assert missing == {"questions": set(), "answers": {"unfinished"}}  # what breaks off ends in no verb either
+    # what breaks off ends in no verb either; a word that was not asked about has a test of its own
+    assert missing == {"questions": {"other_word"}, "answers": {"unfinished"}}
 
 
 # --- from replies to rows ---
