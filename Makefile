@@ -75,7 +75,7 @@ book: $(VENV)/book
 	@$(BIN)/python dev/book/build.py
 
 bench: $(VENV)/testing
-	@for name in similarity teacher formats training inference judging serve korean_checks; do \
+	@for name in similarity teacher formats training inference judging serve korean_checks exercises; do \
 	  $(BIN)/python dev/bench/$$name.py || exit 1; done
 
 # stored from one clean run, with the adapters of it

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kotune.language import LANGUAGES
 from kotune.stage_table import STAGES
-from utils import OUTPUTS, CourseError, error_sentence, machine_error, relative
+from utils import OUTPUTS, ROOT, CourseError, error_sentence, machine_error, relative
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
 MODEL = "an adapter's folder, a merged model's, or a hub name"
@@ -415,17 +415,39 @@ def _notebooks_options(parser: ArgumentParser) -> None:
     for each in (running, storing):
         each.add_argument("--language", choices=LANGUAGES, default="en", help="ko: the Korean edition, in ko/ (default: en)")
     commands.add_parser("adapters", help="copy the adapters of the last `store` into assets/")
+    inserting = commands.add_parser("exercises", help="put exercises and questions in, in the place of those that are there")
+    inserting.add_argument("--dry-run", "--dry_run", action="store_true", help="print which cell goes where; write nothing")
+    inserting.add_argument("--folder", type=Path, help="where the notebooks lie, instead of the repository's own")
+    inserting.add_argument("--language", choices=("en", "ko"), default="en", help="of the text (default: en)")
 
 
 def _notebooks(chosen: Namespace) -> None:
     from kotune import notebooks
 
-    if chosen.subcommand == "store":
+    if chosen.subcommand == "exercises":
+        from kotune.exercises.cells import insert_into
+
+        for line in insert_into(chosen.folder or ROOT, chosen.language, dry_run=chosen.dry_run):
+            print(line)
+    elif chosen.subcommand == "store":
         notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS, chosen.language)
     elif chosen.subcommand == "run":
         notebooks.run(chosen.language)
     else:
         notebooks.adapters()
+
+
+def _class_options(parser: ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="subcommand", required=True)
+    reporting = commands.add_parser("report", help="write who solved what, after how many tries and when, as CSV")
+    reporting.add_argument("folder", type=Path, help="holds the learners' files of outputs/exercises/")
+    reporting.add_argument("--out", type=Path, metavar="CSV", help="default: outputs/class_report.csv")
+
+
+def _class(chosen: Namespace) -> None:
+    from kotune.exercises.class_report import report_command
+
+    report_command(chosen.folder, chosen.out)
 
 
 # --- what is installed -----------------------------------------------------------------------
@@ -461,7 +483,13 @@ COMMANDS = {
     ),
     "korean": Command("check Korean answers without a model", _korean_options, _korean),
     "notebooks": Command(
-        "run the course's notebooks, or store them", _notebooks_options, _notebooks, ("run", "store", "adapters")
+        "run the course's notebooks, or store them",
+        _notebooks_options,
+        _notebooks,
+        ("run", "store", "adapters", "exercises"),
+    ),
+    "class": Command(
+        "who of a class solved which exercise, from the files they hand in", _class_options, _class, ("report",)
     ),
     "licences": Command("licences of the model, the data and the installed packages", _licences_options, _licences),
 }

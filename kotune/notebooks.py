@@ -4,6 +4,7 @@ kotune notebooks run        execute them in order into outputs/notebooks/ and pr
 kotune notebooks store      execute them in place, so that their stored outputs are those of one clean run
                             (with names: these alone, each from what the repository ships)
 kotune notebooks adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
+kotune notebooks exercises  put exercises and questions into them (kotune/exercises/cells.py)
 
 With --language ko, `run` and `store` take the Korean edition in ko/ of each notebook that has one.
 """

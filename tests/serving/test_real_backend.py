@@ -39,7 +39,16 @@ def running(answering, tmp_path_factory):
     try:
         llama.start()
         served = ServerProcess(
-            folder / "log.txt", "--backend", llama.url, "--concurrent", 2, "--documents", documents, **secrets
+            folder / "log.txt",
+            "--backend",
+            llama.url,
+            "--concurrent",
+            2,
+            "--documents",
+            documents,
+            "--ranking",
+            "bm25",
+            **secrets,
         )
         yield llama, served
         served.close()

@@ -694,12 +694,34 @@ LEFT_OUT = {
         kotune.training.evaluation.preference_loss kotune.training.evaluation.reference_logprobs
         kotune.training.trainers.PackedCollator.__call__
     """,
+    "is given what a learner wrote, and the check as a whole is stopped after two seconds": """
+        kotune.exercises.answers.Tried.__call__ kotune.exercises.answers.choice kotune.exercises.answers.function
+        kotune.exercises.answers.is_open kotune.exercises.answers.number kotune.exercises.answers.numbers
+        kotune.exercises.answers.plain kotune.exercises.answers.require_number kotune.exercises.answers.same
+        kotune.exercises.answers.shown kotune.exercises.answers.text kotune.exercises.basics_checks.adapter_size
+        kotune.exercises.basics_checks.loss kotune.exercises.basics_checks.one_step
+        kotune.exercises.basics_checks.softmax kotune.exercises.basics_checks.softmax_ratio
+        kotune.exercises.basics_checks.too_large_a_rate kotune.exercises.checking.check kotune.exercises.checking.judge
+        kotune.exercises.dpo_checks.bradley_terry kotune.exercises.dpo_checks.dpo_loss
+        kotune.exercises.dpo_checks.lower_loss kotune.exercises.dpo_checks.pair_accuracy
+        kotune.exercises.dpo_checks.pair_of_samples kotune.exercises.dpo_checks.ten_nats
+        kotune.exercises.evaluation_checks.blind_judge kotune.exercises.evaluation_checks.both_orders
+        kotune.exercises.evaluation_checks.object_particle kotune.exercises.evaluation_checks.strict_and_dropped
+        kotune.exercises.evaluation_checks.wilson kotune.exercises.evaluation_checks.win_rate
+        kotune.exercises.preprocess_checks.cost kotune.exercises.preprocess_checks.rouge
+        kotune.exercises.preprocess_checks.rouge_of_lengths kotune.exercises.preprocess_checks.split
+        kotune.exercises.preprocess_checks.trap kotune.exercises.preprocess_checks.unsupported_numbers
+        kotune.exercises.train_checks.amount kotune.exercises.train_checks.epochs kotune.exercises.train_checks.labels
+        kotune.exercises.train_checks.lora kotune.exercises.train_checks.masked_loss
+        kotune.exercises.train_checks.one_in kotune.exercises.train_checks.steps
+    """,
     "takes a sentence, a name or a setting of the course's own": """
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
         kotune.data.embeddings.EmbeddingsMissing kotune.data.ranking.choose_ranking
         kotune.data.readers.seen_from kotune.data.retrieval.open_library kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
-        kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
+        kotune.exercises.results.record kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter
+        kotune.models.memory.ModelShape.adapter_parameters
         kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.models.weight_files.changed_files
         kotune.notebooks.execute kotune.notebooks.in_edition kotune.notebooks.outputs_digest kotune.notebooks.store
         kotune.notebooks.write_notebook kotune.serving.llama_server.main kotune.serving.llm.RunningServer
