@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kotune.language import LANGUAGES
+from kotune.language import LANGUAGES, language
 from kotune.stage_table import STAGES
 from utils import OUTPUTS, ROOT, CourseError, error_sentence, machine_error, relative
 
@@ -561,10 +561,10 @@ def _error_line(error: BaseException) -> str:
     """Return what went wrong on one line, in the language that KOTUNE_LANG asks for."""
     sentence = _sentence(error)
     with suppress(Exception):  # a wrong KOTUNE_LANG, or no memory or no file for the table: the sentence counts
-        from kotune.korean.error_sentences import in_edition
-        from kotune.language import said
+        if language() == "ko":
+            from kotune.korean.error_sentences import in_edition
 
-        return f"{said('error', '오류')}: {in_edition(sentence)}"
+            return f"오류: {in_edition(sentence)}"
     return f"error: {sentence}"
 
 
