@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,7 @@ def vanish(kind, bench, writers, fill, folder):
             bench.expected(writer)
             out, given = clear(folder / f"out{number}"), fill(clear(folder / f"given{number}"))
             command = bench.start(writer, out, given)
-            time.sleep(dice.uniform(0, bench.seconds[writer.name]))
+            command.wait_until_computed(dice.uniform(0, bench.computed_s[writer.name]))
             shutil.rmtree((out, given)[number % 2], ignore_errors=True)
             ended = command.wait()
             tally.tried += 1
