@@ -334,7 +334,7 @@ def test_votes_on_any_models_are_written_inside_the_folder(name, tmp_path):
     write_jsonl(tmp_path / "v.jsonl", [{**VOTE, "models": {"a": name, "b": "m2"}}])
     cli.run(["votes", str(tmp_path / "v.jsonl"), "--out", str(tmp_path / "out")])
     inside = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert {path.name for path in inside} == {"a.jsonl", "b.jsonl", "judgments.jsonl"}
+    assert {path.name for path in inside if path.suffix != ".turn"} == {"a.jsonl", "b.jsonl", "judgments.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == {"v.jsonl", "out"}
 
 
