@@ -36,7 +36,7 @@ from kotune.serving.guard import Limits
 from utils import ROOT, write_json
 
 RESULTS = ROOT / "dev" / "bench" / "results" / "load.json"
-ENGINES = ("shipped", "tiny", "stand-in")
+LONGEST = {"shipped": 1_024, "tiny": 300, "stand-in": 1_024}  # tokens of a reply that still runs when the server is to end
 SLOW_PIECES, SLOW_S = 1_200, 0.05  # a stand-in whose reply takes a minute: longer than the server waits for it
 HANGS_S = 600  # no answer for so long is none
 AT_ONCE = 16  # of the many requests
@@ -189,17 +189,19 @@ async def many_requests(port: int, process: psutil.Process, model: str, sizes: S
     return {"requests": sizes.requests, "ends": dict(sorted(ends.items())), "megabytes": memory}
 
 
-async def told_to_end(port: int, process: psutil.Process, model: str, running: int) -> dict:
+async def told_to_end(port: int, process: psutil.Process, model: str, running: int, tokens: int) -> dict:
     """Send SIGTERM while replies run; return the seconds to the end and what came of them."""
     if os.name == "nt":
         return {"not_measured": "Windows ends a process without a word; Ctrl-C would reach this one too"}
     begun = [asyncio.Event() for _ in range(running)]
     tasks = [
-        asyncio.create_task(stream(port, model, f"{QUESTIONS[n % len(QUESTIONS)]} ({n})", 1_024, begun[n]))
+        asyncio.create_task(stream(port, model, f"{QUESTIONS[n % len(QUESTIONS)]} ({n})", tokens, begun[n]))
         for n in range(running)
     ]
     for event in begun:
         await event.wait()
+    if over := [task.result() for task in tasks if task.done()]:
+        raise SystemExit(f"{len(over)} of {running} replies do not run when SIGTERM is to be sent: {over[0]}")
     started = time.perf_counter()
     process.send_signal(signal.SIGTERM)
     ended = await asyncio.to_thread(_seconds_to_end, process, started)
@@ -257,14 +259,14 @@ def measure(kind: str, sizes: Sizes) -> dict:
             "many_requests": asyncio.run(many_requests(port, process, model, sizes)),
         }
     with engine(kind, slow=True) as (port, process, model):
-        figures["sigterm_to_exit"] = asyncio.run(told_to_end(port, process, model, sizes.running))
+        figures["sigterm_to_exit"] = asyncio.run(told_to_end(port, process, model, sizes.running, LONGEST[kind]))
     return figures
 
 
 def read_arguments() -> tuple[str, Sizes]:
     """Return the engine and the sizes that the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
+    parser.add_argument("--engine", choices=LONGEST, default=next(iter(LONGEST)))
     for name, default in asdict(Sizes()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     given = vars(parser.parse_args())

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.drills.drill import FULL, SIZE, drill, some
-from tests.drills.writers import WITH_MODEL, WITHOUT_MODEL, clear, contents
+from tests.drills.writers import WITH_MODEL, WITHOUT_MODEL, clear, contents, names
 from tests.support.endpoint import Endpoint, chat_completion
 
 ASKED = 3
@@ -170,9 +170,10 @@ def test_no_network(kind, bench, tmp_path):
 
 def test_models_on_this_machine_need_no_network(model_bench, tmp_path):
     """Libraries that are not told to stay offline look for files on the hub, as on a learner's machine."""
-    with drill("no network: sft, infer, merge") as tally:
+    writers = some(WITH_MODEL, 1)
+    with drill(f"no network: {names(writers)}") as tally:
         cut = [["tests.support.troubles:cut_network", "all"], ["tests.support.troubles:go_online"]]
-        for writer in some(WITH_MODEL, 1):
+        for writer in writers:
             ended = model_bench.run(writer, out := clear(tmp_path / writer.name), troubles=cut)
             tally.tried += 1
             if not model_bench.went_well(writer, ended, out):
