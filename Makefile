@@ -1,6 +1,6 @@
 # make course   run the five notebooks on this machine's recipe, then print what they found
 # make check    lint, format, import contracts, types and the fast tests
-# make test     everything: the checks, all tests, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
+# make test     everything: the checks, all tests, the short drills, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
 #               take an hour or two on a CPU without bfloat16 of its own: there only with EVERY_NOTEBOOK=1)
 # make drill    what may go wrong from outside, tried often: kills, full disks, no network, crowds, odd files and requests, and
 #               ten runs of make test (hours); DRILLS="-k kill" takes some, DRILL=short a few of each; counts go into outputs/drills.csv (docs/drills.md)
@@ -58,14 +58,17 @@ UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests 
 check: lint
 	@$(UNIT) -m "not slow"
 
+# one after another: many of them start crowds of their own
+RUN_DRILLS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+
 test: lint
 	@$(UNIT)
+	@DRILL=short $(RUN_DRILLS) --durations=10
 	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb -rs
 
-# one after another: many of them start crowds of their own
 DRILL ?= full
 drill: $(VENV)/testing
-	@DRILL=$(DRILL) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider" $(DRILLS)
+	@DRILL=$(DRILL) $(RUN_DRILLS) $(DRILLS)
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)
@@ -75,7 +78,7 @@ book: $(VENV)/book
 	@$(BIN)/python dev/book/build.py
 
 bench: $(VENV)/testing
-	@for name in similarity teacher formats training inference judging serve korean_checks exercises; do \
+	@for name in similarity teacher formats training inference judging serve korean_checks exercises load; do \
 	  $(BIN)/python dev/bench/$$name.py || exit 1; done
 
 # stored from one clean run, with the adapters of it

@@ -11,6 +11,7 @@ import similarity
 from kotune.data import records, registry
 from kotune.data.embeddings import embed_questions
 from kotune.data.semantic_repeats import Embed, SemanticTwin, find_semantic_repeats
+from kotune.line_file import in_turn
 from similarity import Differ
 from utils import CourseError, write_jsonl
 
@@ -96,9 +97,10 @@ def deduplicate_file(
         for pair in gone:
             spared.pop(pair.row, None)
         kept = sorted({*kept} - {pair.row for pair in gone})
-    write_jsonl(target, (rows[place].value for place in kept))
-    write_jsonl(dropped_file, _lines(dropped, texts, rows))
-    write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
+    with in_turn(target):
+        write_jsonl(target, (rows[place].value for place in kept))
+        write_jsonl(dropped_file, _lines(dropped, texts, rows))
+        write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
     return DedupResult(
         kept=len(kept),
         dropped=len(dropped),

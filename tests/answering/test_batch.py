@@ -106,7 +106,7 @@ def test_kill_9_in_the_middle_loses_nothing(tuned, run, tmp_path):
     run(*arguments, tmp_path / "whole")
     command = [sys.executable, str(ROOT / "tests" / "support" / "killed_inference.py"), "6", *map(str, arguments), str(tmp_path / "killed"),
                "--model_path", str(tuned), "--max_tokens", "6"]  # fmt: skip
-    died = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    died = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not (tmp_path / "killed.xlsx").exists()
     held = (tmp_path / "killed.jsonl").read_text(encoding="utf-8").splitlines()
@@ -202,7 +202,7 @@ def test_every_shape_can_be_answered_with_or_without_a_reply(row, asked, referen
 def test_one_question_streams_from_the_command_line(tuned):
     done = subprocess.run(
         [sys.executable, "-m", "kotune", "infer", "--prompt", "전세가 무엇인가요?", "--model_path", str(tuned), "--max_tokens", "5"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=True,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     assert done.stdout.strip()
 
@@ -270,7 +270,7 @@ def test_bad_paths_are_one_sentence_each(tmp_path):
     ):
         done = subprocess.run(
             [sys.executable, "-m", "kotune", "infer", *arguments],
-            cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 1 and done.stderr.startswith("error: ") and says in done.stderr, done.stderr
 

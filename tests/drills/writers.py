@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,11 @@ WITH_MODEL = [
         kept=("merged/merge.json", "merged/saving-"),
     ),
 ]  # fmt: skip
+
+
+def names(writers: Sequence[Writer]) -> str:
+    """Return the names of commands, for the table."""
+    return ", ".join(writer.name for writer in writers)
 
 
 # --- what they work on -----------------------------------------------------------------------

@@ -73,8 +73,8 @@ class Command:
 
     def ended(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was said last. The server may not be left."""
-        rest = self.process.communicate(timeout=60)[0]
-        assert psutil.wait_procs([self.server], timeout=30)[1] == []
+        rest = self.process.communicate(timeout=600)[0]
+        assert psutil.wait_procs([self.server], timeout=600)[1] == []
         return self.process.returncode, rest
 
     def kill(self):
@@ -119,7 +119,7 @@ def test_it_listens_on_loopback_alone_and_lets_no_other_page_read(command):
     listening = [link.laddr.ip for link in command.server.net_connections("inet") if link.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"] and address.startswith("http://127.0.0.1:")
     request = urllib.request.Request(f"{address}/models", headers={"Origin": "http://example.org"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=600) as reply:
         assert reply.headers.get("Access-Control-Allow-Origin", "") == ""
     command.process.send_signal(signal.SIGTERM)
     code, said = command.ended()
