@@ -164,6 +164,21 @@ def _merge(chosen: Namespace) -> None:
     merge_command(chosen)
 
 
+def _card_options(parser: ArgumentParser) -> None:
+    parser.add_argument("adapter", metavar="FOLDER", help="a trained adapter's folder; its card goes there as README.md")
+    parser.add_argument(
+        "--result", action="append", default=[], metavar="LINE",
+        help='what it was measured to do, beside its baseline: "listings: 159 of 200, base 0"; once for each',
+    )  # fmt: skip
+    parser.add_argument("--push", metavar="USER/NAME", help="put both into this repository of the hub, which is private")
+
+
+def _card(chosen: Namespace) -> None:
+    from kotune.models.model_card import card_command
+
+    card_command(chosen)
+
+
 # --- judging ---------------------------------------------------------------------------------
 
 
@@ -413,6 +428,7 @@ COMMANDS = {
     "train": Command("the stage that --stage names, with every flag of the medical trainer", _any_stage_options, _train),
     "infer": Command("answer a file of questions, or one", _infer_options, _infer),
     "merge": Command("merge an adapter into a whole model, for GGUF too", _merge_options, _merge),
+    "card": Command("an adapter's model card; --push sends both to a private repository", _card_options, _card),
     "judge": Command("compare two systems' answers with a judge, in both orders", _judge_options, _judge),
     "votes": Command("count blind votes, and write them for kotune judge or as pairs for DPO", _votes_options, _votes),
     "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),

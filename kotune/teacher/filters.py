@@ -465,15 +465,43 @@ class AnswerWords:
 
     def asked_in(self, document_id: str) -> float:
         """Return how much of the question stands in a passage, by weight."""
-        return sum(self.weight.get(word, 0.0) for word in self.question & self.shown[document_id])
+        return self._standing(self.question, document_id)
+
+    def said_in(self, document_id: str) -> float:
+        """Return how much of the answer stands in a passage, by weight."""
+        return self._standing(self.answer, document_id)
+
+    def _standing(self, words: frozenset[str], document_id: str) -> float:
+        return sum(self.weight.get(word, 0.0) for word in words & self.shown[document_id])
 
 
 _YES_OR_NO = re.compile(r"(?:네|예|아니요|아니오|아뇨)[.,!]?")
 _MOST_SENTENCES = 4
 
 
+_SAYS_YES_OR_NO = frozenset(
+    [
+        "네",
+        "예",
+        "아니요",
+        "아니오",
+        "맞습니다",
+        "아닙니다",
+        "그렇습니다",
+        "없습니다",
+        "있습니다",
+        "됩니다",
+        "안",
+        "물론",
+        "물론입니다",
+    ]
+)
+
+
 def _no_sentence(answer: GivenAnswer) -> str | None:
-    """An answer needs a sentence, or a list; a word, a heading or a bare yes is none."""
+    """An answer needs a sentence, or a list; a word, a heading or a bare yes (네, 맞습니다) is none."""
+    if _SAYS_YES_OR_NO.issuperset(_eojeols(answer.text)):
+        return f"{answer.text[:_SHOWN]!r}"
     for sentence, level, hidden in answer.spoken:
         if sentence.is_item or level is not None:
             return None
@@ -591,6 +619,18 @@ def _unsupported_words(answer: GivenAnswer) -> str | None:
     return f"{there} of {len(new)}" if len(new) >= _FEWEST_WORDS and there < _LEAST_SUPPORT * len(new) else None
 
 
+_LEAST_SHARE_SAID = 0.45  # of what stands in the best passage; the written answers have 0.51 and more
+
+
+def _of_another_passage(answer: GivenAnswer) -> str | None:
+    """What is said stands in another of the passages shown, and hardly in the one that is named."""
+    words = answer.words
+    if words is None or answer.document_id is None or answer.document_id not in words.shown:
+        return None
+    best = max(words.shown, key=words.said_in)
+    return best if words.said_in(answer.document_id) < _LEAST_SHARE_SAID * words.said_in(best) else None
+
+
 def _declines(answer: GivenAnswer) -> str | None:
     return f"{answer.text[:_SHOWN]!r}" if abstains(answer.text) else None
 
@@ -629,6 +669,12 @@ ANSWER_FILTERS: tuple[Filter[GivenAnswer], ...] = (
     Filter("numbers", _FROM_THE_PASSAGE, _invented_numbers, "{found}"),
     Filter("off_topic", _TO_THE_QUESTION, _off_topic, "{found} is not about the question"),
     Filter("unsupported", _FROM_THE_PASSAGE, _unsupported_words, "of its own words only {found} stand in the passage"),
+    Filter(
+        "other_passage",
+        "근거로 삼은 문서의 번호를 document_id에",
+        _of_another_passage,
+        "what it says stands in {found}, and another passage is named",
+    ),
     Filter("declines", "모두 null로 둡니다", _declines, "{found} declines, which null is to say"),
     Filter("id_in_text", "문서의 번호를 document_id에", _names_an_id, "{found} stands in the text of the answer"),
     Filter("instruction", _TO_THE_QUESTION, _instruction_in_answer, "the answer repeats the instruction: {found}"),
@@ -999,6 +1045,7 @@ SPOILT_FILTERS: dict[str, tuple[Filter[SpoiltPair], ...]] = {
         Filter(
             "no_foreign_word", "중국어, 일본어, 영어로 씁니다", _has_no_foreign_word, "it has no foreign word of its own"
         ),
+        Filter("other_answer", "낱말 한두 개만", _is_another_answer, "it changes far more than one or two words"),
     ),
     "padded": (
         *_OF_ANY_KIND,

@@ -38,7 +38,8 @@ def figures(prose: str) -> set[str]:
 def test_both_editions_have_the_same_blocks_links_and_code():
     (blocks, prose), (korean_blocks, korean_prose) = split(ENGLISH), split(KOREAN)
     assert korean_blocks == blocks
-    assert Counter(LINK.findall(korean_prose)) == Counter(LINK.findall(prose))
+    # each edition shows its own drawing of a figure
+    assert Counter(link.replace(".ko.svg", ".en.svg") for link in LINK.findall(korean_prose)) == Counter(LINK.findall(prose))
     assert code(korean_prose) == code(prose)
 
 

@@ -22,7 +22,7 @@ DOCUMENTS = [{"id": "doc-1", "text": "전입신고는 이사한 날부터 14일 
         ("off_topic", "주민센터에서 할 수 있어.", "tone"),
         ("cut_short", "이사한 날부터 14일", None),
         ("cut_short", "이사한 날부터 합니다.", "mid-sentence"),
-        ("wrong_language", "Within 14 days of moving in.", None),
+        ("wrong_language", "Within 14 days of moving in.", "far more than one or two words"),
         ("wrong_language", "이사한 날부터 14일 以内에 합니다.", None),
         ("wrong_language", "이사한 날부터 within 14일 이내에 합니다.", None),
         ("wrong_language", "이사한 날부터 14일 이내입니다.", "no foreign word"),

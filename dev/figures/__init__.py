@@ -1,0 +1,1 @@
+"""The figures of the lessons: canvas, drawings, words and facts."""
