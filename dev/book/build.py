@@ -33,18 +33,20 @@ def build(folder: Path, root: Path = ROOT) -> dict[str, Staged]:
     for language in LANGUAGES:
         sources = folder.with_name(f"{folder.name}_sources") / language
         staged[language] = stage(root, language, sources)
-        _sphinx(sources, language)
+        _sphinx(root, sources, language)
         shutil.rmtree(folder / language, ignore_errors=True)
         shutil.move(sources / "html", folder / language)  # a build that fails leaves the book that was there
     shutil.copyfile(HERE / "choose.html", folder / "index.html")
     return staged
 
 
-def _sphinx(sources: Path, language: str) -> None:
+def _sphinx(root: Path, sources: Path, language: str) -> None:
     from sphinx.cmd.build import build_main
 
     locale = shutil.copytree(HERE / "locale", sources / "locale")  # Sphinx compiles it where it lies
-    os.environ.update(BOOK_LANGUAGE=language, BOOK_EXTRA=str(sources / "extra"), BOOK_LOCALE=str(locale))
+    os.environ.update(
+        BOOK_ROOT=str(root), BOOK_LANGUAGE=language, BOOK_EXTRA=str(sources / "extra"), BOOK_LOCALE=str(locale)
+    )
     (sources / "extra").mkdir(exist_ok=True)
     options = ["-q", "-W", "--keep-going", "-d", str(sources / "doctrees"), "-c", str(HERE)]
     if build_main([*options, "-b", "html", str(sources / "pages"), str(sources / "html")]):

@@ -14,7 +14,7 @@ project = {"en": "Instruction tuning for Korean", "ko": "한국어 지시 튜닝
 html_title = project
 extensions = ["myst_nb", "dev.book.korean_search", "dev.book.hover", "dev.book.formulas"]
 exclude_patterns = ["_readme.md"]
-book_terms = read_glossary(HERE.parents[1], language)
+book_terms = read_glossary(Path(os.environ["BOOK_ROOT"]), language)
 locale_dirs = [os.environ["BOOK_LOCALE"]]  # what Furo says and has no Korean for
 
 nb_execution_mode = "off"  # the stored outputs are what the text speaks of

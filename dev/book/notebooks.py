@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,17 +12,18 @@ Cell = dict[str, Any]
 _WORDS = {
     "en": {
         "solution": "A solution",
-        "setup": "Set-up (for Colab)",
+        "setup": "Set-up",
         "widget": "*Where the notebook runs, something to click appears here.*",
     },
     "ko": {
         "solution": "풀이 예시",
-        "setup": "준비 (Colab용)",
+        "setup": "준비",
         "widget": "*노트북을 실행하면 이 자리에 클릭할 수 있는 화면이 나타납니다.*",
     },
 }
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _HEAD = re.compile(r"^# %% ([\w-]+)\n", re.MULTILINE)
+_SETUP = re.compile(r"""["'](?:google\.colab|KOTUNE_LANG)["']""")
 _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 
 
@@ -39,15 +41,23 @@ def shown(
 ) -> dict[str, Any]:
     """Return a notebook as the book shows it; its code and outputs stay as they are stored.
 
-    Cells tagged `solution` are folded, and so is the set-up of Colab. Behind a cell that calls `check("NAME", ...)` comes
-    the solution of that name, folded as well. `rewrite` makes the links of a text.
+    Its title comes first. The set-up of Colab and of the language is folded, and so are cells tagged `solution`. Behind a
+    cell that calls `check("NAME", ...)` comes the solution of that name, folded as well. `rewrite` makes a text's links.
     """
     words = _WORDS[language]
     cells: list[Cell] = []
-    for cell in notebook["cells"]:
+    for cell in _title_first(notebook["cells"]):
         joined = {**cell, "source": "".join(cell["source"])}
         cells += [_shown_cell(joined, words, rewrite), *_shipped(joined, words, solutions)]
     return {**notebook, "cells": cells}
+
+
+def _title_first(cells: list[Cell]) -> list[Cell]:
+    """Return the cells with a set-up that stands above the title, as in the Korean edition, below it."""
+    above = list(
+        itertools.takewhile(lambda cell: cell["cell_type"] == "code" and _SETUP.search("".join(cell["source"])), cells)
+    )
+    return [*cells[len(above) : len(above) + 1], *above, *cells[len(above) + 1 :]]
 
 
 def _shown_cell(cell: Cell, words: Mapping[str, str], rewrite: Callable[[str], str]) -> Cell:
@@ -60,7 +70,7 @@ def _shown_cell(cell: Cell, words: Mapping[str, str], rewrite: Callable[[str], s
     cell = {**cell, "outputs": [_without_widget(output, words["widget"]) for output in cell["outputs"]]}
     if is_solution:
         return _folded(cell, words["solution"], "hide-cell")
-    return _folded(cell, words["setup"], "hide-input") if '"google.colab"' in cell["source"] else cell
+    return _folded(cell, words["setup"], "hide-input") if _SETUP.search(cell["source"]) else cell
 
 
 def _details(summary: str, text: str) -> str:

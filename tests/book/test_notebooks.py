@@ -35,8 +35,15 @@ def test_the_shipped_solution_stands_behind_the_cell_that_checks_the_exercise(tm
     assert "```python\nanswer = 42\n```" in cells[1]["source"] and cells[1]["source"].startswith("<details")
 
 
+def test_a_page_begins_with_its_title_and_the_language_of_the_edition_is_folded():
+    title, language, other = show(code('os.environ["KOTUNE_LANG"] = "ko"'), text("# 제목"), text("글"), language="ko")
+    assert (title["source"], other["source"]) == ("# 제목", "글") and "hide-input" in language["metadata"]["tags"]
+
+
 def test_the_set_up_of_colab_is_folded_and_another_cell_is_not():
-    setup, other = show(code('if "google.colab" in sys.modules:\n    ...'), code("x = 1", "nbval-ignore-output"))
+    _, setup, other = show(
+        text("# A title"), code('if "google.colab" in sys.modules:\n    ...'), code("x = 1", "nbval-ignore-output")
+    )
     assert "hide-input" in setup["metadata"]["tags"] and other["metadata"] == {"tags": ["nbval-ignore-output"]}
 
 
