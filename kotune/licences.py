@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from kotune.data.registry import registry
+from kotune.models.packaged_gguf import QWEN_CODER
 from kotune.recipes import LOCAL_GEMMA
 from utils import ASSETS, ROOT, atomic_path, read_json, read_text, relative
 
@@ -74,6 +75,9 @@ def _version(package: str) -> str:
 def _models() -> Iterable[Licence]:
     address = "https://ai.google.dev/gemma/terms"
     yield Licence("model", "Gemma 3 270M", f"{GEMMA_PACKAGE} {_version(GEMMA_PACKAGE)}", GEMMA_TERMS, address)
+    first = QWEN_CODER.package_of(1)
+    said_by = "kotune/models/packaged_gguf.py; for the extra llm"
+    yield Licence("model", QWEN_CODER.name, f"{first} {_version(first)}", QWEN_CODER.licence, said_by)
     for card in sorted(ASSETS.glob("*/run.json")):
         ours = read_json(card).get("base") == LOCAL_GEMMA
         yield Licence("adapter", relative(card.parent), "", GEMMA_TERMS if ours else "that of its base model", "README.md")

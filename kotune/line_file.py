@@ -43,6 +43,27 @@ def hold(what: str | Path, *, instead: str, lock: Path | None = None) -> Iterato
         held.release()
 
 
+@contextmanager
+def in_turn(what: str | Path) -> Iterator[None]:
+    """Let one run at a time write the files that belong together, of which `what` is one: of two runs the later one's stay.
+
+    Each file alone is whole without this; those of two runs that write at the same moment would be mixed. It waits, and so
+    belongs around the writing alone.
+
+    Raises:
+        FileError: it cannot be locked.
+    """
+    path = Path(os.path.realpath(what))  # one file, by whichever links
+    lock = FileLock(path.parent / f".{path.name}.turn")
+    with errors_of(what):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class LineFile:
     """A JSONL file that several processes may append to, and that survives being killed in the middle of a line."""
 

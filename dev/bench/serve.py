@@ -31,6 +31,7 @@ from dev.bench.sides import about
 from utils import ROOT, write_json
 
 READERS = 50
+ENDS_S = 35  # a server's bound (docs/serving.md)
 PIECES, FIRST_S, EACH_S = 20, 0.05, 0.005  # of the stand-in
 QUESTIONS = [
     "전세와 월세의 가장 큰 차이를 알려 주세요.",
@@ -44,7 +45,7 @@ QUESTIONS = [
 # --- a stand-in engine -----------------------------------------------------------------------
 
 
-def stand_in(port: multiprocessing.Value) -> None:
+def stand_in(port: multiprocessing.Value, pieces: int, each_s: float) -> None:
     """Stream a reply at known times to every request, on one event loop, with as little work as HTTP/1.1 allows."""
 
     def event(delta: dict, finish: str | None) -> bytes:
@@ -69,8 +70,10 @@ def stand_in(port: multiprocessing.Value) -> None:
                 await reader.readexactly(int(line.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
                 await asyncio.sleep(FIRST_S)
                 writer.write(head + piece)
-                for _ in range(PIECES - 1):
-                    await asyncio.sleep(EACH_S)
+                for _ in range(pieces - 1):
+                    await asyncio.sleep(each_s)
+                    if writer.is_closing():
+                        return
                     writer.write(piece)
                 writer.write(end + done)
                 await writer.drain()
@@ -84,10 +87,10 @@ def stand_in(port: multiprocessing.Value) -> None:
 
 
 @contextlib.contextmanager
-def standing_in():
-    """Run the stand-in; give its port."""
+def standing_in(pieces: int = PIECES, each_s: float = EACH_S):
+    """Run the stand-in, whose replies have so many pieces so far apart; give its port."""
     port = multiprocessing.Value("i", 0)
-    process = multiprocessing.Process(target=stand_in, args=(port,), daemon=True)
+    process = multiprocessing.Process(target=stand_in, args=(port, pieces, each_s), daemon=True)
     process.start()
     while not port.value:
         time.sleep(0.01)
@@ -97,13 +100,15 @@ def standing_in():
 
 
 @contextlib.contextmanager
-def serving(*arguments: str):
-    """Run `kotune serve` in a process of its own; give its port and process."""
+def serving(*arguments: str, **environment: str):
+    """Run `kotune serve` in a process of its own, with settings of it alone; give its port and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "kotune", "serve", "--port", str(port), *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     for line in process.stdout:
         if line.startswith("The page:"):
             break
@@ -112,11 +117,13 @@ def serving(*arguments: str):
     try:
         yield port, psutil.Process(process.pid)
     finally:
-        if os.name == "nt":  # there Ctrl-C goes to a whole console, this one included
+        if process.poll() is not None:
+            pass
+        elif os.name == "nt":  # there Ctrl-C goes to a whole console, this one included
             process.terminate()
         else:
             process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(ENDS_S)
 
 
 # --- readers ---------------------------------------------------------------------------------

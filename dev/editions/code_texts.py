@@ -133,15 +133,6 @@ def placeholders(literal: str) -> list[str]:
     return sorted(ast.unparse(_Blanked().visit(part)) for part in tree.values if isinstance(part, ast.FormattedValue))
 
 
-def printed_parts(literal: str) -> list[str]:
-    """Return what a string literal prints around its placeholders, part by part; [] for a comment."""
-    if literal.startswith("#"):
-        return []
-    tree = ast.parse(literal, mode="eval").body
-    parts = tree.values if isinstance(tree, ast.JoinedStr) else [tree]
-    return [part.value.strip() for part in parts if isinstance(part, ast.Constant) and str(part.value).strip()]
-
-
 class _Blanked(ast.NodeTransformer):
     """Takes the words out of strings, and leaves what stands in their braces."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dev.editions.code_texts import printed_parts
+from dev.editions.outputs import in_korean
 from dev.editions.text_file import Translation
 from dev.link_lines import with_right_lines
 from kotune.notebooks import outputs_digest
@@ -38,7 +37,8 @@ def build(english: dict, translation: Translation, stored: dict | None) -> Built
     """Return the Korean edition of a notebook.
 
     stored: the edition as it was built and run before. A cell's outputs in there stay where its code is the same, and the
-    English outputs are still those that it was run beside; else the English outputs take their place.
+    English outputs are still those that it was run beside; else the English outputs take their place, put into Korean
+    where that can be told without a run.
     """
     ran = {cell["id"]: cell for cell in stored["cells"]} if stored else {}
     beside = stored["metadata"].get("english_outputs", {}) if stored else {}
@@ -55,7 +55,9 @@ def build(english: dict, translation: Translation, stored: dict | None) -> Built
             fresh = earlier is not None and beside.get(cell["id"]) == outputs_digest(cell)
             if cell["outputs"] and fresh and earlier["source"] == korean["source"]:
                 korean["outputs"] = copy.deepcopy(earlier["outputs"])
-            elif cell["outputs"] and shows_english(cell, translation.pairs[cell["id"]]):
+            elif (outputs := in_korean(cell["outputs"], translation.pairs[cell["id"]])) is not None:
+                korean["outputs"] = outputs
+            else:
                 to_run.append(cell["id"])
             _count(korean, cell["execution_count"])
         cells.append(korean)
@@ -63,20 +65,6 @@ def build(english: dict, translation: Translation, stored: dict | None) -> Built
     if not beside:
         del metadata["english_outputs"]
     return Built({**english, "cells": cells, "metadata": metadata}, to_run)
-
-
-def shows_english(cell: dict, pairs: Sequence) -> bool:
-    """Say whether a cell's outputs would be others in Korean: where it draws, or what it shows was translated."""
-    texts = [part for output in cell["outputs"] for part in _texts(output)]
-    if len(texts) < len(cell["outputs"]) or any("image/png" in output.get("data", {}) for output in cell["outputs"]):
-        return True
-    words = {word for pair in pairs for word in printed_parts(pair.english)}
-    return any(word in text for word in words for text in texts)
-
-
-def _texts(output: dict) -> list[str]:
-    text = output.get("text") or output.get("data", {}).get("text/plain")
-    return ["".join(text)] if text else []
 
 
 def linked(text: str) -> str:

@@ -128,10 +128,10 @@ def _difference(held: dict, wanted: dict) -> str:
     wanted = json.loads(json.dumps(wanted))
     if not held:
         return "nothing beside it says which"
-    name = next((name for name in wanted if held.get(name) != wanted[name]), None)
+    name = next((name for name in {**wanted, **held} if held.get(name) != wanted.get(name)), None)
     if name is None or name.endswith("sha256"):
         return f"other {(name or 'settings').removesuffix('_sha256').replace('_', ' ')}"
-    return f"{name} is {json.dumps(wanted[name], ensure_ascii=False)} here and {json.dumps(held.get(name))} there"
+    return f"{name} is {json.dumps(wanted.get(name), ensure_ascii=False)} here and {json.dumps(held.get(name))} there"
 
 
 def write_answers(

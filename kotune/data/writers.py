@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from kotune.data.excel import UNWRITABLE, write_sheet
+from kotune.line_file import in_turn
 from utils import CourseError, atomic_path, json_line, relative, write_jsonl
 
 NOT_HELD = "left out"
@@ -312,14 +314,18 @@ def write(records: Iterable[dict], path: str | Path, target: str) -> list[Loss]:
             yield row
 
     aside = left_out_file(path)
-    try:
-        with atomic_path(path) as temporary:
-            cleaned = chosen.write(temporary, rows())
-        if not left_out:
-            aside.unlink(missing_ok=True)  # of an earlier run
-    except OSError as error:
-        raise CourseError(f"{relative(path)} cannot be written ({error.strerror}); name another file.") from None
+    with ExitStack() as turn:
+        try:
+            with atomic_path(path) as temporary:
+                cleaned = chosen.write(temporary, rows())
+                if left_out or aside.exists():  # two files; most outputs are one, and need no lock beside them
+                    turn.enter_context(in_turn(path))
+            if not left_out:
+                aside.unlink(missing_ok=True)  # of an earlier run
+        except OSError as error:
+            raise CourseError(f"{relative(path)} cannot be written ({error.strerror}); name another file.") from None
+        if left_out:
+            write_jsonl(aside, left_out)
     if left_out:
-        write_jsonl(aside, left_out)
         print(f"{len(left_out)} records do not fit into {target}; they are in {relative(aside)}.")
     return losses + [Loss("", what) for what in cleaned]

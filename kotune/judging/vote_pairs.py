@@ -21,6 +21,7 @@ from kotune.data.records import UnusedFields, as_seen, is_blank, nfc
 from kotune.data.writers import left_out_file, write
 from kotune.judging.judgments import WINNERS
 from kotune.judging.votes import Vote
+from kotune.line_file import in_turn
 from utils import OUTPUTS, CourseError, relative, require_other_files, write_jsonl
 
 OUT = OUTPUTS / "eval" / "votes_dpo.jsonl"
@@ -192,10 +193,12 @@ def pairs_command(chosen: argparse.Namespace) -> None:
     if not made.records:
         why = ", ".join(f"{reason} {count}" for reason, count in made.reasons.most_common())
         raise CourseError(f"None of {len(votes)} votes makes a pair to learn from ({why}); cast some for one answer.")
-    write(made.records, out, "dpo")
+    with in_turn(left_out_file(out)):  # `write` has a turn of its own
+        write(made.records, out, "dpo")
+        left_out = [asdict(one.vote) | {"reason": one.reason} for one in made.left_out]
+        aside = write_jsonl(left_out_file(out), left_out) if left_out else None
     print(f"written: {relative(out)}, {len(made.records)} pairs of {len(votes)} votes; kotune dpo and kotune reward take it")
     for reason, count in made.reasons.most_common():
         print(f"left out, {reason}: {count} ({REASONS[reason]})")
-    if made.left_out:
-        aside = write_jsonl(left_out_file(out), [asdict(one.vote) | {"reason": one.reason} for one in made.left_out])
+    if aside:
         print(f"what was left out is in {relative(aside)}")

@@ -37,7 +37,7 @@ from kotune.answering.answer_files import AnswerRow
 from kotune.judging.comparison import report
 from kotune.judging.judges import Side
 from kotune.judging.judgments import JUDGED, WINNERS, Judgment, Winner, read_judgments
-from kotune.line_file import KeyedLines, LineFile
+from kotune.line_file import KeyedLines, LineFile, in_turn
 from kotune.stats import Agreement, agree
 from prompts import Message
 from utils import (
@@ -241,8 +241,9 @@ WRITTEN = ("a.jsonl", "b.jsonl", "judgments.jsonl")  # of two models, in a folde
 def write(votes: Sequence[Vote], folder: Path) -> list[Path]:
     """Write the votes on one pair of models as a.jsonl, b.jsonl and judgments.jsonl."""
     sides = zip(("a.jsonl", "b.jsonl"), answers(votes), strict=True)
-    written = [write_jsonl(folder / name, [answered.row() for answered in side]) for name, side in sides]
-    return [*written, write_jsonl(folder / "judgments.jsonl", map(asdict, judgments(votes)))]
+    with in_turn(folder / "judgments.jsonl"):
+        written = [write_jsonl(folder / name, [answered.row() for answered in side]) for name, side in sides]
+        return [*written, write_jsonl(folder / "judgments.jsonl", map(asdict, judgments(votes)))]
 
 
 # --- a CSV file ------------------------------------------------------------------------------

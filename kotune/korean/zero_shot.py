@@ -190,7 +190,8 @@ _ENDINGS = (
 )
 
 
-_DENIED = re.compile(r"\s*(?:관계|경우|것)?(?:이|가|은|는)?\s*(?:아니|아닙|아님|않|없)")
+# possessive, so that spaces which nothing follows are not shared out between the two runs in every way
+_DENIED = re.compile(r"\s*+(?:관계|경우|것)?(?:이|가|은|는)?\s*+(?:아니|아닙|아님|않|없)")
 
 
 @lru_cache(maxsize=16)

@@ -23,7 +23,7 @@ from urllib.request import getproxies
 from kotune.models.chat_template import prepare_tokenizer, stop_ids
 from kotune.models.weight_files import SAFETENSORS, changed_files, never_unpickled, refuse_pickles, sha256_of, sums_of
 from kotune.recipes import LOCAL_GEMMA
-from utils import ASSETS, OUTPUTS, CourseError, read_json, relative, setting, write_json
+from utils import ASSETS, OUTPUTS, CourseError, cache_dir, read_json, relative, setting, write_json
 
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 CACHE_VERSION = 3  # raised when what `convert_gemma` writes changes
@@ -43,12 +43,6 @@ def prepare_libraries() -> None:
     # unlimited (1,024) these add a gigabyte over one training run. A training step has some forty: with 16, those of one
     # layer drive out each other's, and a step takes a tenth longer. Read at the first product.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-
-
-def cache_dir() -> Path:
-    """Return the user cache folder of the course; `COURSE_CACHE` moves it."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "korean-instruction-tuning"
-    return Path(setting("COURSE_CACHE") or default)
 
 
 def require_memory(needed_gib: float = MEMORY_NEEDED_GIB) -> None:

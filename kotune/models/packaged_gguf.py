@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from kotune.models.files import cache_dir
 from kotune.progress import bar
-from utils import CourseError, atomic_path, errors_of, relative
+from utils import CourseError, atomic_path, cache_dir, errors_of, relative
 
 BLOCK = 2**20  # bytes read at a time: a bar counts them
 ROOM = 2**28  # bytes that stay free on the disk

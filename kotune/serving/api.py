@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kotune.data.ranking import Ranking
 from kotune.models.sampling import SERVED_RANGES, Finish, Progress, Sampling
 from kotune.serving.backends import ChatRequest
 from kotune.serving.guard import Limits
@@ -108,7 +109,7 @@ class NamedSource(Body):
     number: int
     id: str
     title: str
-    score: float
+    score: float = Field(description="higher is better; to be compared within one ranking alone")
 
 
 class Usage(Body):
@@ -127,6 +128,7 @@ class GenerateReply(Body):
     finish_reason: Finish
     usage: Usage
     sources: list[NamedSource]
+    ranking: Ranking | None = Field(None, description="how the sources were found; null where no documents were asked for")
 
 
 class TextPart(Body):

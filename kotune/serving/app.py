@@ -31,7 +31,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from kotune.data.records import with_input
-from kotune.data.retrieval import Library, OpenBookPrompt
+from kotune.data.retrieval import Library, OpenBookPrompt, open_library
 from kotune.models import sources as served_models
 from kotune.models.files import load_tokenizer, model_path
 from kotune.models.machine import Recipe, choose
@@ -211,7 +211,10 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         stream = desk.stream(ChatRequest(model, messages, body.sampling(body.max_tokens)), _sender(request))
         text, finish, used = await unless_gone(request, collect_reply(stream))
         sources = [NamedSource(number=s.number, id=s.id, title=s.title, score=s.score) for s in asked.sources]
-        return GenerateReply(text=text.strip(), model=model, finish_reason=finish, usage=used, sources=sources)
+        ranking = desk.library.ranking if desk.library and body.use_documents else None
+        return GenerateReply(
+            text=text.strip(), model=model, finish_reason=finish, usage=used, sources=sources, ranking=ranking
+        )
 
     @app.post("/v1/chat/completions", responses=answers(*GUARDED, 400, 404, 422, 429, 502, 503, 504) | STREAMED,
               response_model=ChatCompletion)  # fmt: skip
@@ -414,14 +417,15 @@ def start_backend(asked: argparse.Namespace) -> tuple[Backend, dict[str, str]]:
     return LocalBackend(offer.chat, choice.recipe, asked.max_context, offer.with_jobs), offer.roles
 
 
-async def run(asked: argparse.Namespace, api_key: str | None, listening: socket.socket, page_folder: Path) -> None:
+async def run(
+    asked: argparse.Namespace, api_key: str | None, listening: socket.socket, page_folder: Path, library: Library | None
+) -> None:
     """Serve until the process is told to end."""
     import uvicorn
 
     from kotune.serving import page as chat_page
     from kotune.serving.connections import BACKLOG, Server, protocol_class, raise_descriptor_limit
 
-    library = Library(asked.documents) if asked.documents else None
     limits = Limits(concurrent=asked.concurrent)
     backend, roles = start_backend(asked)
     try:
@@ -458,6 +462,8 @@ def serve_command(asked: argparse.Namespace) -> None:
     check_binding(asked.host, api_key)
     if not 1 <= asked.concurrent <= 1024:
         raise CourseError(f"--concurrent is {asked.concurrent}; choose 1 to 1024.")
+    if asked.ranking and not asked.documents:
+        raise CourseError("--ranking says how passages are found; name their file with --documents, or leave it out.")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     with (
@@ -465,4 +471,6 @@ def serve_command(asked: argparse.Namespace) -> None:
         contextlib.closing(bind(asked.host, asked.port)) as listening,
         tempfile.TemporaryDirectory(prefix="page-") as folder,
     ):
-        asyncio.run(run(asked, api_key, listening, Path(folder)))
+        # before the loop runs, which would let Ctrl-C wait until all passages are embedded
+        library = open_library(asked.documents, asked.ranking) if asked.documents else None
+        asyncio.run(run(asked, api_key, listening, Path(folder), library))

@@ -32,6 +32,8 @@ MAX_CONTEXT = 2048
 CONNECT_S = 5.0
 SILENCE_S = 120.0  # the longest wait for a backend's next token
 VLLM_START_S = 900.0
+KEPT_S = 2.0  # an idle link to a backend on another machine; one on this machine costs nothing to open
+PENALISED = 2**15  # tokens, so that a repetition counts in the whole conversation; llama.cpp looks at the last 64
 LONGEST_LINE = 1_000_000  # bytes of one line of a stream; a backend that sends no line end would fill the memory
 # how a finished reply is told, and how one that was cut; whatever else (abort, error, content_filter) ends no reply
 ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
@@ -305,7 +307,12 @@ class RemoteBackend:
         self.client = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+            # llama.cpp and uvicorn close a link that was idle for 5 s; one that is taken up in that moment is a request lost
+            limits=httpx2.Limits(
+                max_connections=None,
+                max_keepalive_connections=0 if parts.hostname in LOOPBACK else 64,
+                keepalive_expiry=KEPT_S,
+            ),
             trust_env=parts.hostname not in LOOPBACK,  # a proxy has no business between two programs of one machine
         )
 
@@ -393,6 +400,8 @@ class RemoteBackend:
         if sampling.repetition_penalty != 1:
             body["repetition_penalty"] = sampling.repetition_penalty
         if self.tokenizer is None:
+            if sampling.repetition_penalty != 1:  # llama.cpp passes over vLLM's name for it
+                body["repeat_penalty"], body["repeat_last_n"] = sampling.repetition_penalty, PENALISED
             return "/chat/completions", {**body, "messages": list(request.messages)}
         ids = rendered(self.tokenizer, request, self.max_context)
         return "/completions", {**body, "prompt": ids, "stop_token_ids": stop_ids(self.tokenizer)}

@@ -199,14 +199,16 @@ def has_key(headers: dict[str, str], key: str) -> bool:
     return cookie is not None and valid_cookie(cookie.value, key)
 
 
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
+
+
 def split_host(value: str) -> str:
-    """Return the name in a Host header, without port and brackets, in lower case; "" where it is malformed."""
-    if len(value) > LONGEST_ORIGIN:
-        return ""
-    try:
-        return (urlsplit(f"//{value}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """Return the name in a Host header, without port and brackets, in lower case; "" where it is malformed (RFC 9110, 7.2).
+
+    A user's name, a path or a second port is malformed: what reads those otherwise would find another name than this.
+    """
+    found = HOST.fullmatch(value.lower()) if len(value) <= LONGEST_ORIGIN and value.isascii() else None
+    return (found[1] or found[2]) if found else ""
 
 
 # --- the guard -------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def _settings(chainlit, said: Texts, desk: Desk, job: Job | None = None) -> list
                 id="use_documents",
                 label=said.settings["use_documents"],
                 initial=True,
-                description=said.about["use_documents"],
+                description=f"{said.about['use_documents']} {said.rankings[desk.library.ranking]}",
             )
         )
     return shown

@@ -27,6 +27,7 @@ class Texts:
     wrong_field: str
     settings: dict[str, str]  # a setting's id -> its label
     about: dict[str, str]  # a setting's id -> what it does
+    rankings: dict[str, str]  # how passages are found -> one sentence on it
     starters: tuple[tuple[str, str], ...]  # (label, message)
     footer: str
     cut: str
@@ -119,6 +120,11 @@ KOREAN = Texts(
         "temperature": "0이면 언제나 가장 그럴듯한 낱말을 고릅니다.",
         "system": "첫 질문 앞에 붙는 지시입니다. 비워 두어도 됩니다.",
         "use_documents": "질문과 가까운 문서를 골라 함께 보여 주고 답하게 합니다.",
+    },
+    rankings={
+        "bm25": "질문과 낱말이 겹치는 문서를 찾습니다(BM25).",
+        "embeddings": "질문과 뜻이 가까운 문서를 찾습니다(문장 임베딩).",
+        "fused": "낱말로 매긴 순위(BM25)와 뜻으로 매긴 순위(문장 임베딩)를 합쳐서 찾습니다.",
     },
     starters=(
         ("전세와 월세", "전세와 월세의 가장 큰 차이를 알려 주세요."),
@@ -222,6 +228,11 @@ ENGLISH = Texts(
         "temperature": "At 0 the likeliest word is always taken.",
         "system": "Stands before the first question. May stay empty.",
         "use_documents": "Passages close to the question are shown to the model with it.",
+    },
+    rankings={
+        "bm25": "They are found by the words that they share with it (BM25).",
+        "embeddings": "They are found by their meaning (sentence embeddings).",
+        "fused": "They are found by shared words (BM25) and by meaning (sentence embeddings), both rankings fused.",
     },
     starters=KOREAN.starters,
     footer="{model} · {tokens} tokens · {seconds:.1f} s",

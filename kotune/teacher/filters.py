@@ -27,6 +27,7 @@ from kotune.korean.sentences import Sentence, has_final_mark
 from kotune.korean.speech_levels import HAPSYO, is_banmal, is_of_either_polite_level, is_polite
 from kotune.korean.task_styles import check_reply, written
 from kotune.korean.tasks import TASKS
+from kotune.line_file import in_turn
 from prompts import DOCUMENT_QUESTIONS, GROUNDED_ANSWER, SEED_WORDS, SELF_INSTRUCT, TaskReply
 from similarity import content_words
 from utils import normalized, write_jsonl
@@ -100,8 +101,9 @@ class Collected:
     def write(self, path: str | Path) -> None:
         """Write the rows, and beside them what was rejected with its reasons: data.jsonl and data.rejected.jsonl."""
         path = Path(path)
-        write_jsonl(path, self.rows)
-        write_jsonl(path.with_name(f"{path.stem}.rejected{path.suffix}"), self.rejected)
+        with in_turn(path):
+            write_jsonl(path, self.rows)
+            write_jsonl(path.with_name(f"{path.stem}.rejected{path.suffix}"), self.rejected)
 
 
 # --- what several prompts demand -------------------------------------------------------------

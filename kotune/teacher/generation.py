@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from kotune.data.ranking import Ranker, Ranking
 from kotune.korean.tasks import TASK_PROMPTS, TASKS
 from kotune.teacher.client import Teacher
 from kotune.teacher.filters import (
@@ -35,7 +36,7 @@ from prompts import (
     TaskReply,
     format_documents,
 )
-from similarity import deduplicate, rank
+from similarity import deduplicate
 
 
 def seed_requests(words: Sequence[str], words_per_request: int = 5, questions_per_word: int = 6) -> list[list[Message]]:
@@ -178,15 +179,18 @@ class AnswerRequest:
     messages: list[Message]
 
 
-def answer_requests(questions: Sequence[str], documents: Sequence[dict], passages: int = 3) -> list[AnswerRequest]:
-    """Return a request a question with its best passages by BM25, in the order of their ids.
+def answer_requests(
+    questions: Sequence[str], documents: Sequence[dict], passages: int = 3, ranking: Ranking = "bm25"
+) -> list[AnswerRequest]:
+    """Return a request a question with its best passages, in the order of their ids.
 
-    The order of ids, not of rank, keeps a request the same where two scores are close.
+    The order of ids, not of rank, keeps a request the same where two scores are close. ranking: BM25 unless another is
+    asked for, whatever is installed, because recordings are found by the text of a request, which holds the passages.
     """
-    texts = [f"{document['title']}\n{document['text']}" for document in documents]
+    ranker = Ranker([f"{document['title']}\n{document['text']}" for document in documents], ranking)
     requests = []
     for question in questions:
-        best = sorted(ranked.index for ranked in rank(question, texts, top_k=passages))
+        best = sorted(ranked.index for ranked in ranker.rank(question)[:passages])
         shown = [documents[i] for i in best]
         messages = GROUNDED_ANSWER.messages(question=question, documents=format_documents(shown))
         requests.append(AnswerRequest(question, tuple(d["id"] for d in shown), messages))

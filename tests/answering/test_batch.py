@@ -1,20 +1,26 @@
 """Protects: a file of questions comes back whole with its answers, whatever is in it and whenever the run dies."""
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import openpyxl
 import pytest
 
 from kotune import cli
 from kotune.answering import answer_files, batch
+from kotune.answering.answer_files import AnswerFile
+from kotune.answering.engines import EngineChoice
 from kotune.korean.listings import FIELDS, parse_record, render_record
 from kotune.models.chat_template import render
+from kotune.models.sampling import Sampling
 from prompts import LISTING
+from tests.support.embedding import forget_model, install
 from tests.support.serving import environment, save_tiny_model
 from utils import DATA, CourseError, read_jsonl, write_jsonl
 
@@ -100,7 +106,7 @@ def test_kill_9_in_the_middle_loses_nothing(tuned, run, tmp_path):
     run(*arguments, tmp_path / "whole")
     command = [sys.executable, str(ROOT / "tests" / "support" / "killed_inference.py"), "6", *map(str, arguments), str(tmp_path / "killed"),
                "--model_path", str(tuned), "--max_tokens", "6"]  # fmt: skip
-    died = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    died = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert not (tmp_path / "killed.xlsx").exists()
     held = (tmp_path / "killed.jsonl").read_text(encoding="utf-8").splitlines()
@@ -138,13 +144,35 @@ def test_passages_go_into_the_prompt_and_are_named(run, tmp_path, tokenizer, mon
     question = "확정일자는 어디에서 받나요?"
     data = write_jsonl(tmp_path / "q.jsonl", [{"question": question}, {"question": "zxqv"}])
     documents = DATA / "documents.jsonl"
-    run("--inference_data", data, "--documents", documents, "--save_name", tmp_path / "a")
+    run("--inference_data", data, "--documents", documents, "--ranking", "bm25", "--save_name", tmp_path / "a")
     first, second = read_jsonl(tmp_path / "a.jsonl")
     asked = Library(documents).ask(question)
     assert [s["title"] for s in first["sources"]] == [s.title for s in asked.sources] and "sources" not in second
     assert seen[0] == render(tokenizer, [{"role": "user", "content": asked.content}]).ids
     cells = read_sheet(tmp_path / "a.xlsx")
     assert cells[0]["sources"].startswith(f"[1] {asked.sources[0].title}") and not cells[1]["sources"]
+
+
+def test_answers_by_another_ranking_are_of_another_run(monkeypatch, tmp_path):
+    """BM25 is not named, so that a run goes on that was begun when there was nothing else."""
+    install(monkeypatch, tmp_path)
+    documents = write_jsonl(tmp_path / "docs.jsonl", [{"title": "전세", "text": "보증금을 맡긴다."}])
+    served = SimpleNamespace(base="model", adapters=())
+    plain, fused = (
+        batch.settings_card([], served, EngineChoice(), Sampling(), str(documents), ranking=ranking)
+        for ranking in ("bm25", "fused")
+    )
+    assert fused == plain | {"ranking": "fused", "embeddings_sha256": hashlib.sha256(b"weights").hexdigest()}
+    answers = tmp_path / "answers.jsonl"
+    AnswerFile(answers, fused).append([{"id": "1", "question": "가", "answer": "나"}])
+    with pytest.raises(CourseError, match=r'another run .ranking is null here and "fused" there'):
+        AnswerFile(answers, plain)
+    forget_model()
+
+
+def test_a_ranking_without_documents_is_refused(run, tmp_path):
+    with pytest.raises(CourseError, match="name their file with --documents"):
+        run("--inference_data", write_jsonl(tmp_path / "q.jsonl", [{"question": "가"}]), "--ranking", "bm25")
 
 
 TURNS = [{"role": "user", "content": "가"}, {"role": "assistant", "content": "나"}, {"role": "user", "content": "다"}]
@@ -174,7 +202,7 @@ def test_every_shape_can_be_answered_with_or_without_a_reply(row, asked, referen
 def test_one_question_streams_from_the_command_line(tuned):
     done = subprocess.run(
         [sys.executable, "-m", "kotune", "infer", "--prompt", "전세가 무엇인가요?", "--model_path", str(tuned), "--max_tokens", "5"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=True,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     assert done.stdout.strip()
 
@@ -242,7 +270,7 @@ def test_bad_paths_are_one_sentence_each(tmp_path):
     ):
         done = subprocess.run(
             [sys.executable, "-m", "kotune", "infer", *arguments],
-            cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 1 and done.stderr.startswith("error: ") and says in done.stderr, done.stderr
 

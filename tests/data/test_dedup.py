@@ -1,11 +1,13 @@
 """Protects: a file loses its near duplicates and nothing else, and what went is kept with its twin."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
 
 from kotune import cli
+from kotune.data import dedup
 from kotune.data.dedup import deduplicate_file
 from kotune.korean.contrasts import difference
 from utils import CourseError, read_jsonl, write_jsonl
@@ -104,3 +106,28 @@ def test_repeats_in_other_words_are_dropped_on_request_and_say_so(tmp_path):
     assert (one["row"], one["twin_row"], one["measure"], one["score"]) == (3, 1, "cosine", 1.0)
     assert (other["row"], other["twin_row"], other["measure"]) == (4, 1, "ROUGE-L")
     assert [row["row"] for row in read_jsonl(tmp_path / "b.spared.jsonl")] == [5]
+
+
+def test_of_two_runs_that_drop_repeats_into_one_file_all_three_files_are_the_later_ones(tmp_path, monkeypatch):
+    """The first is held up between its files; without a turn the second's would come between them."""
+    for name in "ab":
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"question": f"{name} 전세란 무엇인가요?", "answer": "네."}] * 2)
+    written, go_on, write = [], threading.Event(), dedup.write_jsonl
+
+    def slow(path, rows):
+        write(path, rows)
+        written.append(path.name)
+        if len(written) == 1:
+            go_on.wait(0.5)
+
+    monkeypatch.setattr(dedup, "write_jsonl", slow)
+    runs = [
+        threading.Thread(target=deduplicate_file, args=(tmp_path / f"{name}.jsonl", tmp_path / "o.jsonl")) for name in "ab"
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    kept, dropped = read_jsonl(tmp_path / "o.jsonl"), read_jsonl(tmp_path / "o.dropped.jsonl")
+    assert len(written) == 6 and kept[0]["question"] == dropped[0]["text"]
+    assert written[:3] == written[3:] == ["o.jsonl", "o.dropped.jsonl", "o.spared.jsonl"]

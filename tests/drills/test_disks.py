@@ -2,13 +2,12 @@
 
 import random
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.drills.drill import SIZE, drill, some
-from tests.drills.writers import WITH_MODEL, WITHOUT_MODEL, clear, contents, faults_of, make_inputs, torn_lines
+from tests.drills.writers import WITH_MODEL, WITHOUT_MODEL, clear, contents, faults_of, make_inputs, names, torn_lines
 from tests.support.small_disk import small_disk
 
 dice = random.Random(17)
@@ -51,7 +50,8 @@ def test_a_full_disk(bench, tmp_path):
 
 
 def test_a_full_disk_while_a_model_is_trained_asked_and_merged(model_bench, tmp_path):
-    fill_disks("full disk: sft, infer, merge", model_bench, some(WITH_MODEL, 0), SIZE.model_rooms, tmp_path)
+    writers = some(WITH_MODEL, 0)
+    fill_disks(f"full disk: {names(writers)}", model_bench, writers, SIZE.model_rooms, tmp_path)
 
 
 @pytest.mark.parametrize("what", ["folder", "files"])
@@ -84,7 +84,7 @@ def vanish(kind, bench, writers, fill, folder):
             bench.expected(writer)
             out, given = clear(folder / f"out{number}"), fill(clear(folder / f"given{number}"))
             command = bench.start(writer, out, given)
-            time.sleep(dice.uniform(0, bench.seconds[writer.name]))
+            command.wait_until_computed(dice.uniform(0, bench.computed_s[writer.name]))
             shutil.rmtree((out, given)[number % 2], ignore_errors=True)
             ended = command.wait()
             tally.tried += 1
@@ -102,7 +102,8 @@ def test_folders_that_vanish_while_a_model_is_trained_asked_and_merged(model_ben
     def copied(folder: Path) -> Path:
         return Path(shutil.copytree(model_bench.given, folder, dirs_exist_ok=True))
 
-    vanish("vanishing folders: sft, infer, merge", model_bench, some(WITH_MODEL, 1), copied, tmp_path)
+    writers = some(WITH_MODEL, 1)
+    vanish(f"vanishing folders: {names(writers)}", model_bench, writers, copied, tmp_path)
 
 
 def test_a_working_folder_that_is_gone(bench, tmp_path):
@@ -121,7 +122,7 @@ def test_a_working_folder_that_is_gone(bench, tmp_path):
 def test_too_little_memory(with_model, request, tmp_path):
     bench = request.getfixturevalue("model_bench" if with_model else "bench")
     writers = some(WITH_MODEL, 2) if with_model else some(WITHOUT_MODEL, 3, few=5)
-    with drill(f"memory limit: {', '.join(writer.name for writer in writers)}") as tally:
+    with drill(f"memory limit: {names(writers)}") as tally:
         for writer in writers:
             bench.expected(writer)
             for more in SIZE.memories:

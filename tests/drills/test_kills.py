@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections import Counter
 
 from tests.drills.drill import SIZE, drill
@@ -12,9 +11,9 @@ from tests.support.nursery import Command
 dice = random.Random(17)
 
 
-def killed_within(command: Command, seconds: float) -> bool:
-    """Kill a command at a random moment; return whether it had not ended before."""
-    time.sleep(dice.uniform(0, seconds))
+def killed_within(command: Command, computed_s: float) -> bool:
+    """Kill a command once it has computed a random share of so much; return whether it had not ended before."""
+    command.wait_until_computed(dice.uniform(0, computed_s))
     command.kill()
     return command.wait().code < 0
 
@@ -28,7 +27,7 @@ def kill_and_go_on(tally, bench, writer, out, kills, old=None):
             break
         before = {name: (out / name).read_bytes() for name in writer.growing if (out / name).exists()}
         command = bench.start(writer, out)
-        if killed_within(command, bench.seconds[writer.name]):
+        if killed_within(command, bench.computed_s[writer.name]):
             done += 1
             tally.tried += 1
             found = without_temporary(contents(out))
@@ -65,7 +64,7 @@ def test_training_inference_and_merging(model_bench, tmp_path):
 
 def test_processes_that_share_a_journal(bench, endpoint_of_drills, tmp_path):
     """Two ask at once, and each is killed at a moment of its own."""
-    count, journal = 40 * SIZE.kills, tmp_path / "journal.jsonl"
+    count, journal, computed_s = 40 * SIZE.kills, tmp_path / "journal.jsonl", 0.2
     asked = [f"질문 {number}번" for number in range(count)]
 
     def start():
@@ -75,7 +74,7 @@ def test_processes_that_share_a_journal(bench, endpoint_of_drills, tmp_path):
         before = len(endpoint_of_drills.requests)
         for _ in range(SIZE.kills):
             both = [start(), start()]
-            tally.tried += sum(killed_within(command, 0.4) for command in both)
+            tally.tried += sum(killed_within(command, computed_s) for command in both)
         ended = start().wait()
         if ended.code != 0:
             tally.crashed.append(str(ended))
@@ -94,9 +93,11 @@ def test_a_judge_that_is_paid_for(bench, endpoint_of_drills, tmp_path):
     )
     arguments = [*judge, "--judge", "openai:m", "--out", out, "--journal", tmp_path / "journal.jsonl"]
     with drill("kill -9: judging by a paid model") as tally:
+        bench.expected(next(writer for writer in WITHOUT_MODEL if writer.name == "judge"))
         before = len(endpoint_of_drills.requests)
-        for _ in range(SIZE.kills):
-            tally.tried += killed_within(bench.nursery.start(*arguments, **bench.settings), 0.6)
+        for _ in range(4 * SIZE.kills):  # one that ends before it is killed is tried again
+            if tally.tried < SIZE.kills:
+                tally.tried += killed_within(bench.nursery.start(*arguments, **bench.settings), bench.computed_s["judge"])
         ended = bench.nursery.run(*arguments, **bench.settings)
         if ended.code != 0:
             tally.crashed.append(str(ended))
@@ -115,15 +116,15 @@ def test_a_judge_that_is_paid_for(bench, endpoint_of_drills, tmp_path):
 
 
 def test_votes(bench, tmp_path):
-    """Three people vote into one file; one of them is killed, and then another takes the place."""
-    path, stored = tmp_path / "votes.jsonl", []
+    """Three people vote into one file; the one who never ends is killed, and then another takes the place."""
+    path, stored, never = tmp_path / "votes.jsonl", [], 10**6
     with drill("kill -9: votes") as tally:
         for turn in range(SIZE.kills):
             voters = [
-                bench.nursery.start(path, f"{turn}.{number}", (12, 300)[number == 0], call="tests.support.deeds:cast")
+                bench.nursery.start(path, f"{turn}.{number}", (12, never)[number == 0], call="tests.support.deeds:cast")
                 for number in range(3)
             ]
-            tally.tried += killed_within(voters[0], 0.3)
+            tally.tried += killed_within(voters[0], 0.15)
             for voter in voters[1:]:
                 if (ended := voter.wait()).code != 0:
                     tally.crashed.append(str(ended))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.drills.drill import FULL, ROOT, SIZE, TABLE, drill
 
-FEW = ["tests/test_utils.py", "tests/test_line_file.py", "tests/data/test_corpus.py"]
+FEW = ["tests/test_utils.py", "tests/test_line_file.py", "tests/test_corpus.py", "-k", "not renderer"]
 KOREAN = "ko_KR.UTF-8"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ WITHOUT_MODEL = [
     ),
     Writer("votes", lambda given, out: ["votes", given / "votes.jsonl", "--out", out / "votes"]),
     Writer("pairs", lambda given, out: ["votes", given / "votes.jsonl", "--to", "dpo", "--out", out / "pairs.jsonl"]),
+    Writer("class", lambda given, out: ["class", "report", given / "handed_in", "--out", out / "class.csv"]),
     Writer("teacher", lambda given, out: [out / "journal.jsonl", QUESTIONS, 4], "tests.support.deeds:ask", ("journal.jsonl",)),
 ]  # fmt: skip
 WITH_MODEL = [
@@ -64,6 +65,11 @@ WITH_MODEL = [
         kept=("merged/merge.json", "merged/saving-"),
     ),
 ]  # fmt: skip
+
+
+def names(writers: Sequence[Writer]) -> str:
+    """Return the names of commands, for the table."""
+    return ", ".join(writer.name for writer in writers)
 
 
 # --- what they work on -----------------------------------------------------------------------
@@ -97,6 +103,14 @@ def make_inputs(folder: Path, seed: int = 0) -> Path:
         for i, row in enumerate(asked)
     ]  # fmt: skip
     write_jsonl(folder / "votes.jsonl", votes)
+    tries = [
+        {
+            "row": f"t{i}", "who": f"학습자 {i % 9}", "id": dice.choice(("basics-1", "train-2", "dpo-q1")), "fault": "other",
+            "solved": dice.random() < 0.5, "at": f"2026-01-01T00:{i % 60:02}:00+00:00",
+        }
+        for i in range(ROWS)
+    ]  # fmt: skip
+    write_jsonl(folder / "handed_in" / "results.jsonl", tries)
     return folder
 
 

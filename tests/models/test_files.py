@@ -167,7 +167,7 @@ def test_a_hub_that_does_not_answer_is_said_at_once(no_hub):
         CourseError, match=r"google/gemma-2b-it could not be loaded from the hub.*HF_TOKEN.*gemma-3-270m-cpu"
     ):
         files.load_config("google/gemma-2b-it")
-    assert time.perf_counter() - start < 20  # the hub's client alone tries for 45 s a file
+    assert time.perf_counter() - start < 40  # the hub's client alone tries for 45 s a file
 
 
 def test_a_hub_that_answers_is_asked(monkeypatch):

@@ -1,4 +1,8 @@
-"""Protects: whatever a backend sends, a reply is whole or an error: no cut text, no false end, no fault of this server."""
+"""Protects: whatever a backend sends, a reply is whole or an error: no cut text, no false end, no fault of this server.
+
+By stand-ins, because each of these is a fault, or the way of another server, which llama.cpp does not have (its own ends,
+cuts and refusals: `test_real_backend.py`).
+"""
 
 import asyncio
 import itertools

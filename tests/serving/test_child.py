@@ -143,7 +143,7 @@ def test_a_child_ends_with_its_starter_though_nobody_ends_it(engine, tmp_path, w
     assert process.stdout.readline() == "started\n"
     if wait == "wait":
         process.send_signal(getattr(signal, way))
-    process.wait(60)
+    process.wait(600)
     process.stdout.close()
     assert all_gone(pids)
 
@@ -165,7 +165,7 @@ def test_the_servers_engine_ends_with_it(engine, tmp_path, name, code):
     try:
         assert list(folder.glob("page-*"))
         served.process.send_signal(getattr(signal, name))
-        assert served.process.wait(60) == code
+        assert served.process.wait(600) == code
         assert all_gone(pids)
         assert "Traceback" not in served.said
         if name not in ("SIGKILL", "SIGQUIT"):
@@ -186,5 +186,5 @@ def test_an_engine_that_is_still_loading_ends_with_the_server(engine, tmp_path, 
         )  # fmt: skip
     pids = engine.pids()
     process.send_signal(getattr(signal, name))
-    assert process.wait(60) == code and all_gone(pids)
+    assert process.wait(600) == code and all_gone(pids)
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

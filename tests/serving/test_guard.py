@@ -89,7 +89,40 @@ def ask(
         ({}, 200),
         ({"host": "localhost:8000"}, 200),
         ({"host": "[::1]:8000"}, 200),
+        ({"host": "LocalHost:8000"}, 200),
+        ({"host": "localhost"}, 200),
+        ({"host": "localhost:"}, 200),
+        ({"host": "[::1]"}, 200),
+        ({"host": "localhost:8000", "x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}, 200),
         ({"host": "evil.example:8000"}, 421),
+        ({"host": "evil.example:8000", "x-forwarded-host": "localhost:8000", "forwarded": "host=localhost"}, 421),
+        ({"host": "localhost.evil.example"}, 421),
+        ({"host": "evil-localhost"}, 421),
+        ({"host": "localhost.:8000"}, 421),  # the same name by the rules of DNS; no browser needs it
+        ({"host": "localhost.localdomain"}, 421),
+        ({"host": "127.0.0.2"}, 421),
+        ({"host": "127.1:8000"}, 421),  # other notations of the address, which browsers write as 127.0.0.1
+        ({"host": "2130706433"}, 421),
+        ({"host": "0x7f000001"}, 421),
+        ({"host": "0177.0.0.1"}, 421),
+        ({"host": "0.0.0.0:8000"}, 421),
+        ({"host": "[::]:8000"}, 421),
+        ({"host": "[0:0:0:0:0:0:0:1]:8000"}, 421),
+        ({"host": "[::ffff:127.0.0.1]:8000"}, 421),
+        ({"host": "[::1%25lo]:8000"}, 421),
+        ({"host": "::1"}, 421),
+        ({"host": "evil.example@127.0.0.1:8000"}, 421),  # what a lenient reader takes for a user's name
+        ({"host": "127.0.0.1:8000@evil.example"}, 421),
+        ({"host": "localhost/evil.example"}, 421),
+        ({"host": "localhost?evil.example"}, 421),
+        ({"host": "localhost#evil.example"}, 421),
+        ({"host": "localhost\\evil.example"}, 421),
+        ({"host": "localhost:8000:evil.example"}, 421),
+        ({"host": "localhost:8000, evil.example"}, 421),
+        ({"host": "localhost evil.example"}, 421),
+        ({"host": "local\thost"}, 421),
+        ({"host": "[::1]evil.example"}, 421),
+        ({"host": "localhost:" + "0" * 400}, 421),
         ({"host": "127.0.0.1.evil.example"}, 421),
         ({"host": "[::1"}, 421),
         ({"host": ""}, 421),
@@ -109,7 +142,14 @@ def test_on_loopback_the_browser_is_watched(headers, status):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"origin": "https://evil.example"}, {"host": "evil.example"}, {"sec-fetch-site": "cross-site"}]
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"host": "evil.example"},
+        {"host": "evil.example:8000", "origin": "http://evil.example:8000", "sec-fetch-site": "same-origin"},
+        {"host": "evil.example@127.0.0.1:8000"},
+        {"sec-fetch-site": "cross-site"},
+    ],
 )
 def test_another_sites_page_opens_no_socket(headers):
     assert ask(kind="websocket", path="/", headers=headers)[0] == "websocket.close"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import Literal
 
 import gguf
@@ -17,8 +18,8 @@ from pydantic import BaseModel
 from kotune import cli
 from kotune.teacher.client import connect
 from tests.models.test_gguf_header import write as write_front
-from tests.support.serving import ROOT, environment, free_port
-from utils import CourseError
+from tests.support.serving import ROOT, environment, free_port, wait_until
+from utils import CourseError, read_jsonl
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
@@ -72,8 +73,8 @@ class Command:
 
     def ended(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was said last. The server may not be left."""
-        rest = self.process.communicate(timeout=60)[0]
-        assert psutil.wait_procs([self.server], timeout=30)[1] == []
+        rest = self.process.communicate(timeout=600)[0]
+        assert psutil.wait_procs([self.server], timeout=600)[1] == []
         return self.process.returncode, rest
 
     def kill(self):
@@ -88,12 +89,12 @@ def command(tiny_gguf, tmp_path):
     started.kill()
 
 
-def ask(started: Command, journal, monkeypatch):
+def ask(started: Command, journal, monkeypatch, requests=20, **settings):
     """Ask the server through the course's own client, more at once than it takes; return the teacher and its replies."""
     for name, value in started.settings.items():
         monkeypatch.setenv(name, value)
-    who = connect(journal=journal)
-    return who, who.ask([f"{number}번: 첫째와 둘째 가운데 어느 답이 나은가요?" for number in range(20)], Choice)
+    who = connect(journal=journal, **settings)
+    return who, who.ask([f"{number}번: 첫째와 둘째 가운데 어느 답이 나은가요?" for number in range(requests)], Choice)
 
 
 @pytest.mark.slow
@@ -118,7 +119,7 @@ def test_it_listens_on_loopback_alone_and_lets_no_other_page_read(command):
     listening = [link.laddr.ip for link in command.server.net_connections("inet") if link.status == psutil.CONN_LISTEN]
     assert listening == ["127.0.0.1"] and address.startswith("http://127.0.0.1:")
     request = urllib.request.Request(f"{address}/models", headers={"Origin": "http://example.org"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=600) as reply:
         assert reply.headers.get("Access-Control-Allow-Origin", "") == ""
     command.process.send_signal(signal.SIGTERM)
     code, said = command.ended()
@@ -143,6 +144,40 @@ def test_a_server_that_dies_in_the_middle_is_one_sentence_and_the_journal_stays(
     again = ask(command, journal, monkeypatch)[1]
     assert all(reply.from_journal for reply in again)
     assert [reply.text for reply in again] == [reply.text for reply in before]
+
+
+@pytest.mark.slow
+@posix
+def test_a_server_that_dies_while_a_teacher_asks_loses_no_reply_and_a_second_run_asks_the_rest(
+    answering, tmp_path, monkeypatch
+):
+    """A model that takes its time, so that there is a middle."""
+    journal, requests = tmp_path / "journal.jsonl", 40
+    first, second = Command(answering.file, tmp_path / "first"), None
+
+    def kill_in_the_middle():
+        wait_until(lambda: journal.exists() and len(journal.read_bytes().splitlines()) >= 2, 300)
+        first.server.kill()
+
+    killer = threading.Thread(target=kill_in_the_middle)
+    killer.start()
+    try:
+        before = ask(first, journal, monkeypatch, requests, concurrency=2)[1]
+        killer.join()
+        code, said = first.ended()
+        assert code == 1 and re.fullmatch(r"error: The model's server ended in the middle \(by SIGKILL\).*\n", said)
+        answered = [place for place, reply in enumerate(before) if reply.error is None]
+        assert 2 <= len(answered) < requests and len(read_jsonl(journal)) == len(answered)
+        assert not [reply.error for reply in before if reply.error and "\n" in reply.error]
+        second = Command(answering.file, tmp_path / "second")
+        who, again = ask(second, journal, monkeypatch, requests)
+        assert [reply.error for reply in again] == [None] * requests
+        assert [place for place, reply in enumerate(again) if reply.from_journal] == answered
+        assert [again[place].text for place in answered] == [before[place].text for place in answered]
+        assert who.steps[-1].from_journal == len(answered) and len(read_jsonl(journal)) == requests
+    finally:
+        for command in filter(None, (first, second)):
+            command.kill()
 
 
 # --- refused before it starts ----------------------------------------------------------------

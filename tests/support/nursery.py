@@ -25,8 +25,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
-HANGS_S = 900  # no command of a drill takes as long on however slow a machine, unless it waits for ever
+HANGS_S = 900  # that a command neither computes nor prints, or computes in all: by no clock, since a machine may be slow
+LOOK_S = 5.0  # from one look at a command's progress to the next
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Ended:
 
     code: int
     said: str
+    computed_s: float  # of the processor
 
     @property
     def is_plain(self) -> bool:
@@ -65,21 +69,52 @@ class Command:
         """What it has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def computed_s(self) -> float:
+        """The seconds of the processor that it has taken so far; 0 once it has ended."""
+        with contextlib.suppress(psutil.Error):
+            return sum(psutil.Process(self.pid).cpu_times()[:2])
+        return 0.0
+
+    def wait_until_computed(self, seconds: float) -> None:
+        """Wait until it has taken so much of the processor, or has ended: a slow machine is as far by then as a fast one."""
+        while self.computed_s < seconds and self.is_running():
+            time.sleep(0.002)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal; one that has ended already gets none."""
         if self.is_running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def wait(self, seconds: float = HANGS_S) -> Ended:
-        """Wait for its end; a command that does not come to one is killed, and has the exit code -9 and says so."""
-        in_time = bool(select.select([self._link], [], [], seconds)[0])
-        if not in_time:
+    def _progress(self) -> tuple[float, int]:
+        """Return the seconds of the processor, with those of processes that it has started, and how much was printed."""
+        started: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            started = psutil.Process(self.pid).children(recursive=True)
+        seconds = self.computed_s
+        for one in started:
+            with contextlib.suppress(psutil.Error):  # it has ended since
+                seconds += sum(one.cpu_times()[:2])
+        return seconds, self.log.stat().st_size
+
+    def wait(self, hangs_s: float = HANGS_S) -> Ended:
+        """Wait for its end; a command that makes no progress for so long is killed, and has the exit code -9 and says so."""
+        fault, progress, since = "", (0.0, 0), time.monotonic()
+        while not fault and not select.select([self._link], [], [], min(LOOK_S, hangs_s))[0]:
+            now = self._progress()
+            if now != progress:
+                progress, since = now, time.monotonic()
+            elif time.monotonic() - since > hangs_s:
+                fault = f"\n(it neither computed nor printed for {hangs_s:g} s)"
+            if now[0] > hangs_s:
+                fault = f"\n(it computed for {now[0]:.0f} s and did not end)"
+        if fault:
             self.kill()
-        code = int(self._lines.readline())
+        code, computed_s = self._lines.readline().split()
         self._lines.close()
         self._link.close()
-        return Ended(code, self.said + ("" if in_time else f"\n(it did not end within {seconds:g} s)"))
+        return Ended(int(code), self.said + fault, float(computed_s))
 
 
 class Nursery:
@@ -168,9 +203,9 @@ def _keep(link: socket.socket) -> dict:
         link.close()
         return order
     link.sendall(f"{pid}\n".encode())
-    _, status = os.waitpid(pid, 0)
+    _, status, used = os.wait4(pid, 0)
     with contextlib.suppress(OSError):  # who asked is gone
-        link.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        link.sendall(f"{os.waitstatus_to_exitcode(status)} {used.ru_utime + used.ru_stime}\n".encode())
     os._exit(0)
 
 

@@ -23,6 +23,7 @@ from kotune.recipes import LOCAL_GEMMA
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MODELS = ("tiny", "tiny-sft")
+STARTS_S = 900  # no server takes as long on however slow a machine
 KEY = "a-key-of-the-tests-0123456789"
 
 
@@ -64,7 +65,10 @@ def save_tiny_course(model, tokenizer, folder: Path) -> dict[str, str]:
 
 
 class Script:
-    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends."""
+    """What the stand-in backend does with a request: pieces of text, a pause before each, and how it ends.
+
+    For what a real server does not do when it is told to; what it does, `test_real_backend.py` has from llama.cpp.
+    """
 
     def __init__(self, pieces=("확정", "일자는 ", "주민센터에서 ", "받습니다."), pause=0.0, ends="stop"):
         self.pieces, self.pause, self.ends = pieces, pause, ends  # ends: a reason, "break", or an HTTP status
@@ -154,6 +158,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_until(happened, seconds=300):
+    """Return whether something happens within some seconds; it is looked at again and again."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def environment(**changes) -> dict:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "COURSE_RECIPE": "gemma-3-270m-cpu", **changes}
 
@@ -169,7 +183,8 @@ class ServerProcess:
                 [sys.executable, "-m", *program, "--port", str(self.port), *map(str, arguments)],
                 cwd=ROOT, env=environment(**settings), stdout=file, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        for _ in range(1500):
+        ends = time.monotonic() + STARTS_S
+        while time.monotonic() < ends:
             if "The page:" in self.said:
                 return
             if self.process.poll() is not None:
@@ -183,7 +198,7 @@ class ServerProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def taken(self) -> int:
-        with urllib.request.urlopen(f"{self.url}/health", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.url}/health", timeout=300) as reply:
             return json.load(reply)["taken"]
 
     def close(self):
@@ -199,7 +214,7 @@ def refused(*arguments, **settings) -> str:
     """Run serve.py with settings that it must refuse, and return the one sentence that it says."""
     done = subprocess.run(
         [sys.executable, "-m", "kotune", "serve", *map(str, arguments)],
-        cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     last = done.stderr.strip().splitlines()[-1]

@@ -30,6 +30,7 @@ from kotune.data import (
     validation,
     writers,
 )
+from kotune.data.ranking import Ranker
 from kotune.data.retrieval import Library
 from kotune.data.shown_numbers import shown
 from kotune.judging import vote_pairs, votes
@@ -284,6 +285,11 @@ def _task_rows(text: str) -> None:
 
 
 @cache
+def _ranker() -> Ranker:
+    return Ranker([SENTENCE, QUESTION])
+
+
+@cache
 def _library() -> Library:
     with _file(utils.json_line(DOCUMENT), "a.jsonl") as path:
         return Library(path)
@@ -375,6 +381,9 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.data.records.with_input", lambda text: records.with_input(text, text)),
         ("kotune.data.records.data_hash", lambda text: records.data_hash([{"text": text}])),
         ("kotune.data.registry.from_answers", lambda text: registry.from_answers([_turns(text)], [text])),
+        ("kotune.data.ranking.Ranker", lambda text: Ranker([text, SENTENCE])),
+        ("kotune.data.ranking.Ranker.rank", lambda text: _ranker().rank(text)),
+        ("kotune.data.ranking.Ranker.find", lambda text: _ranker().find(text, 1)),
         ("kotune.data.retrieval.Library.find", lambda text: _library().find(text)),
         ("kotune.data.retrieval.Library.ask", lambda text: _library().ask(text)),
         ("kotune.data.shown_numbers.shown", lambda text: shown(45321.5, text)),
@@ -545,6 +554,7 @@ SLOW_ONCE = (
     ("kotune.korean.radiology_form.report_form", "newlines", 1_000_000),
     ("kotune.korean.repetition_checks.check_echo", "prose", 1_000_000),
     ("kotune.korean.task_styles.check_reply", "a syllable, spaces, a letter", 1_000_000),
+    ("kotune.korean.zero_shot.parse_lenient", "a label and spaces", 1_000_000),
     ("kotune.judging.judges.without_marks", "a bracket and spaces", 1_000_000),
     ("kotune.judging.report_card.disagreements", "lists in lists", 1_000_000),
     ("kotune.line_file.LineFile", "lists in lists", 1_000_000),
@@ -674,7 +684,8 @@ LEFT_OUT = {
     """,
     "hands its texts to a tokenizer and a model, whose time is their own, and which refuse what is longer than they take": """
         kotune.answering.answer_files.LocalModel.__call__ kotune.answering.answer_files.TeacherModel.__call__
-        kotune.data.semantic_repeats.embed kotune.data.semantic_repeats.find_semantic_repeats
+        kotune.data.embeddings.embed_passages kotune.data.embeddings.embed_questions
+        kotune.data.semantic_repeats.find_semantic_repeats
         kotune.models.chat_template.render kotune.models.chat_template.rendered_lengths
         kotune.models.chat_template.require_no_marks kotune.models.decoding.generate kotune.models.decoding.stream
         kotune.models.reward_model.pair_accuracy kotune.models.reward_model.score kotune.training.encoding.encode_preference
@@ -683,11 +694,34 @@ LEFT_OUT = {
         kotune.training.evaluation.preference_loss kotune.training.evaluation.reference_logprobs
         kotune.training.trainers.PackedCollator.__call__
     """,
+    "is given what a learner wrote, and the check as a whole is stopped after two seconds": """
+        kotune.exercises.answers.Tried.__call__ kotune.exercises.answers.choice kotune.exercises.answers.function
+        kotune.exercises.answers.is_open kotune.exercises.answers.number kotune.exercises.answers.numbers
+        kotune.exercises.answers.plain kotune.exercises.answers.require_number kotune.exercises.answers.same
+        kotune.exercises.answers.shown kotune.exercises.answers.text kotune.exercises.basics_checks.adapter_size
+        kotune.exercises.basics_checks.loss kotune.exercises.basics_checks.one_step
+        kotune.exercises.basics_checks.softmax kotune.exercises.basics_checks.softmax_ratio
+        kotune.exercises.basics_checks.too_large_a_rate kotune.exercises.checking.check kotune.exercises.checking.judge
+        kotune.exercises.dpo_checks.bradley_terry kotune.exercises.dpo_checks.dpo_loss
+        kotune.exercises.dpo_checks.lower_loss kotune.exercises.dpo_checks.pair_accuracy
+        kotune.exercises.dpo_checks.pair_of_samples kotune.exercises.dpo_checks.ten_nats
+        kotune.exercises.evaluation_checks.blind_judge kotune.exercises.evaluation_checks.both_orders
+        kotune.exercises.evaluation_checks.object_particle kotune.exercises.evaluation_checks.strict_and_dropped
+        kotune.exercises.evaluation_checks.wilson kotune.exercises.evaluation_checks.win_rate
+        kotune.exercises.preprocess_checks.cost kotune.exercises.preprocess_checks.rouge
+        kotune.exercises.preprocess_checks.rouge_of_lengths kotune.exercises.preprocess_checks.split
+        kotune.exercises.preprocess_checks.trap kotune.exercises.preprocess_checks.unsupported_numbers
+        kotune.exercises.train_checks.amount kotune.exercises.train_checks.epochs kotune.exercises.train_checks.labels
+        kotune.exercises.train_checks.lora kotune.exercises.train_checks.masked_loss
+        kotune.exercises.train_checks.one_in kotune.exercises.train_checks.steps
+    """,
     "takes a sentence, a name or a setting of the course's own": """
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
-        kotune.data.readers.seen_from kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
-        kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter kotune.models.memory.ModelShape.adapter_parameters
+        kotune.data.embeddings.EmbeddingsMissing kotune.data.ranking.choose_ranking
+        kotune.data.readers.seen_from kotune.data.retrieval.open_library kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
+        kotune.exercises.results.record kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter
+        kotune.models.memory.ModelShape.adapter_parameters
         kotune.models.sources.load_merged kotune.models.sources.own_bytes kotune.models.weight_files.changed_files
         kotune.notebooks.execute kotune.notebooks.in_edition kotune.notebooks.outputs_digest kotune.notebooks.store
         kotune.notebooks.write_notebook kotune.serving.llama_server.main kotune.serving.llm.RunningServer
