@@ -3,8 +3,8 @@
 `registry` finds a data set by name or path, and `course` what the lessons run on; `readers` read files row by row
 (`text_files` encodings, `excel` workbooks), `records` turns rows into canonical records, `validation` checks them and
 `writers` write them in other formats. `retrieval` finds passages for a question, `documents` fetches them, `pii` finds
-personal data (`addresses` among it), `dedup` takes repeats out (`semantic_repeats` those in other words), and `card` writes
-the data card.
+personal data (`addresses` among it), `dedup` takes repeats out (`semantic_repeats` those in other words, `dedup_shards` in
+parts), `shard_files` puts the parts of a run together, and `card` writes the data card.
 """
 
 from kotune.data.course import CourseSet, course_set
