@@ -145,10 +145,13 @@ def _told(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def _run_in_parts(chosen: Namespace, run: Callable[[Namespace, Any], list[Path]], *, once_more: bool) -> None:
+def _run_in_parts(
+    chosen: Namespace, run: Callable[[Namespace, Any], list[Path]], *, once_more: bool, of_the_whole: Sequence[str] = ()
+) -> None:
     """Run a command whole, or the part that --shard names, or all parts on Ray.
 
     once_more: the whole is run after the merge; it finds everything done, and writes what belongs to the whole.
+    of_the_whole: the options for which that holds.
     """
     if chosen.ray is None:
         if chosen.ray_address is not None:
@@ -158,7 +161,8 @@ def _run_in_parts(chosen: Namespace, run: Callable[[Namespace, Any], list[Path]]
     from kotune.ray_tasks import Resources, run_shards
 
     resources = Resources(chosen.ray_address, chosen.ray_cpus, chosen.ray_gpus)
-    for shards in run_shards(run, chosen, chosen.ray, resources):
+    of_a_part = Namespace(**{**vars(chosen), **dict.fromkeys(of_the_whole)})
+    for shards in run_shards(run, of_a_part, chosen.ray, resources):
         _merge_shards(shards, None, None)
     if once_more:
         run(chosen, None)
@@ -200,7 +204,7 @@ def _infer_options(parser: ArgumentParser) -> None:
 def _infer(chosen: Namespace) -> None:
     from kotune.answering.batch import answer_command
 
-    _run_in_parts(chosen, answer_command, once_more=True)
+    _run_in_parts(chosen, answer_command, once_more=True, of_the_whole=("columns_from_json",))
 
 
 def _merge_options(parser: ArgumentParser) -> None:
@@ -258,9 +262,9 @@ def _judge_options(parser: ArgumentParser) -> None:
 
 
 def _judge(chosen: Namespace) -> None:
-    from kotune.judging.run import judge_command
+    from kotune.judging.run import REPORT_ALONE, judge_command
 
-    _run_in_parts(chosen, judge_command, once_more=True)
+    _run_in_parts(chosen, judge_command, once_more=True, of_the_whole=REPORT_ALONE)
 
 
 def _votes_options(parser: ArgumentParser) -> None:

@@ -67,11 +67,11 @@ def test_dedup_from_the_command_line(tmp_path, monkeypatch, capsys):
     ]
     source = str(write_jsonl(tmp_path / "a.jsonl", rows))
     cli.run(["data", "dedup", source, str(tmp_path / "whole.jsonl")])
-    capsys.readouterr()
+    whole_said = capsys.readouterr().out
     with skipped_where_ray_does_not_start():
         cli.run(["data", "dedup", source, str(tmp_path / "parts.jsonl"), "--ray", "2"])
     said = capsys.readouterr().out
-    assert "[shard 1/2] " in said and "parts.jsonl: 5 rows; 25 near duplicates" in said
+    assert "[shard 1/2] " in said and "[shard 2/2] " in said and said.endswith(whole_said.replace("whole.", "parts."))
     for part in ("", ".dropped", ".spared"):
         assert (tmp_path / f"parts{part}.jsonl").read_bytes() == (tmp_path / f"whole{part}.jsonl").read_bytes()
 
@@ -167,6 +167,26 @@ def test_shards_that_fail_are_counted_and_the_others_end(ray, tmp_path):
         CourseError, match=r"Shard 3/4: its worker died \(The worker died unexpectedly\), and it was tried 4"
     ):
         run_shards(on_ray.write, Namespace(folder=str(tmp_path)), 4)
+
+
+def test_what_belongs_to_the_whole_comes_once_all_parts_are_there(ray, tmp_path, capsys):
+    ray()
+    rows = [
+        {"id": i, "question": f"질문 {i}", "answer": "전입신고는 14일 이내에 합니다.", "reference": "14일 이내입니다."}
+        for i in range(5)
+    ]
+    a, b = (
+        write_jsonl(tmp_path / f"{name}.jsonl", [row | {"answer": row["answer"] * times} for row in rows])
+        for name, times in (("a", 1), ("b", 2))
+    )
+    call = ["judge", "--answers_a", str(a), "--answers_b", str(b), "--judge", "reference", "--scores"]
+    cli.run([*call, "--out", str(tmp_path / "whole.json")])
+    cli.run([*call, "--out", str(tmp_path / "parts.json"), "--ray", "3", "--html", str(tmp_path / "card.html")])
+    for what in ("judgments", "scores_a", "scores_b"):
+        whole, parts = (next(tmp_path.glob(f"{name}.*.{what}.jsonl")) for name in ("whole", "parts"))
+        assert parts.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert (tmp_path / "card.html").exists() and "[shard 3/3] " in capsys.readouterr().out
 
 
 def test_sockets_get_a_folder_with_a_short_name_wherever_temporary_files_lie(tmp_path, monkeypatch):

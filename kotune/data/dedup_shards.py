@@ -4,7 +4,7 @@ Whether a row stays depends on every row before it, so that no shard can decide.
 own with those of about half of the other shards, so that every two shards meet once; `similarity.decide` then makes the
 decisions of the Alpaca loop over the pairs, in the order of the input. They are those of `similarity.deduplicate`.
 
-Every shard reads the whole input and keeps 100 bytes or so of a row; of the texts it holds two shards at a time.
+Every shard reads the whole input and keeps about 170 bytes of a row (measured); of the texts it holds two shards at a time.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def find_matches(
         own = _texts(source, field, scanned, shard.number) if waiting else {}
         for other in track(waiting, len(waiting), f"dedup: shard {shard}", "pair of shards"):
             theirs = None if other == shard.number else _texts(source, field, scanned, other)
-            found = {"id": _pair(shard.number, other), "matches": _matches(own, theirs, threshold, unit)}
+            found: dict = {"id": _pair(shard.number, other), "matches": _matches(own, theirs, threshold, unit)}
             if theirs is None:
                 found["wordless"] = _wordless(own, unit)
             lines.append([found])
