@@ -22,7 +22,7 @@ from typing import Any
 
 from kotune.progress import bar
 from kotune.shards import Shard, whole_file
-from utils import CourseError, machine_error, relative
+from utils import CourseError, error_sentence, machine_error, relative
 
 Run = Callable[[Namespace, Shard | None], list[Path]]
 RETRIES = 3  # of a shard whose worker died; each goes on where the file ends
@@ -118,11 +118,14 @@ def _run_shard(run: Run, chosen: Namespace, shard: Shard, folder: str) -> ShardO
         os.chdir(folder)  # on another machine it has to be the same shared folder
         with redirect_stdout(said):
             files = run(chosen, shard)
+    except CourseError as error:
+        return ShardOutcome([], said.getvalue(), str(error))
     except Exception as error:
-        known = error if isinstance(error, CourseError) else machine_error(error)
+        known = machine_error(error)
         if known is None:
             raise
-        return ShardOutcome([], said.getvalue(), str(known) or "the machine has too little memory for it.")
+        reason = error_sentence(known) if isinstance(known, OSError) else "its machine has too little memory for it."
+        return ShardOutcome([], said.getvalue(), reason)
     return ShardOutcome([path.absolute() for path in files], said.getvalue())
 
 
