@@ -7,6 +7,7 @@ have to see the same folder, because a shard is a file.
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
@@ -165,6 +166,8 @@ def _cluster(ray: Any, resources: Resources) -> Iterator[None]:
             _start(ray, address=resources.address, log_to_driver=False)
         else:
             folder = _short_folder()
+            if folder is not None:  # a start that failed has processes that end, and write their logs, when this one does
+                atexit.register(shutil.rmtree, folder, ignore_errors=True)
             os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # half a minute is short for a busy machine
             _start(
                 ray, include_dashboard=False, log_to_driver=False, object_store_memory=OBJECT_STORE_BYTES,
