@@ -14,7 +14,7 @@ import numbers
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -482,7 +482,7 @@ def _named(number: int, against: Sequence[str]) -> int:
 
 
 def _best_alike(
-    matches: list[tuple[float, int]], texts: Sequence[str], number: int, differ: Differ | None
+    matches: list[tuple[float, int]], texts: Sequence[str] | Mapping[int, str], number: int, differ: Differ | None
 ) -> tuple[tuple[float, int] | None, tuple[float, int, str] | None]:
     """Return the best match that does not differ, and the best that does with its difference; None where there is none."""
     if differ is None:
@@ -555,8 +555,7 @@ def deduplicate_dataset(
     """
     from datasets import Dataset
 
-    _check_threshold(threshold)
-    _check_unit(unit)
+    check_settings(threshold, unit)
     if column not in dataset.column_names:
         raise CourseError(f"The data set has no column {column!r}; it has {', '.join(dataset.column_names)}.")
     if not len(dataset):
@@ -588,12 +587,12 @@ def deduplicate_dataset(
         remove_columns=["left", "right"],
         desc="comparing shards",
     )
-    neighbours: dict[int, list[tuple[float, int]]] = defaultdict(list)
-    for task in found:
-        for one, other, f1 in zip(task["one"], task["other"], task["f1"], strict=True):
-            neighbours[distinct[one]].append((f1, distinct[other]))
-            neighbours[distinct[other]].append((f1, distinct[one]))
-    return _resolve(same_as, neighbours, threshold, dataset[column], wordless)
+    matches = (
+        Match(distinct[one], distinct[other], f1)
+        for task in found
+        for one, other, f1 in zip(task["one"], task["other"], task["f1"], strict=True)
+    )
+    return decide(same_as, matches, dataset[column], threshold, wordless=wordless)
 
 
 def _digests(batch: dict, rows: list[int], column: str, unit: str) -> dict:
@@ -609,40 +608,95 @@ def _matching_pairs(task: dict, *, dataset, column: str, threshold: float, unit:
     """Return every matching pair of one shard's rows with another's (or of one shard's own rows)."""
     left = range(task["left"], min(task["left"] + shard_rows, len(dataset)))
     right = range(task["right"], min(task["right"] + shard_rows, len(dataset)))
-    rows = [*left] if task["left"] == task["right"] else [*left, *right]
-    encoded = _encode(_tokens_of(dataset.select(rows)[column], unit, column), threshold)
+    texts = dataset.select([*left])[column]
+    others = dataset.select([*right])[column] if left != right else None
+    pairs = list(matching_pairs(texts, others, threshold, unit))
+    second = right if others is not None else left
+    return {
+        "one": [second[pair.other] for pair in pairs],
+        "other": [left[pair.one] for pair in pairs],
+        "f1": [pair.f1 for pair in pairs],
+    }
+
+
+def check_settings(threshold: float, unit: str) -> None:
+    """Raise a CourseError if the threshold is outside (0, 1] or the unit is unknown."""
+    _check_threshold(threshold)
+    _check_unit(unit)
+
+
+def wordless_among(texts: Sequence[str], unit: str = "eojeol") -> list[int]:
+    """Return the indices of texts without a token of the unit: they repeat none."""
+    return [place for place, tokens in enumerate(_tokenize_all(texts, unit, "texts")) if not tokens]
+
+
+class Match(NamedTuple):
+    """Two texts whose ROUGE-L F1 exceeds a threshold: the place of each, and the F1."""
+
+    one: int
+    other: int
+    f1: float
+
+
+def matching_pairs(
+    texts: Sequence[str], others: Sequence[str] | None = None, threshold: float = 0.7, unit: str = "eojeol"
+) -> Iterator[Match]:
+    """Yield every pair of a text and another whose ROUGE-L F1 exceeds the threshold; without `others`, of two of the texts.
+
+    `Match.one` is a place in `texts`, and `Match.other` one in `others`, or in `texts` behind `one`. What `decide` needs:
+    pairs of parts of a set can be searched on different machines.
+
+    Raises:
+        CourseError: as `deduplicate`; texts without a token match nothing.
+    """
+    _check_threshold(threshold)
+    tokens = _tokenize_all(texts, unit, "texts") + _tokenize_all(others or [], unit, "others")
+    encoded = _encode(tokens, threshold)
     index = _Index(encoded, threshold)
-    ones, others, scores = [], [], []
-    for number, row in enumerate(rows):
-        inside = row in left
-        if not inside or left == right:
-            for f1, other in index.matches(number):
-                ones.append(row)
-                others.append(rows[other])
-                scores.append(f1)
-        if inside:
-            index.add(number)
-    return {"one": ones, "other": others, "f1": scores}
+    count = len(texts)
+    for number in range(count):
+        if others is None:
+            yield from (Match(one, number, f1) for f1, one in index.matches(number))
+        index.add(number)
+    for number in range(count, len(tokens)):
+        yield from (Match(one, number - count, f1) for f1, one in index.matches(number))
 
 
-def _resolve(
-    same_as: list[int], neighbours: dict, threshold: float, texts: Sequence[str], wordless: list[int]
+def decide(
+    same_as: Sequence[int],
+    matches: Iterable[Match],
+    texts: Sequence[str] | Mapping[int, str],
+    threshold: float = 0.7,
+    *,
+    differ: Differ | None = None,
+    wordless: Sequence[int] = (),
 ) -> Deduplication:
-    """Make the sequential decisions, given for each distinct text the texts that match it."""
-    kept: list[int] = []
-    kept_rows: set[int] = set()
-    dropped: list[Duplicate] = []
-    for row, original in enumerate(same_as):
-        matches = [(f1, other) for f1, other in neighbours.get(original, ()) if other < row and other in kept_rows]
-        if original != row and original in kept_rows and threshold < 1:
-            matches.append((1.0, original))
-        best = min(matches, key=lambda match: (-match[0], match[1]), default=None)
-        if best is None:
-            kept.append(row)
-            kept_rows.add(row)
-        else:
-            dropped.append(Duplicate(row, best[1], best[0]))
-    return Deduplication(kept, dropped, texts, wordless=wordless)
+    """Return what `deduplicate` decides, given all pairs that match, in the order of the input.
+
+    same_as: for each text, the first that equals it; with `differ`, character by character. matches: every pair of such
+    first texts whose F1 exceeds the threshold, in any order. texts: by place; asked of texts that have a match or an equal.
+    Grows with the texts and the pairs: n near repeats of one text are n (n - 1) / 2 pairs.
+    """
+    near: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for one, other, f1 in matches:
+        near[one].append((f1, other))
+        near[other].append((f1, one))
+    found = Deduplication([], [], () if isinstance(texts, Mapping) else texts, wordless=[*wordless])
+    kept_equals: dict[int, list[int]] = defaultdict(list)  # first text -> those of its equals that were kept
+    for row, first in enumerate(same_as):
+        kept = [(f1, place) for f1, other in near.get(first, ()) for place in kept_equals.get(other, ())]
+        if threshold < 1:
+            kept += [(1.0, place) for place in kept_equals.get(first, ())]
+        kept.sort(key=lambda match: match[1])  # as an index yields them: in the order in which they were kept
+        best, unlike = _best_alike(kept, texts, row, differ)
+        if best is not None:
+            found.dropped.append(Duplicate(row, best[1], best[0]))
+            continue
+        found.kept.append(row)
+        kept_equals[first].append(row)
+        if unlike is not None:
+            found.spared.append(Spared(row, unlike[1], unlike[0], unlike[2]))
+    return found
 
 
 # --- relevance -------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "constraints-hashed.txt"
 VERSIONS = ROOT / "constraints.txt"
-EXTRAS = ("serve", "embeddings", "llm", "test", "book", "dev")  # gpu is left out: vllm pins a torch of its own
+EXTRAS = ("serve", "embeddings", "llm", "ray", "test", "book", "dev")  # gpu is left out: vllm pins a torch of its own
 BUILDS = "setuptools"  # what a package without a wheel, and the course itself, are built with
 HEADER = """\
 # Every file that the index publishes of each version in constraints.txt, and of what some platforms need beside them, by its

@@ -16,10 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kotune.language import LANGUAGES, language
 from kotune.stage_table import STAGES
 from utils import OUTPUTS, ROOT, CourseError, error_sentence, machine_error, relative
+
+if TYPE_CHECKING:
+    from kotune.data.dedup import DedupResult
+    from kotune.shards import Shard
 
 DATA_SET = "a file, a folder, or a name in data/dataset_info.json"
 MODEL = "an adapter's folder, a merged model's, or a hub name"
@@ -107,6 +112,63 @@ def _options_of(stage: str) -> Callable[[ArgumentParser], None]:
 ALIASES = {"pt": "pretrain", "rm": "reward", "rw": "reward"}  # what the medical trainer calls them
 
 
+# --- many processes, many machines -----------------------------------------------------------
+
+
+def _shard_options(parser: ArgumentParser) -> None:
+    from kotune.shards import Shard
+
+    parts = parser.add_argument_group("in parts (docs/scaling.md)")
+    alone = parts.add_mutually_exclusive_group()
+    alone.add_argument(
+        "--shard",
+        type=_told(Shard.parse),
+        metavar="i/n",
+        help="the i-th of n parts alone; kotune data merge puts them together",
+    )
+    alone.add_argument("--ray", type=int, metavar="N", help="all of N parts as tasks of Ray, then merged (extra ray)")
+    parts.add_argument(
+        "--ray-address", "--ray_address", metavar="ADDRESS", help="a cluster, such as auto; this machine if not given"
+    )
+    parts.add_argument("--ray-cpus", "--ray_cpus", type=float, default=1, metavar="X", help="CPU cores of a task (1)")
+    parts.add_argument("--ray-gpus", "--ray_gpus", type=float, default=0, metavar="X", help="GPUs of a task (0)")
+
+
+def _told(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of an option whose sentence is argparse's own."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except CourseError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _run_in_parts(
+    chosen: Namespace, run: Callable[[Namespace, Any], list[Path]], *, once_more: bool, of_the_whole: Sequence[str] = ()
+) -> None:
+    """Run a command whole, or the part that --shard names, or all parts on Ray.
+
+    once_more: the whole is run after the merge; it finds everything done, and writes what belongs to the whole.
+    of_the_whole: the options for which that holds.
+    """
+    if chosen.ray is None:
+        if chosen.ray_address is not None:
+            raise CourseError("--ray-address needs the number of parts; pass --ray N too.")
+        run(chosen, chosen.shard)
+        return
+    from kotune.ray_tasks import Resources, run_shards
+
+    resources = Resources(chosen.ray_address, chosen.ray_cpus, chosen.ray_gpus)
+    of_a_part = Namespace(**{**vars(chosen), **dict.fromkeys(of_the_whole)})
+    for shards in run_shards(run, of_a_part, chosen.ray, resources):
+        _merge_shards(shards, None, None)
+    if once_more:
+        run(chosen, None)
+
+
 # --- answering -------------------------------------------------------------------------------
 
 
@@ -148,12 +210,13 @@ def _infer_options(parser: ArgumentParser) -> None:
     sampling = parser.add_argument_group("sampling (greedy if not given)")
     for name in (*RANGES, "seed"):
         sampling.add_argument(f"--{name}", type=int if name == "seed" else type(getattr(Sampling, name)))
+    _shard_options(parser)
 
 
 def _infer(chosen: Namespace) -> None:
     from kotune.answering.batch import answer_command
 
-    answer_command(chosen)
+    _run_in_parts(chosen, answer_command, once_more=True, of_the_whole=("columns_from_json",))
 
 
 def _merge_options(parser: ArgumentParser) -> None:
@@ -222,12 +285,13 @@ def _judge_options(parser: ArgumentParser) -> None:
     parser.add_argument("--journal", default=OUTPUTS / "eval" / "judge_journal.jsonl", metavar="JSONL", help="paid replies")
     parser.add_argument("--budget_usd", type=float, help="the most that this journal may ever cost")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    _shard_options(parser)
 
 
 def _judge(chosen: Namespace) -> None:
-    from kotune.judging.run import judge_command
+    from kotune.judging.run import REPORT_ALONE, judge_command
 
-    judge_command(chosen)
+    _run_in_parts(chosen, judge_command, once_more=True, of_the_whole=REPORT_ALONE)
 
 
 def _votes_options(parser: ArgumentParser) -> None:
@@ -340,6 +404,13 @@ def _data_options(parser: ArgumentParser) -> None:
         "--semantic-threshold", "--semantic_threshold", type=float, default=SEMANTIC_THRESHOLD, metavar="X",
         help=f"with --semantic: a row whose cosine exceeds it is a repeat ({SEMANTIC_THRESHOLD})",
     )  # fmt: skip
+    _shard_options(sorting)
+    merging = commands.add_parser("merge", help="put the files of all shards of a run together, in the order of its input")
+    merging.add_argument(
+        "shards", nargs="+", metavar="SHARD", help="the files that --shard wrote, NAME.shard-1-of-4.jsonl ..."
+    )
+    merging.add_argument("--out", metavar="JSONL", help="NAME.jsonl if not given")
+    merging.add_argument("--input", metavar="FILE", help="what was given to data dedup, where it is not where it was")
 
 
 def _data(chosen: Namespace) -> int | None:
@@ -350,7 +421,10 @@ def _data(chosen: Namespace) -> int | None:
         print("\n".join(f"{kind:16} {number}" for kind, number in counts.items()))
         return None
     if chosen.subcommand == "dedup":
-        _dedup(chosen)
+        _run_in_parts(chosen, _dedup, once_more=False)
+        return None
+    if chosen.subcommand == "merge":
+        _merge_shards(chosen.shards, chosen.out, chosen.input)
         return None
     if chosen.subcommand == "check":
         limit = _token_limit(chosen.recipe) if chosen.recipe else None
@@ -361,11 +435,13 @@ def _data(chosen: Namespace) -> int | None:
     return None
 
 
-def _dedup(chosen: Namespace) -> None:
+def _dedup(chosen: Namespace, shard: Shard | None) -> list[Path]:
     from kotune.data.dedup import deduplicate_file
     from kotune.data.embeddings import load_model
     from kotune.korean.contrasts import difference
 
+    if shard is not None:
+        return [_dedup_shard(chosen, shard)]
     if chosen.semantic:
         load_model()  # that it is missing is said before the rows are compared by their words
     done = deduplicate_file(
@@ -373,13 +449,44 @@ def _dedup(chosen: Namespace) -> None:
         differ=None if chosen.alpaca else difference,
         semantic_threshold=chosen.semantic_threshold if chosen.semantic else None,
     )  # fmt: skip
+    _print_dedup(done, chosen.unit)
+    return []
+
+
+def _dedup_shard(chosen: Namespace, shard: Shard) -> Path:
+    from kotune.data.dedup_shards import find_matches
+
+    if chosen.semantic:
+        raise CourseError(
+            "--semantic compares all rows in one process; leave it out with --shard, and run it on what was kept."
+        )
+    file = find_matches(
+        chosen.source, chosen.target, shard, chosen.threshold, chosen.unit, field=chosen.field, alpaca=chosen.alpaca
+    )
+    print(f"{relative(file)}: pairs of rows that match; kotune data merge decides with those of all {shard.of} shards")
+    return file
+
+
+def _print_dedup(done: DedupResult, unit: str) -> None:
     print(f"{relative(done.kept_file)}: {done.kept} rows; {done.dropped} near duplicates in {relative(done.dropped_file)}")
     if done.spared:
         counts = ", ".join(f"{what} {number}" for what, number in done.spared.most_common())
         print(f"{done.spared.total()} of them are near another and differ from it ({counts}): {relative(done.spared_file)}")
     if done.wordless:
         shown = ", ".join(map(str, done.wordless[:20])) + (", ..." if len(done.wordless) > 20 else "")
-        print(f"{len(done.wordless)} hold no word of the unit {chosen.unit} to compare and were kept: rows {shown}")
+        print(f"{len(done.wordless)} hold no word of the unit {unit} to compare and were kept: rows {shown}")
+
+
+def _merge_shards(shards: Sequence[str | Path], target: str | None, source: str | None) -> None:
+    from kotune.data.shard_files import merge
+    from kotune.korean.contrasts import difference
+
+    merged = merge(shards, target, difference, source)
+    if merged.dedup is not None:
+        _print_dedup(merged.dedup, merged.settings["unit"])
+        return
+    still_open = "".join(f", {number} of them {status}" for status, number in merged.open.most_common())
+    print(f"{relative(merged.file)}: {merged.lines} lines of {len(shards)} shards{still_open}")
 
 
 def _token_limit(recipe_name: str):
@@ -479,7 +586,7 @@ COMMANDS = {
         "check a data set, convert it, find personal data, drop repeats",
         _data_options,
         _data,
-        ("check", "convert", "scan", "dedup"),
+        ("check", "convert", "scan", "dedup", "merge"),
     ),
     "korean": Command("check Korean answers without a model", _korean_options, _korean),
     "notebooks": Command(

@@ -33,6 +33,7 @@ from kotune.models.chat_template import render
 from kotune.models.machine import Recipe, choose
 from kotune.models.sampling import RANGES, Sampling
 from kotune.models.sources import ModelSource
+from kotune.shards import Shard, ShardCard, claim, places_in
 from prompts import Message
 from utils import OUTPUTS, CourseError, read_text, relative, require_other_files
 
@@ -133,12 +134,15 @@ def infer(
     ranking: str = "bm25",
     system_prompt: str | None = None,
     columns_from_json: bool = False,
+    shard: Shard | None = None,
 ) -> InferenceResult:
     """Answer a data set with a model; write `output` (.jsonl), and beside it the workbook unless `output` says .jsonl.
 
     With `columns_from_json` the workbook has a column for each field of the answers, which are JSON objects then.
     documents, ranking: passages to answer from, and how those are found that fit (`kotune.data.ranking`); "auto" takes
-    embeddings too where they are installed. Everything that can be known is checked before the model is loaded.
+    embeddings too where they are installed. With `shard` the rows of that shard alone are answered, into
+    `shard.file(output)`, and no workbook is written: it comes once the shards are merged. Everything that can be known is
+    checked before the model is loaded.
 
     Raises:
         CourseError: the data cannot be read, the output belongs to another run or is the input, a prompt is too long, or the
@@ -148,17 +152,25 @@ def infer(
     sampling.require_sound()
     asked = read_rows(data, system_prompt)
     lines_path, workbook = _outputs(output)
+    if shard is not None:
+        lines_path, workbook = shard.file(lines_path), None
     written = (lines_path, workbook, card_file(lines_path))
     require_other_outputs(data, *written, called="the file with the questions", instead="another --save_name")
     require_other_files([documents], written, called="the file of documents", instead="another --save_name")
     if columns_from_json and workbook is None:
-        raise CourseError(
-            f"--columns_from_json makes columns in a workbook, and {output} asks for none; name it without .jsonl."
-        )
+        asks_none = f"{output} asks for none; name it without .jsonl" if shard is None else "a shard has none; merge first"
+        raise CourseError(f"--columns_from_json makes columns in a workbook, and {asks_none}.")
     library = open_library(documents, ranking) if documents else None
     with hold(lines_path, instead="another --save_name"):
         used = library.ranking if library else "bm25"
-        file = AnswerFile(lines_path, settings_card(asked, served, choice, sampling, documents, ranking=used))
+        card = settings_card(asked, served, choice, sampling, documents, ranking=used)
+        if shard is None:
+            file = AnswerFile(lines_path, card)
+        else:
+            places = places_in(shard, [row.id for row in asked])
+            claim(lines_path, ShardCard("infer", shard.number, shard.of, card, card["rows_sha256"], len(asked), places))
+            file = AnswerFile(lines_path)
+            asked = [row for row in asked if row.id in places]
         kept = sum(row.id in file.rows for row in asked)
         answered, speed = 0, 0.0
         if kept < len(asked):
@@ -235,12 +247,13 @@ def merge_command(chosen: argparse.Namespace) -> None:
             print(f"{relative(gguf_export.to_gguf(folder, chosen.outtype))}: for llama.cpp and Ollama")
 
 
-def answer_command(chosen: argparse.Namespace) -> None:
-    """Answer a file of questions, or one, as the command line asks."""
+def answer_command(chosen: argparse.Namespace, shard: Shard | None = None) -> list[Path]:
+    """Answer a file of questions, a shard of one, or one question, as the command line asks; return the shard's file."""
     if chosen.inference_data:
         locate(chosen.inference_data)  # a mistyped path is said before torch is there
-    elif chosen.columns_from_json:
-        raise CourseError("--columns_from_json is for a file of questions; leave it out with --prompt.")
+    elif chosen.columns_from_json or shard is not None:
+        flag = "--columns_from_json" if chosen.columns_from_json else "--shard"
+        raise CourseError(f"{flag} is for a file of questions; leave it out with --prompt.")
     if chosen.ranking and not chosen.documents:
         raise CourseError("--ranking says how passages are found; name their file with --documents, or leave it out.")
     choice = EngineChoice(chosen.engine, chosen.batch_size, chosen.tensor_parallel_size)
@@ -248,13 +261,14 @@ def answer_command(chosen: argparse.Namespace) -> None:
     sampling = _sampling(chosen, recipe)
     if chosen.prompt:
         _answer_one(chosen, served, recipe, sampling, choice)
-        return
+        return []
     print(f"{served.name}: {reason}")
     finished = infer(
         chosen.inference_data, served, recipe, sampling, Path(chosen.save_name),
         choice=choice, documents=chosen.documents, ranking=chosen.ranking or AUTO, system_prompt=chosen.system_prompt,
-        columns_from_json=chosen.columns_from_json,
+        columns_from_json=chosen.columns_from_json, shard=shard,
     )  # fmt: skip
     files = " and ".join(relative(path) for path in (finished.lines, finished.workbook) if path is not None)
     cut = f"; {finished.cut} were cut at {sampling.max_tokens} tokens" if finished.cut else ""
     print(f"{files}: {finished.answered} answered now at {finished.tokens_per_s:.0f} tokens/s, {finished.kept} before{cut}")
+    return [finished.lines] if shard else []

@@ -4,7 +4,8 @@
 (`text_files` encodings, `excel` workbooks), `records` turns rows into canonical records, `validation` checks them and
 `writers` write them in other formats. `retrieval` finds passages for a question (`ranking` by words, by `embeddings`, or
 both; `vector_cache` keeps what was embedded), `documents` fetches them, `pii` finds personal data (`addresses` among it),
-`dedup` takes repeats out (`semantic_repeats` those in other words), and `card` writes the data card.
+`dedup` takes repeats out (`semantic_repeats` those in other words, `dedup_shards` in parts), `shard_files` puts the parts of
+a run together, and `card` writes the data card.
 """
 
 from kotune.data.course import CourseSet, course_set

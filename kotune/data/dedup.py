@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import similarity
 from kotune.data import records, registry
 from kotune.data.embeddings import embed_questions
+from kotune.data.readers import Row
 from kotune.data.semantic_repeats import Embed, SemanticTwin, find_semantic_repeats
 from kotune.line_file import in_turn
-from similarity import Differ
-from utils import CourseError, write_jsonl
+from similarity import Deduplication, Differ
+from utils import CourseError, atomic_path, json_line
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,14 @@ class DedupResult:
     kept_file: Path
     dropped_file: Path
     spared_file: Path
+
+
+class OutputFiles(NamedTuple):
+    """Where the rows go that stay, those that went, and those that were spared."""
+
+    kept: Path
+    dropped: Path
+    spared: Path
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,18 @@ def text_to_compare(row: dict, place: str, field: str | None = None) -> str:
     return record["text"] if "text" in record else record["prompt"][-1]["content"]
 
 
+def output_files(target: str | Path) -> OutputFiles:
+    """Return the files that are written for an output.
+
+    Raises:
+        CourseError: it does not end in .jsonl.
+    """
+    target = Path(target)
+    if target.suffix != ".jsonl":
+        raise CourseError(f"{target.name} does not end in .jsonl; name the output so.")
+    return OutputFiles(target, *(target.with_name(f"{target.stem}.{part}.jsonl") for part in ("dropped", "spared")))
+
+
 def deduplicate_file(
     source: str | Path,
     target: str | Path,
@@ -76,39 +99,67 @@ def deduplicate_file(
     Raises:
         CourseError: the input cannot be read or compared, or the output is the input or no JSONL.
     """
-    target = Path(target)
-    if target.suffix != ".jsonl":
-        raise CourseError(f"{target.name} does not end in .jsonl; name the output so.")
-    dropped_file, spared_file = (target.with_name(f"{target.stem}.{part}.jsonl") for part in ("dropped", "spared"))
-    registry.require_other_outputs(source, target, dropped_file, spared_file)
+    files = output_files(target)
+    registry.require_other_outputs(source, *files)
     rows = list(registry.read(source))
     texts = [text_to_compare(row.value, row.place, field) for row in rows]
     found = similarity.deduplicate(texts, threshold=threshold, unit=unit, differ=differ)
-    kept = found.kept
-    dropped = [_Pair(d.index, d.twin, d.f1, "ROUGE-L") for d in found.dropped]
-    spared = {s.index: _Pair(s.index, s.twin, s.f1, "ROUGE-L", s.difference) for s in found.spared}
-    if semantic_threshold is not None:
-        wordless = set(found.wordless)
-        compared = [place for place in kept if place not in wordless]
-        repeats = find_semantic_repeats([texts[place] for place in compared], semantic_threshold, differ, embed)
-        gone = _pairs(repeats.dropped, compared)
-        dropped += gone
-        spared = {pair.row: pair for pair in _pairs(repeats.spared, compared)} | spared
-        for pair in gone:
-            spared.pop(pair.row, None)
-        kept = sorted({*kept} - {pair.row for pair in gone})
-    with in_turn(target):
-        write_jsonl(target, (rows[place].value for place in kept))
-        write_jsonl(dropped_file, _lines(dropped, texts, rows))
-        write_jsonl(spared_file, _lines(list(spared.values()), texts, rows))
+    if semantic_threshold is None:
+        return write_result(found, rows, texts, files)
+    return write_result(found, rows, texts, files, _semantic_repeats(found, texts, semantic_threshold, differ, embed))
+
+
+@dataclass(frozen=True)
+class _InOtherWords:
+    """Repeats in other words among the rows that were kept."""
+
+    dropped: list[_Pair]
+    spared: list[_Pair]
+
+
+def _semantic_repeats(
+    found: Deduplication, texts: Sequence[str], threshold: float, differ: Differ | None, embed: Embed
+) -> _InOtherWords:
+    wordless = set(found.wordless)
+    compared = [place for place in found.kept if place not in wordless]
+    repeats = find_semantic_repeats([texts[place] for place in compared], threshold, differ, embed)
+    return _InOtherWords(_pairs(repeats.dropped, compared), _pairs(repeats.spared, compared))
+
+
+def write_result(
+    found: Deduplication,
+    rows: Iterable[Row],
+    texts: Sequence[str] | Mapping[int, str],
+    files: OutputFiles,
+    reworded: _InOtherWords | None = None,
+) -> DedupResult:
+    """Write the three files that say what was decided, row by row; `texts` holds at least those that have a twin."""
+    reworded = reworded or _InOtherWords([], [])
+    gone = {pair.row for pair in reworded.dropped}
+    spared = {pair.row: pair for pair in reworded.spared}
+    spared |= {s.index: _Pair(s.index, s.twin, s.f1, "ROUGE-L", s.difference) for s in found.spared if s.index not in gone}
+    dropped = {d.index: _Pair(d.index, d.twin, d.f1, "ROUGE-L") for d in found.dropped}
+    dropped |= {pair.row: pair for pair in reworded.dropped}
+    kept = {*found.kept} - gone
+    with in_turn(files.kept), ExitStack() as stack:
+        kept_out, dropped_out, spared_out = (
+            stack.enter_context(stack.enter_context(atomic_path(path)).open("w", encoding="utf-8", newline="\n"))
+            for path in files
+        )
+        for place, row in enumerate(rows):
+            if place in kept:
+                kept_out.write(json_line(row.value))
+            for out, pairs in ((dropped_out, dropped), (spared_out, spared)):
+                if place in pairs:
+                    out.write(json_line(_line(pairs[place], texts, row)))
     return DedupResult(
         kept=len(kept),
         dropped=len(dropped),
         spared=Counter(pair.difference or "" for pair in spared.values()),
         wordless=[place + 1 for place in found.wordless],
-        kept_file=target,
-        dropped_file=dropped_file,
-        spared_file=spared_file,
+        kept_file=files.kept,
+        dropped_file=files.dropped,
+        spared_file=files.spared,
     )
 
 
@@ -116,15 +167,14 @@ def _pairs(twins: Sequence[SemanticTwin], places: Sequence[int]) -> list[_Pair]:
     return [_Pair(places[one.index], places[one.twin], one.cosine, "cosine", one.difference) for one in twins]
 
 
-def _lines(pairs: Sequence[_Pair], texts: Sequence[str], rows: Sequence) -> Iterator[dict]:
-    for pair in sorted(pairs, key=lambda one: one.row):
-        yield {
-            "row": pair.row + 1,
-            "text": texts[pair.row],
-            "twin_row": pair.twin + 1,
-            "twin": texts[pair.twin],
-            "measure": pair.measure,
-            "score": round(pair.score, 4),
-            **({"difference": pair.difference} if pair.difference else {}),
-            "value": rows[pair.row].value,
-        }
+def _line(pair: _Pair, texts: Sequence[str] | Mapping[int, str], row: Row) -> dict:
+    return {
+        "row": pair.row + 1,
+        "text": texts[pair.row],
+        "twin_row": pair.twin + 1,
+        "twin": texts[pair.twin],
+        "measure": pair.measure,
+        "score": round(pair.score, 4),
+        **({"difference": pair.difference} if pair.difference else {}),
+        "value": row.value,
+    }

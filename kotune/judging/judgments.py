@@ -16,10 +16,11 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from kotune.answering.answer_files import Pair, Question, Source, UnpairedQuestion, read_answers, side_by_side
 from kotune.data import readers
-from kotune.data.records import UnusedFields, same_text
+from kotune.data.records import UnusedFields, data_hash, same_text
 from kotune.judging.judges import AnswerScore, Judge, JudgeReply, PairVerdict, ShownPair, SingleAnswer
 from kotune.line_file import KeyedLines, hold
 from kotune.progress import bar
+from kotune.shards import Shard, ShardCard, claim, places_in
 from utils import CourseError, relative
 
 Winner = Literal["a", "b", "tie"]
@@ -200,9 +201,20 @@ def _judge_all(
     *,
     out: str | Path | None,
     rest: Sequence[Line] = (),
+    shard: Shard | None = None,
 ) -> list[Line]:
-    """Return the drafts with verdicts by `decide`, then the rest; with `out`, only what its file lacks is decided."""
-    with nullcontext() if out is None else hold(out, instead="another file"):
+    """Return the drafts with verdicts by `decide`, then the rest; with `out`, only what its file lacks is decided.
+
+    shard: decide those of this shard alone, into its own file beside `out`.
+    """
+    with nullcontext() if out is None else hold(shard.file(out) if shard else out, instead="another file"):
+        if shard is not None:
+            if out is None:
+                raise CourseError("A shard's verdicts need a file; pass out.")
+            out, everything = shard.file(out), [*drafts, *rest]
+            card = _shard_card(judge, kind, everything, shard)
+            claim(out, card)
+            drafts, rest = ([line for line in lines if line.id in card.places] for lines in (drafts, rest))
         file = _VerdictFile(out, kind, judge) if out is not None else None
         made = file.final_lines(drafts) if file else {}
         waiting = [draft for draft in drafts if draft.id not in made]
@@ -220,6 +232,19 @@ def _judge_all(
     if failed:
         print(f"{failed} of {len(lines)} questions could not be put to the judge; run again to ask these alone.")
     return lines
+
+
+def _shard_card(judge: Judge, kind: type[Line], lines: Sequence[Line], shard: Shard) -> ShardCard:
+    return ShardCard(
+        "judge" if kind is Judgment else "score",
+        shard.number,
+        shard.of,
+        {"judge": judge.name, "fingerprint": judge.fingerprint},
+        data_hash([{name: getattr(line, name) for name in ("id", *kind.texts)} for line in lines]),
+        len(lines),
+        places_in(shard, [line.id for line in lines]),
+        (FAILED, LEFT_OUT),
+    )
 
 
 class _VerdictFile(Generic[Line]):
@@ -279,9 +304,16 @@ def compare(judge: Judge, answers_a: Source, answers_b: Source, out: str | Path 
 
 
 def judge_pairs(
-    judge: Judge, pairs: Sequence[Pair], left_out: Sequence[UnpairedQuestion] = (), out: str | Path | None = None
+    judge: Judge,
+    pairs: Sequence[Pair],
+    left_out: Sequence[UnpairedQuestion] = (),
+    out: str | Path | None = None,
+    shard: Shard | None = None,
 ) -> list[Judgment]:
-    """Do what `compare` does, on pairs that are put together already."""
+    """Do what `compare` does, on pairs that are put together already.
+
+    shard: judge that shard's alone, into `shard.file(out)`.
+    """
     drafts = [
         Judgment(
             pair.question.id,
@@ -306,7 +338,7 @@ def judge_pairs(
         )
         for one in left_out
     ]
-    return _judge_all(judge, Judgment, drafts, _judge_some, out=out, rest=rest)
+    return _judge_all(judge, Judgment, drafts, _judge_some, out=out, rest=rest, shard=shard)
 
 
 def _judge_some(judge: Judge, drafts: Sequence[Judgment]) -> list[Judgment]:
@@ -356,10 +388,11 @@ def _first(replies: Sequence[JudgeReply], name: str):
 # --- single answers --------------------------------------------------------------------------
 
 
-def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[ScoreLine]:
+def score(judge: Judge, answers: Source, out: str | Path | None = None, shard: Shard | None = None) -> list[ScoreLine]:
     """Score each answer by itself: 1 to 10 by an LLM, a reward by a reward model, ROUGE-L by the reference judge.
 
-    An empty answer is not shown to the judge: it has no score, and its problem is "empty". With `out`, as for `compare`.
+    An empty answer is not shown to the judge: it has no score, and its problem is "empty". With `out`, as for `compare`;
+    with `shard`, as for `judge_pairs`.
 
     Raises:
         CourseError: the answers are malformed, the file holds other scores, or the judge could not be asked at all.
@@ -376,7 +409,7 @@ def score(judge: Judge, answers: Source, out: str | Path | None = None) -> list[
         )
         for one in read_answers(answers)
     ]
-    return _judge_all(judge, ScoreLine, drafts, _score_some, out=out)
+    return _judge_all(judge, ScoreLine, drafts, _score_some, out=out, shard=shard)
 
 
 def _score_some(judge: Judge, drafts: Sequence[ScoreLine]) -> list[ScoreLine]:

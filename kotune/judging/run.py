@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kotune.answering.answer_files import Question, SideBySide, Source, read_answers, side_by_side
@@ -27,6 +27,7 @@ from kotune.judging.judges import Judge, LLMJudge, ReferenceJudge, ShownPair, Si
 from kotune.judging.judgments import Judgment, Winner, judge_pairs, score
 from kotune.judging.report_card import ReportCard, make_card, write_html, write_png
 from kotune.judging.votes import read_winners
+from kotune.shards import Shard
 from kotune.teacher.client import connect, has_real_teacher
 from utils import OUTPUTS, CourseError, relative, require_other_files, write_json
 
@@ -148,7 +149,7 @@ def _print_price(judge: Judge, compared: _Compared, chosen: argparse.Namespace) 
              ((pair.answer_a, pair.answer_b), (pair.answer_b, pair.answer_a))]  # fmt: skip
     singles = []
     if chosen.scores:
-        given = [answered for side in compared.sides for answered in read_answers(side)]
+        given = [answered for side in compared.sides if side for answered in read_answers(side)]
         singles = [SingleAnswer(Question(a.id, a.question, a.reference), a.answer) for a in given if a.answer.strip()]
     print(f"--- {judge.name}: what it will cost ---")
     for estimate in judge.estimate(shown, singles):
@@ -178,9 +179,18 @@ def _scores(
     return a, b
 
 
-def judge_command(chosen: argparse.Namespace) -> None:
-    """Compare two answers files, or the two answers of each row of one file, and write the report."""
+REPORT_ALONE = ("calibrate", "votes", "html", "png")  # what is done with all verdicts, and with no shard of them
+
+
+def judge_command(chosen: argparse.Namespace, shard: Shard | None = None) -> list[Path]:
+    """Compare two answers files, or the two answers of each row of one file, and write the report.
+
+    With `shard`, ask for that shard's verdicts alone, and return the files that hold them: the report is that of all shards,
+    once they are merged.
+    """
     out = Path(chosen.out)
+    if shard is not None:
+        chosen = _of_a_shard(chosen, shard)
     for given, ending in ((chosen.out, ".json"), (chosen.png, ".png")):
         if given and Path(given).suffix.lower() != ending:
             raise CourseError(f"{given} does not end in {ending}; name the file so.")
@@ -201,7 +211,13 @@ def judge_command(chosen: argparse.Namespace) -> None:
     judgments = judgments or _beside(out, judges[0], "judgments")
     kept = [_beside(out, judge, what) for judge in judges for what in ("calibration", "scores_a", "scores_b")]
     kept += [_beside(out, judge, "judgments") for judge in judges[1:]]
+    if shard is not None:
+        kept = [shard.file(path) for path in kept]
     require_other_files(read, [*written, judgments, *kept], instead="another --out")
+    if shard is not None:
+        wholes = [judgments, *(_beside(out, judge, "judgments") for judge in judges[1:])]
+        files = [_judge_shard(*one, compared, chosen, shard) for one in zip(judges, wholes, strict=True)]
+        return [*files, *(_score_shard(judges[0], compared, chosen, shard) if chosen.scores else [])]
     first, lines, calibration = _judge_once(judges[0], compared, chosen, judgments, winners)
     seconds = [_judge_once(one, compared, chosen, _beside(out, one, "judgments"), winners) for one in judges[1:]]
     card = make_card(
@@ -221,6 +237,47 @@ def judge_command(chosen: argparse.Namespace) -> None:
         done.append(write_png(card, chosen.png))
     print("\n".join(summary(card)))
     print(f"written: {', '.join(map(relative, done))}")
+    return []
+
+
+def _of_a_shard(chosen: argparse.Namespace, shard: Shard) -> argparse.Namespace:
+    """Return the options with which a shard is judged: a journal of its own, and its part of the budget.
+
+    Raises:
+        CourseError: the command line asks for what only the report of all shards has.
+    """
+    asked = next((name for name in REPORT_ALONE if getattr(chosen, name)), None)
+    if asked:
+        raise CourseError(
+            f"--{asked} belongs to the report, which comes once the shards are merged; leave it out with --shard."
+        )
+    budget = None if chosen.budget_usd is None else chosen.budget_usd / shard.of
+    return argparse.Namespace(**{**vars(chosen), "journal": shard.file(chosen.journal), "budget_usd": budget})
+
+
+def _judge_shard(judge: Judge, whole: Path, compared: _Compared, chosen: argparse.Namespace, shard: Shard) -> Path:
+    """Ask for the verdicts of a shard, its price first; return its file."""
+    _print_price(judge, _part(compared, shard), chosen)
+    lines = judge_pairs(judge, compared.paired.pairs, compared.paired.left_out, whole, shard)
+    of_all = len(compared.paired.pairs) + len(compared.paired.left_out)
+    print(f"{relative(shard.file(whole))}: {len(lines)} of {of_all} questions")
+    return shard.file(whole)
+
+
+def _score_shard(judge: Judge, compared: _Compared, chosen: argparse.Namespace, shard: Shard) -> list[Path]:
+    files = []
+    for side, answers in zip("ab", compared.sides, strict=True):
+        whole = _beside(Path(chosen.out), judge, f"scores_{side}")
+        score(judge, answers, whole, shard)
+        files.append(shard.file(whole))
+    return files
+
+
+def _part(compared: _Compared, shard: Shard) -> _Compared:
+    """Return what a shard compares, which is what it has to pay for."""
+    pairs = [pair for pair in compared.paired.pairs if shard.holds(pair.question.id)]
+    a, b = ([one for one in read_answers(side) if shard.holds(one.id)] for side in compared.sides)
+    return replace(compared, paired=SideBySide(pairs, []), sides=(a, b))
 
 
 def summary(card: ReportCard) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import prompts
 import similarity
 import utils
-from kotune import highlight, line_file
+from kotune import highlight, line_file, shards
 from kotune.answering import answer_files, pair_files
 from kotune.data import (
     addresses,
@@ -151,6 +151,11 @@ def _checked(check: Callable[[CheckedAnswer], Iterator]) -> Callable[[str], obje
         list(check(CheckedAnswer(SENTENCE, text, text, ended=False)))
 
     return run
+
+
+def _parsed_shard(text: str) -> None:
+    with suppress(utils.CourseError):
+        shards.Shard.parse(text)
 
 
 def _highlighted(text: str) -> None:
@@ -356,6 +361,8 @@ TEXT_FUNCTIONS = tuple(
         ("similarity.shared_tokens", lambda text: similarity.shared_tokens(text, SENTENCE)),
         ("similarity.highlight", _each(lambda text: similarity.highlight(text, SENTENCE), lambda text: similarity.highlight(SENTENCE, text))),
         ("similarity.deduplicate", lambda text: similarity.deduplicate([text, SENTENCE, text, QUESTION])),
+        ("similarity.matching_pairs", lambda text: [*similarity.matching_pairs([text, SENTENCE], [QUESTION, text])]),
+        ("similarity.wordless_among", lambda text: [similarity.wordless_among([text], unit) for unit in similarity.UNITS]),
         ("similarity.find_overlap", lambda text: similarity.find_overlap([text, SENTENCE], [QUESTION])),
         ("similarity.nearest_earlier", lambda text: similarity.nearest_earlier([SENTENCE, text])),
         ("similarity.rank", _each(lambda text: similarity.rank(text, [SENTENCE, QUESTION]), lambda text: similarity.rank(QUESTION, [text, SENTENCE]))),
@@ -364,6 +371,10 @@ TEXT_FUNCTIONS = tuple(
         # --- data
         ("kotune.data.addresses.find_addresses", lambda text: list(addresses.find_addresses(text))),
         ("kotune.data.card.lengths", lambda text: card.lengths([{"a": text}], "a")),
+        ("kotune.shards.shard_of", lambda text: shards.shard_of(text, 3)),
+        ("kotune.shards.identity_of", lambda text: shards.identity_of({"id": text}, 1)),
+        ("kotune.shards.Shard.holds", lambda text: shards.Shard(1, 2).holds(text)),
+        ("kotune.shards.Shard.parse", _parsed_shard),
         ("kotune.data.dedup.text_to_compare", lambda text: dedup.text_to_compare({"question": text, "answer": text}, "a")),
         ("kotune.data.pii.find", pii.find),
         ("kotune.data.pii.redact", pii.redact),
@@ -668,11 +679,11 @@ LEFT_OUT = {
         kotune.teacher.generation.collect_examples kotune.teacher.generation.collect_questions
         kotune.teacher.generation.collect_tasks kotune.teacher.preferences.collect_pairs
         kotune.teacher.preferences.from_weaker_model kotune.teacher.preferences.not_spoilt kotune.teacher.replies.reply_of
-        similarity.rouge_scores
+        similarity.decide similarity.rouge_scores
     """,
     "puts its texts into a file, a message or a request, and does not look into them": """
         kotune.answering.answer_files.answer kotune.answering.answer_files.write_answers
-        kotune.answering.workbook.write_workbook kotune.data.excel.write_sheet kotune.data.registry.from_question
+        kotune.answering.workbook.write_workbook kotune.data.dedup.write_result kotune.data.excel.write_sheet kotune.data.registry.from_question
         kotune.judging.votes.answers kotune.judging.votes.by_models kotune.judging.votes.judgments kotune.judging.votes.pair kotune.judging.votes.store
         kotune.line_file.LineFile.append kotune.models.merging.messages kotune.serving.app.EventStream
         kotune.serving.guard.problem kotune.serving.guard.respond kotune.serving.page.read_settings
@@ -718,7 +729,7 @@ LEFT_OUT = {
     "takes a sentence, a name or a setting of the course's own": """
         kotune.answering.answer_files.AnswerFile kotune.answering.batch.infer kotune.answering.batch.settings_card
         kotune.answering.workbook.read_rows kotune.cli.main kotune.cli.parse kotune.cli.run kotune.data.documents.describe
-        kotune.data.embeddings.EmbeddingsMissing kotune.data.ranking.choose_ranking
+        kotune.data.shard_files.merge kotune.data.embeddings.EmbeddingsMissing kotune.data.ranking.choose_ranking
         kotune.data.readers.seen_from kotune.data.retrieval.open_library kotune.data.records.unused_when_answered kotune.data.validation.ValidationReport.add
         kotune.exercises.results.record kotune.expectations.expect kotune.language.said kotune.licences.packages kotune.models.adapters.save_adapter
         kotune.models.memory.ModelShape.adapter_parameters
