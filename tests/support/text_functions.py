@@ -684,6 +684,8 @@ LEFT_OUT = {
     "puts its texts into a file, a message or a request, and does not look into them": """
         kotune.answering.answer_files.answer kotune.answering.answer_files.write_answers
         kotune.answering.workbook.write_workbook kotune.data.dedup.write_result kotune.data.excel.write_sheet kotune.data.registry.from_question
+        kotune.judging.result_page.LossCurve.from_log kotune.models.model_card.model_card kotune.models.model_card.push
+        kotune.models.model_card.write_model_card
         kotune.judging.votes.answers kotune.judging.votes.by_models kotune.judging.votes.judgments kotune.judging.votes.pair kotune.judging.votes.store
         kotune.line_file.LineFile.append kotune.models.merging.messages kotune.serving.app.EventStream
         kotune.serving.guard.problem kotune.serving.guard.respond kotune.serving.page.read_settings
@@ -738,6 +740,7 @@ LEFT_OUT = {
         kotune.notebooks.write_notebook kotune.serving.llama_server.main kotune.serving.llm.RunningServer
         kotune.overrides.sort_settings kotune.overrides.with_overrides kotune.serving.child.Child kotune.serving.desk.Desk
         kotune.serving.guard.Busy kotune.serving.guard.WrongKeys.add kotune.teacher.client.Teacher.collect
+        kotune.teacher.endpoint.endpoint_of_recording
         kotune.training.runs.experiment kotune.training.runs.resume_point kotune.training.runs.run_card similarity.TextError
         utils.FileError
     """,
