@@ -48,8 +48,8 @@ def run(name, environment):
         place = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and marker in cell.source)
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(line))
     # the listings have a model and data of their own
-    of_listings = ("with_listings", "ask(", "ResultPage(")
-    notebook.cells = [cell for cell in notebook.cells if not any(mark in cell.source for mark in of_listings)]
+    of_listings = ("with_listings", "\nask(", "ResultPage(")
+    notebook.cells = [cell for cell in notebook.cells if not any(mark in f"\n{cell.source}" for mark in of_listings)]
     client = NotebookClient(notebook, timeout=LONG_S, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
     client.execute(env={**os.environ, **environment})
     return [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
