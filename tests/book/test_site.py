@@ -253,7 +253,10 @@ def test_a_term_shows_its_meaning_while_the_pointer_rests_on_it(readers):
     meaning = page.locator(".meaning")
     assert not meaning.is_visible()
     for term in (page.locator(".glossed").first, page.locator(".glossed").last):
+        term.scroll_into_view_if_needed()
+        page.wait_for_timeout(300)  # a page that scrolls takes the meaning away
         term.hover()
+        meaning.wait_for(state="visible")
         assert meaning.inner_text() == term.get_attribute("data-meaning") and HANGUL.search(meaning.inner_text())
         box = meaning.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= WIDTHS["desk"] and 0 <= box["y"] <= 800

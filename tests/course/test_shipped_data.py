@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -322,6 +323,7 @@ def test_no_personal_data_but_in_the_document_that_has_it_on_purpose():
     hits = {found[hit["row"] - 1]["id"] for hit in pii.scan(found, ("title", "text"))}
     assert hits == {"web-9"}
     for path in sorted(DATA.rglob("*.json*")):
-        if path.name not in ("found_documents.jsonl", "replies.jsonl"):
-            text = path.read_text(encoding="utf-8")
+        if path.name != "found_documents.jsonl":
+            # the keys of recordings are hashes, and sixteen digits of one may be a card's number by chance
+            text = re.sub(r'"key": ?"[0-9a-f]{24}"', "", path.read_text(encoding="utf-8"))
             assert not pii.find(json.dumps(text, ensure_ascii=False)), path.name

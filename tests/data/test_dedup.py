@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -112,15 +113,17 @@ def test_of_two_runs_that_drop_repeats_into_one_file_all_three_files_are_the_lat
     """The first is held up between its files; without a turn the second's would come between them."""
     for name in "ab":
         write_jsonl(tmp_path / f"{name}.jsonl", [{"question": f"{name} 전세란 무엇인가요?", "answer": "네."}] * 2)
-    written, go_on, write = [], threading.Event(), dedup.write_jsonl
+    written, go_on, place = [], threading.Event(), dedup.atomic_path
 
-    def slow(path, rows):
-        write(path, rows)
+    @contextmanager
+    def slow(path):
+        with place(path) as temporary:
+            yield temporary
         written.append(path.name)
         if len(written) == 1:
             go_on.wait(0.5)
 
-    monkeypatch.setattr(dedup, "write_jsonl", slow)
+    monkeypatch.setattr(dedup, "atomic_path", slow)
     runs = [
         threading.Thread(target=deduplicate_file, args=(tmp_path / f"{name}.jsonl", tmp_path / "o.jsonl")) for name in "ab"
     ]
@@ -130,4 +133,4 @@ def test_of_two_runs_that_drop_repeats_into_one_file_all_three_files_are_the_lat
         run.join()
     kept, dropped = read_jsonl(tmp_path / "o.jsonl"), read_jsonl(tmp_path / "o.dropped.jsonl")
     assert len(written) == 6 and kept[0]["question"] == dropped[0]["text"]
-    assert written[:3] == written[3:] == ["o.jsonl", "o.dropped.jsonl", "o.spared.jsonl"]
+    assert written[:3] == written[3:] == ["o.spared.jsonl", "o.dropped.jsonl", "o.jsonl"]
