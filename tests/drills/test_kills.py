@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 
 from tests.drills.drill import SIZE, drill
@@ -87,23 +88,29 @@ def test_processes_that_share_a_journal(bench, endpoint_of_drills, tmp_path):
 
 
 def test_a_judge_that_is_paid_for(bench, endpoint_of_drills, tmp_path):
+    folder = tmp_path / "judged"
     out, judge = (
-        tmp_path / "report.json",
+        folder / "report.json",
         ["judge", "--answers_a", bench.given / "a.jsonl", "--answers_b", bench.given / "b.jsonl"],
     )
-    arguments = [*judge, "--judge", "openai:m", "--out", out, "--journal", tmp_path / "journal.jsonl"]
+    arguments = [*judge, "--judge", "openai:m", "--out", out, "--journal", folder / "journal.jsonl"]
     with drill("kill -9: judging by a paid model") as tally:
         bench.expected(next(writer for writer in WITHOUT_MODEL if writer.name == "judge"))
         before = len(endpoint_of_drills.requests)
-        for _ in range(4 * SIZE.kills):  # one that ends before it is killed is tried again
-            if tally.tried < SIZE.kills:
-                tally.tried += killed_within(bench.nursery.start(*arguments, **bench.settings), bench.computed_s["judge"])
+        for _ in range(4 * SIZE.kills):
+            if tally.tried == SIZE.kills:
+                break
+            if killed_within(bench.nursery.start(*arguments, **bench.settings), bench.computed_s["judge"]):
+                tally.tried += 1
+            elif tally.tried == 0:  # it ended before it was killed, and left nothing to ask: from the beginning
+                shutil.rmtree(folder)
+                before = len(endpoint_of_drills.requests)
         ended = bench.nursery.run(*arguments, **bench.settings)
         if ended.code != 0:
             tally.crashed.append(str(ended))
             return
         report = json.loads(out.read_text(encoding="utf-8"))
-        judged = (tmp_path / "report.LLM_m.judgments.jsonl").read_text(encoding="utf-8").splitlines()
+        judged = (folder / "report.LLM_m.judgments.jsonl").read_text(encoding="utf-8").splitlines()
         sent = len(endpoint_of_drills.requests) - before
         if (
             report["n_judged"] != PAIRS
