@@ -13,7 +13,8 @@ set -euo pipefail
 config=kotune/training/accelerate/$1
 shift
 export MAIN_ADDRESS MAIN_PORT
-MAIN_ADDRESS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hostnames=$(scontrol show hostnames "$SLURM_JOB_NODELIST") # no pipe into head: where that ends first, pipefail ends the job
+MAIN_ADDRESS=${hostnames%%$'\n'*}
 MAIN_PORT=$((20000 + SLURM_JOB_ID % 20000)) # two jobs on one machine have two ports
 
 # SLURM_NODEID is known on each machine alone, so that bash there writes the line
