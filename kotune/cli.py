@@ -525,7 +525,7 @@ def _notebooks_options(parser: ArgumentParser) -> None:
     inserting = commands.add_parser("exercises", help="put exercises and questions in, in the place of those that are there")
     inserting.add_argument("--dry-run", "--dry_run", action="store_true", help="print which cell goes where; write nothing")
     inserting.add_argument("--folder", type=Path, help="where the notebooks lie, instead of the repository's own")
-    inserting.add_argument("--language", choices=("en", "ko"), default="en", help="of the text (default: en)")
+    inserting.add_argument("--language", choices=LANGUAGES, default="en", help="of the text (default: en)")
 
 
 def _notebooks(chosen: Namespace) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from kotune.language import LANGUAGES
 from utils import read_text
-
-LANGUAGES = ("en", "ko")
 
 
 class Words:

@@ -39,22 +39,23 @@ def card(name: str, parts: Mapping[str, Sequence[dict]], fields: Sequence[str], 
         f"# {name}",
         f"Made on {datetime.now(UTC).date().isoformat()} by `preprocess.ipynb`. Teacher: {provenance.teacher}.",
         "## Rows",
-        _table(("part", "rows"), [(part, len(of_part)) for part, of_part in parts.items()]),
+        table(("part", "rows"), [(part, len(of_part)) for part, of_part in parts.items()]),
         "## Lengths in characters",
-        _table(("field", "length"), [(field, lengths(rows, field)) for field in fields]),
+        table(("field", "length"), [(field, lengths(rows, field)) for field in fields]),
         "## Sources and licence",
         f"It rests on {provenance.documents}. Licence: {provenance.licence}.",
         "## Prompts",
-        _table(("prompt", "hash", "purpose"), [(p.name, f"`{p.hash}`", p.purpose) for p in provenance.prompts]),
+        table(("prompt", "hash", "purpose"), [(p.name, f"`{p.hash}`", p.purpose) for p in provenance.prompts]),
         "## What was filtered",
-        _table(("filter", "rows removed"), list(provenance.filters.items())),
+        table(("filter", "rows removed"), list(provenance.filters.items())),
         "## Personal data, by form",
-        _table(("kind", "found"), list(findings.items())),
+        table(("kind", "found"), list(findings.items())),
         "A scan by form is no proof: names are not looked for. Facts rest on the documents named.",
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple]) -> str:
+    """Return a table of Markdown."""
     lines = [" | ".join(str(cell) for cell in row) for row in (head, ("---",) * len(head), *rows)]
     return "\n".join(f"| {line} |" for line in lines)

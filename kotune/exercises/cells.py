@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kotune.exercises.catalogue import LESSONS, TEXTS, Exercise, Question, lesson, phrases
 from kotune.language import Language
-from utils import ROOT, CourseError, relative
+from utils import ROOT, CourseError, read_text, relative, write_atomic
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -136,13 +136,11 @@ def insert_into(folder: Path = ROOT, which: Language = "en", *, dry_run: bool = 
         yield f"{relative(path)}: {len(inserted)} cells, {'as they were' if nbformat.writes(notebook) == before else 'new'}"
         yield from (f"  behind {cell.after:22} {cell.id:32} {cell.kind:9} {_first_words(cell)}" for cell in inserted)
         if not dry_run:
-            nbformat.write(notebook, path)
+            write_atomic(path, nbformat.writes(notebook) + "\n")
 
 
 def _read(path: Path) -> NotebookNode:
     import nbformat
-
-    from utils import read_text
 
     try:
         return nbformat.reads(read_text(path), as_version=4)

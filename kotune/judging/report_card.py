@@ -11,11 +11,12 @@ import numpy as np
 
 from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
 from kotune.judging.comparison import Report, ScoreSummary
+from kotune.judging.html_pages import render, write_page
 from kotune.judging.judgments import JUDGED, Judgment, Winner
 from kotune.language import said
 from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
 from kotune.stats import Agreement, Interval, LengthControlled, agree
-from utils import CourseError, atomic_path, write_atomic
+from utils import CourseError, atomic_path
 
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
 MOST_INSTRUCTIVE = 10
@@ -303,21 +304,16 @@ def histogram(a: ScoreSummary, b: ScoreSummary) -> Histogram:
 
 def html(card: ReportCard) -> str:
     """Return the card as one page of HTML that needs nothing else; every text in it is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["percent"] = _percent
-    page.filters["interval"] = _interval
     names = {"a": card.name_a, "b": card.name_b, "tie": "무승부 (tie)"}
     tallest = max([*card.histogram.a, *card.histogram.b, 1]) if card.histogram else 1
-    return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        card=card, r=card.report, lines=card.lines(), names=names, tallest=tallest, bars=(OVERALL_BAR, KIND_BAR)
-    )
+    filters = {"percent": _percent, "interval": _interval}
+    bars = OVERALL_BAR, KIND_BAR
+    return render(TEMPLATE, filters, card=card, r=card.report, lines=card.lines(), names=names, tallest=tallest, bars=bars)
 
 
 def write_html(card: ReportCard, path: str | Path) -> Path:
     """Write the page."""
-    return write_atomic(path, html(card).encode(errors="replace").decode())  # half of an emoji is no UTF-8
+    return write_page(path, html(card))
 
 
 # --- PNG -------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
+from kotune.judging.html_pages import render, write_page
+from kotune.models.adapters import read_run_card
 from kotune.stats import Interval, wilson
-from utils import CourseError, read_json, relative, write_atomic
+from utils import CourseError
 
 TEMPLATE = Path(__file__).with_name("result_page.html.jinja")
 CURVE_POINTS = 200  # a longer curve is drawn from the means of its stretches
@@ -84,8 +87,8 @@ class LossCurve:
     def points(self, width: float, height: float) -> str:
         """Return the curve as the points of an SVG polyline in a box, the highest loss at the top and 0 at the bottom."""
         stretch = -(-len(self.steps) // CURVE_POINTS)
-        means = [_mean(self.losses[start : start + stretch]) for start in range(0, len(self.losses), stretch)]
-        steps = [_mean(self.steps[start : start + stretch]) for start in range(0, len(self.steps), stretch)]
+        means = [fmean(self.losses[start : start + stretch]) for start in range(0, len(self.losses), stretch)]
+        steps = [fmean(self.steps[start : start + stretch]) for start in range(0, len(self.steps), stretch)]
         first, last, top = min(steps), max(steps), max(means)
         return " ".join(
             f"{(step - first) / ((last - first) or 1) * width:.1f},{height - loss / (top or 1) * height:.1f}"
@@ -105,20 +108,13 @@ class ResultPage:
     facts: Sequence[tuple[str, str]] = ()  # of the training: what, and its value
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def training_facts(adapter: str | Path, language: str = "ko") -> list[tuple[str, str]]:
     """Return what an adapter's run card says of its training, as the page tells it.
 
     Raises:
         CourseError: the folder has no run card, or the language is not known.
     """
-    card_file, texts = Path(adapter) / "run.json", _texts(language)
-    if not card_file.exists():
-        raise CourseError(f"{relative(adapter)} holds no run.json; name the folder of a trained adapter.")
-    card = read_json(card_file)
+    card, texts = read_run_card(adapter), _texts(language)
     recipe, figures = card["recipe"], card["figures"]
     return [
         (texts["model"], card["base"]),
@@ -138,18 +134,14 @@ def html(page: ResultPage, language: str = "ko") -> str:
     Raises:
         CourseError: the page has no example or no score, or the language is not known.
     """
-    from jinja2 import Environment, StrictUndefined
-
     if not page.examples or not page.scores:
         raise CourseError("A page needs an example and a score at least; give Example(...) and Score(...) each one.")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(page=page, t=_texts(language), language=language)
+    return render(TEMPLATE, page=page, t=_texts(language), language=language)
 
 
 def write_html(page: ResultPage, path: str | Path, language: str = "ko") -> Path:
     """Write the page to a file."""
-    return write_atomic(path, html(page, language).encode(errors="replace").decode())  # half of an emoji is no UTF-8
+    return write_page(path, html(page, language))
 
 
 def _texts(language: str) -> dict[str, str]:

@@ -260,6 +260,17 @@ class Adapters:
     reward: Path | None = None
 
 
+def read_run_card(folder: str | Path) -> dict:
+    """Return what the run of a trained adapter left beside it: stage, base, recipe, data by hash, figures, versions.
+
+    Raises:
+        CourseError: the folder holds no run card.
+    """
+    if card := _card(Path(folder)):
+        return card
+    raise CourseError(f"{relative(folder)} holds no run.json; name the folder of a trained adapter.")
+
+
 def _card(folder: Path) -> dict:
     return read_json(folder / "run.json") if (folder / "run.json").exists() else {}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kotune.models.adapters import OF_AN_ADAPTER, require_weights
+from kotune.data.card import table
+from kotune.models.adapters import OF_AN_ADAPTER, read_run_card, require_weights
 from kotune.recipes import LOCAL_GEMMA
-from utils import CourseError, read_json, relative, write_atomic
+from utils import CourseError, relative, write_atomic
 
 CARD = "README.md"
 HUB_NAMES = {LOCAL_GEMMA: "google/gemma-3-270m"}
@@ -50,8 +51,8 @@ def model_card(adapter: str | Path, results: Sequence[str] = ()) -> str:
         "## Data",
         f"{run['data_rows']:,} rows (SHA-256 `{run['data_sha256'][:16]}`){_validation(run)}{_left_out(run)}.",
         "## Training",
-        _table(("setting", "value"), [(name, _written(recipe[name])) for name in SETTINGS if name in recipe]),
-        _table(("figure", "value"), [(name, _written(value)) for name, value in run["figures"].items() if _is_plain(value)]),
+        table(("setting", "value"), [(name, _written(recipe[name])) for name in SETTINGS if name in recipe]),
+        table(("figure", "value"), [(name, _written(value)) for name, value in run["figures"].items() if _is_plain(value)]),
         f"On {run['device']}, with {', '.join(f'{name} {version}' for name, version in run['versions'].items())}.",
         f"SHA-256 of `adapter_model.safetensors`: `{run['adapter_sha256']}`.",
     ]
@@ -100,11 +101,9 @@ def card_command(chosen) -> None:
 
 
 def _run_of(adapter: str | Path) -> dict:
-    file = Path(adapter) / "run.json"
-    if not file.exists():
-        raise CourseError(f"{relative(adapter)} holds no run.json; name the folder of a trained adapter.")
+    run = read_run_card(adapter)
     require_weights(adapter)
-    return read_json(file)
+    return run
 
 
 def _head(base: str) -> str:
@@ -135,7 +134,3 @@ def _written(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))

@@ -444,6 +444,13 @@ class GivenAnswer:
         return CheckedAnswer(normalized("NFC", self.text), question=self.question)
 
     @property
+    def compared(self) -> tuple[AnswerWords, str] | None:
+        """The words and the id of the passage that is named, where that is one whose words are known; else None."""
+        if self.words is None or self.document_id is None or self.document_id not in self.words.shown:
+            return None
+        return self.words, self.document_id
+
+    @property
     def spoken(self) -> list[tuple[Sentence, str | None, str]]:
         """Each sentence with its level and its text, quotations hidden."""
         checked = self.checked
@@ -597,27 +604,24 @@ def _off_topic(answer: GivenAnswer) -> str | None:
     Of answers to other questions it finds 86% (459 of 533 drawn from the recording), of those from one of the other
     passages shown, which are mostly on the topic, 13%.
     """
-    words = answer.words
-    if (
-        words is None
-        or answer.document_id is None
-        or answer.document_id not in words.shown
-        or (words.question & words.answer) - words.common
-    ):
+    if answer.compared is None:
+        return None
+    words, named = answer.compared
+    if (words.question & words.answer) - words.common:
         return None
     best = max(map(words.asked_in, words.shown))
-    return f"{answer.text[:_SHOWN]!r}" if words.asked_in(answer.document_id) < _LEAST_SHARE * best else None
+    return f"{answer.text[:_SHOWN]!r}" if words.asked_in(named) < _LEAST_SHARE * best else None
 
 
 _LEAST_SUPPORT, _FEWEST_WORDS = 0.1, 4  # the written answers have 0.2 and more
 
 
 def _unsupported_words(answer: GivenAnswer) -> str | None:
-    words = answer.words
-    if words is None or answer.document_id is None or answer.document_id not in words.shown:
+    if answer.compared is None:
         return None
+    words, named = answer.compared
     new = {word for word in words.answer - words.question - _SAYS_LITTLE if not word.isdigit()}
-    there = len(new & words.shown[answer.document_id])
+    there = len(new & words.shown[named])
     return f"{there} of {len(new)}" if len(new) >= _FEWEST_WORDS and there < _LEAST_SUPPORT * len(new) else None
 
 
@@ -626,11 +630,11 @@ _LEAST_SHARE_SAID = 0.45  # of what stands in the best passage; the written answ
 
 def _of_another_passage(answer: GivenAnswer) -> str | None:
     """What is said stands in another of the passages shown, and hardly in the one that is named."""
-    words = answer.words
-    if words is None or answer.document_id is None or answer.document_id not in words.shown:
+    if answer.compared is None:
         return None
+    words, named = answer.compared
     best = max(words.shown, key=words.said_in)
-    return best if words.said_in(answer.document_id) < _LEAST_SHARE_SAID * words.said_in(best) else None
+    return best if words.said_in(named) < _LEAST_SHARE_SAID * words.said_in(best) else None
 
 
 def _declines(answer: GivenAnswer) -> str | None:
