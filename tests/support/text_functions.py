@@ -684,7 +684,7 @@ LEFT_OUT = {
     "puts its texts into a file, a message or a request, and does not look into them": """
         kotune.answering.answer_files.answer kotune.answering.answer_files.write_answers
         kotune.answering.workbook.write_workbook kotune.data.dedup.write_result kotune.data.excel.write_sheet kotune.data.registry.from_question
-        kotune.data.card.table kotune.judging.html_pages.write_page kotune.judging.result_page.LossCurve.from_log kotune.models.model_card.model_card kotune.models.model_card.push
+        kotune.data.card.table kotune.judging.html_pages.render kotune.judging.html_pages.write_page kotune.judging.result_page.LossCurve.from_log kotune.models.model_card.model_card kotune.models.model_card.push
         kotune.models.model_card.write_model_card
         kotune.judging.votes.answers kotune.judging.votes.by_models kotune.judging.votes.judgments kotune.judging.votes.pair kotune.judging.votes.store
         kotune.line_file.LineFile.append kotune.models.merging.messages kotune.serving.app.EventStream
