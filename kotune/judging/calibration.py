@@ -225,8 +225,8 @@ def _warning(judge: str, right: int, interval: Interval, kinds: Sequence[KindAcc
     return said(
         f"{judge} is below the bar (the 95% interval must reach {OVERALL_BAR:g} overall and {KIND_BAR:g} on each kind): "
         f"right on {below}. Its verdicts say little about these.",
-        f"심사자 {judge}: 기준 미달입니다(95% 신뢰구간의 아래쪽 끝이 전체에서 {OVERALL_BAR:g}, 유형마다 {KIND_BAR:g} 이상이어야 "
-        f"합니다). 맞힌 수: {below}. 여기에 대한 판정은 거의 믿을 것이 못 됩니다.",
+        f"{judge} 심사자는 기준 미달입니다(95% 신뢰구간의 아래쪽 끝이 전체에서 {OVERALL_BAR:g}, "
+        f"유형마다 {KIND_BAR:g} 이상이어야 합니다). 맞힌 수: {below}. 이런 것에 대한 판정은 믿을 만하지 않습니다.",
     )
 
 
