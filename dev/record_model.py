@@ -20,7 +20,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -183,10 +183,9 @@ def _compared_pairs() -> list[Pair]:
 def _judged(pairs: Sequence[Pair], about: str, *, guided: bool) -> list[Asked]:
     shown: list[ShownPair] = []
     for pair in pairs:
-        question = pair.question if guided else replace(pair.question, reference=None)
         if pair.answer_a.strip() and pair.answer_b.strip():  # the other is not shown to a judge
-            shown += [ShownPair(question, *sides) for sides in _both_orders(pair)]
-    requests = verdict_requests(shown)
+            shown += [ShownPair(pair.question, *sides) for sides in _both_orders(pair)]
+    requests = verdict_requests(shown, guided)
     return [Asked(request, Verdict, f"{about}: {one.question.id}") for request, one in zip(requests, shown, strict=True)]
 
 
