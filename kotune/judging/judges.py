@@ -240,9 +240,9 @@ def without_marks(text: str) -> str:
 class LLMJudge:
     """Asks a teacher model through a schema: guided by the reference where there is one, else without.
 
-    With `is_guided` false no reference is shown, so that one can see what it is worth to the judge. Every reply is kept, the unreadable ones too. Requests that failed for want of an endpoint, credit or budget are open for
-    the next run. Asked at temperature 0 where the model takes it; that steadies a judge and does not make it
-    repeatable.
+    With `is_guided` false no reference is shown, so that one can see what it is worth to the judge. Every reply is kept, the
+    unreadable ones too. Requests that failed for want of an endpoint, credit or budget are open for the next run. Asked at
+    temperature 0 where the model takes it; that steadies a judge and does not make it repeatable.
     """
 
     teacher: Teacher
