@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dev.editions.code_texts import code_texts
 from dev.editions.notebook import Built, build
-from dev.editions.text_file import Cell, is_prose, notebook_cells, translate
+from dev.editions.text_file import Cell, head_in_korean, is_prose, notebook_cells, translate
 from kotune.notebooks import write_notebook
 from utils import ROOT, CourseError, read_json, relative, write_atomic
 
@@ -50,7 +50,9 @@ def start(chosen: Namespace) -> int:
     if target.exists():
         raise CourseError(f"{relative(target)} is there already; go on with it, or move it away.")
     blocks = [f"<!-- {name}.ipynb 한국어판. 형식: CONTRIBUTING.md -->"]
-    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in notebook_cells(ROOT / f"{name}.ipynb")]
+    cells = notebook_cells(ROOT / f"{name}.ipynb")
+    heads = head_in_korean(cells, name)
+    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in cells if cell.id not in heads]
     write_atomic(target, "\n\n".join(blocks) + "\n")
     print(f"{relative(target)}: {len(blocks) - 1} cells to be translated")
     return 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.editions.code_texts import Pair, code_texts, skeleton, translated
+from kotune import first_cells
 from utils import CourseError, read_json, read_text
 
 _HEAD = re.compile(r"<!-- cell (?P<id>[\w-]+) · of (?P<digest>[0-9a-f]{12}) -->\s*$")
@@ -139,6 +140,7 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
     by_id = {text.id: text for text in texts}
     known = [cell.id for cell in cells]
     say = done.problems.append
+    heads = head_in_korean(cells, path.stem)
     for text in texts:
         if text.id not in known:
             say(f"{path.name}, line {text.line}: the notebook has no cell {text.id}; take its text out, or mend the id.")
@@ -149,6 +151,14 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
     if misplaced := next((one for one, other in zip(order, wanted, strict=True) if one != other), None):
         say(f"{path.name}, line {by_id[misplaced].line}: cell {misplaced} is out of the notebook's order; move it.")
     for cell in cells:
+        if cell.id in heads:
+            done.sources[cell.id], done.pairs[cell.id] = heads[cell.id], []
+            if cell.id in by_id:
+                say(
+                    f"{path.name}, line {by_id[cell.id].line}: cell {cell.id} is written in both languages by "
+                    "kotune/first_cells.py; take its text out."
+                )
+            continue
         if cell.id not in by_id:
             say(f"{path.name}: cell {cell.id} has no translation; put {cell.head} and its Korean there.")
             continue
@@ -163,6 +173,13 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
         except CourseError as error:
             say(f"{path.name}, cell {cell.id}, {error}")
     return done
+
+
+def head_in_korean(cells: Sequence[Cell], name: str) -> dict[str, str]:
+    """Return the Korean of the cells at a notebook's head, by their ids: the package writes them in both languages."""
+    repository = first_cells.repository_of({cell.id: cell.source for cell in cells})
+    texts = {cell.id: first_cells.in_korean(name, cell.id, cell.source, repository) for cell in cells}
+    return {identity: text for identity, text in texts.items() if text is not None}
 
 
 def _translate_cell(cell: Cell, text: CellText, done: Translation) -> None:

@@ -22,6 +22,7 @@ from utils import CourseError, setting
 
 EMULATED = 5.0  # GFLOP/s; what computes in the format itself does ten times as many
 CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
+T4_DEFAULT = "gemma-3-270m-t4"  # for a GPU without bfloat16 of its own
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def require_runnable(recipe: Recipe) -> None:
         if recipe.dtype == "bfloat16" and torch.cuda.get_device_capability()[0] < 8:
             raise CourseError(
                 f"{torch.cuda.get_device_name()} only emulates bfloat16, which {recipe.name} computes in; set its dtype to "
-                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {CPU_DEFAULT}'s model in float32."
+                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {T4_DEFAULT}."
             )
     needs = "its NF4 weights" if recipe.quantization else "adamw_8bit" if recipe.optimizer == "adamw_8bit" else None
     if needs and not installed("bitsandbytes"):
@@ -108,7 +109,7 @@ def _for_this_gpu() -> tuple[Recipe, str]:
     major, minor = torch.cuda.get_device_capability()
     free = free_gib("cuda")
     if major < 8:
-        return replace(small, dtype="float32"), f"{gpu} has no bf16 of its own: the small model in float32"
+        return RECIPES[T4_DEFAULT], f"{gpu} has no bf16 of its own: the small model in float32"
     needed = _at_full_length(RECIPES[GPU_DEFAULT])
     if free < needed:
         return small, (
