@@ -67,7 +67,7 @@ import time
 REPOSITORY = os.environ.get("COURSE_REPOSITORY", "{address}")  # {of_address}
 began, on_kaggle = time.perf_counter(), "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 if on_kaggle or "google.colab" in sys.modules:  # {of_condition}
-    folder = os.environ.get("COURSE_FOLDER", "/tmp/course" if on_kaggle else "/content/course")
+    folder = os.environ.get("COURSE_FOLDER", "/kaggle/temp/course" if on_kaggle else "/content/course")
     fetch = ["git", "clone", "-q", "--depth", "1", REPOSITORY, folder]
     if not os.path.isdir(f"{{folder}}/kotune") and subprocess.call(fetch):
         raise RuntimeError(f"{failure}")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def start(began: float) -> None:
     clock.lap(said("fetched in", "받기"))
     before = versions(loaded_distributions())
     install()
-    changed = [name for name, version in versions(before).items() if version != before[name]]
+    changed = sorted(name for name, version in versions(before).items() if version != before[name])
     clock.lap(said("installed in", "설치"))
     if where == "Kaggle":  # two GPUs would need a launcher; has no effect where torch is in use already
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
@@ -111,12 +112,24 @@ def finish() -> None:
 
 
 def kept_versions() -> dict[str, str]:
-    """Return the version of each package that stays as it is: those of `KEPT`, and what Colab's own package pins."""
+    """Return the version of each package that stays as it is: those of `KEPT`, and what Colab's own package pins.
+
+    One that is too old for the course is not among them: pip brings a newer one, and `start` tells to restart.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     pinned: Iterable[str] = ()
     with suppress(importlib.metadata.PackageNotFoundError):
         pinned = importlib.metadata.requires("google-colab") or ()
-    names = {line.partition("==")[0].strip().lower() for line in pinned if "==" in line}
-    return versions(sorted({*KEPT, *names}))
+    names = {canonicalize_name(Requirement(line).name) for line in pinned if "==" in line}
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wanted = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
+    fits = {canonicalize_name(one.name): one.specifier for one in wanted}
+    held = versions(sorted({*KEPT, *names}))
+    return {
+        name: version for name, version in held.items() if name not in fits or fits[name].contains(version, prereleases=True)
+    }
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
