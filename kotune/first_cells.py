@@ -93,8 +93,9 @@ _WORDS = {
 _NO_ADDRESS = {
     "en": """\
 **On Colab or Kaggle** the next cell fetches the course, once it knows from where. This copy has no public address yet: write
-the address of yours between the empty quotation marks behind `COURSE_REPOSITORY`. `kotune notebooks badges --repository
-OWNER/NAME` writes it into every notebook, with badges that open it there in one click (`colab_guide.md`).""",
+the address of yours between the empty quotation marks behind `COURSE_REPOSITORY`. The command
+`kotune notebooks badges --repository OWNER/NAME` writes it into every notebook, with badges that open it there in one click
+(`colab_guide.md`).""",
     "ko": """\
 **Colab이나 Kaggle에서는** 다음 셀이 과정을 받아 옵니다. 이 사본에는 아직 공개 주소가 없으니, 먼저 `COURSE_REPOSITORY` 뒤의
 빈 따옴표 안에 내 사본의 주소를 적으세요. `kotune notebooks badges --repository OWNER/NAME`을 실행하면 모든 노트북에
