@@ -117,6 +117,7 @@ def kept_versions() -> dict[str, str]:
     One that is too old for the course is not among them: pip brings a newer one, and `start` tells to restart.
     """
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
     from packaging.utils import canonicalize_name
 
     pinned: Iterable[str] = ()
@@ -125,7 +126,7 @@ def kept_versions() -> dict[str, str]:
     names = {canonicalize_name(Requirement(line).name) for line in pinned if "==" in line}
     with (ROOT / "pyproject.toml").open("rb") as file:
         wanted = [Requirement(line) for line in tomllib.load(file)["project"]["dependencies"]]
-    fits = {canonicalize_name(one.name): one.specifier for one in wanted}
+    fits: dict[str, SpecifierSet] = {canonicalize_name(one.name): one.specifier for one in wanted}
     held = versions(sorted({*KEPT, *names}))
     return {
         name: version for name, version in held.items() if name not in fits or fits[name].contains(version, prereleases=True)
