@@ -20,7 +20,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -183,10 +183,9 @@ def _compared_pairs() -> list[Pair]:
 def _judged(pairs: Sequence[Pair], about: str, *, guided: bool) -> list[Asked]:
     shown: list[ShownPair] = []
     for pair in pairs:
-        question = pair.question if guided else replace(pair.question, reference=None)
         if pair.answer_a.strip() and pair.answer_b.strip():  # the other is not shown to a judge
-            shown += [ShownPair(question, *sides) for sides in _both_orders(pair)]
-    requests = verdict_requests(shown)
+            shown += [ShownPair(pair.question, *sides) for sides in _both_orders(pair)]
+    requests = verdict_requests(shown, guided)
     return [Asked(request, Verdict, f"{about}: {one.question.id}") for request, one in zip(requests, shown, strict=True)]
 
 
@@ -288,6 +287,11 @@ def _recording_key(one: Asked) -> str:
     return recording_key(one.request.messages, schema_name(one.schema))
 
 
+def in_reading_order(asked: Iterable[Asked]) -> list[Asked]:
+    """Return requests in the order of their texts: what one begins with as the one before it did is not read again."""
+    return sorted(asked, key=lambda one: [message["content"] for message in one.request.messages])
+
+
 def ask(who: Teacher, part: str, waiting: Sequence[Asked]) -> None:
     """Ask what has no reply, schema by schema.
 
@@ -387,7 +391,7 @@ def record(
                 # one at a time: what two requests begin with alike is read once, and a reply is the same again
                 who = connect(model.name, journal=journal, concurrency=1, max_completion_tokens=tokens, timeout_s=PATIENCE_S)
                 for name, left in waiting.items():
-                    ask(who, name, left)
+                    ask(who, name, in_reading_order(left))
     finally:
         kept.write([one for asked in parts.values() for one in asked], is_all)
         told = _write_about(model, server, tokens, recording, summary(kept, parts))
@@ -408,8 +412,9 @@ def _write_about(
     file = recording.with_suffix(".json")
     before = read_json(file)["parts"] if file.exists() else {}
     for name, one in parts.items():
+        one |= {"threads": server.threads, "max_completion_tokens": tokens}
         if one["seconds_a_request"] is None and name in before:  # recorded on another machine
-            one["seconds_a_request"] = before[name]["seconds_a_request"]
+            one |= {known: before[name].get(known) for known in ("seconds_a_request", "threads", "max_completion_tokens")}
     about = {
         "model": model.title,
         "name": model.name,
@@ -423,8 +428,6 @@ def _write_about(
             "seed": server.seed,
             "other_sampling": "llama.cpp's own",
             "context": server.context,
-            "max_completion_tokens": tokens,
-            "threads": server.threads,
             "requests_at_once": 1,
         },
         "parts": before | parts,

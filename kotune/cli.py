@@ -277,6 +277,7 @@ def _judge_options(parser: ArgumentParser) -> None:
     parser.add_argument("--calibration", default=CALIBRATION, metavar="FILE", help="other pairs of known verdict")
     parser.add_argument("--votes", metavar="JSONL", help="people's votes on some of the pairs, which correct the win rate")
     parser.add_argument("--second_judge", action="append", default=[], metavar="JUDGE", help="another, to compare with")
+    parser.add_argument("--without_reference", action="store_true", help="show an LLM no reference, even where there is one")
     parser.add_argument("--scores", action="store_true", help="score every answer by itself too (an LLM is asked once more)")
     parser.add_argument("--html", metavar="FILE", help="the report card as one page")
     parser.add_argument("--png", metavar="FILE", help="the report card as one picture")

@@ -87,7 +87,7 @@ _WORDS = {
         "of_address": "Colab과 Kaggle에서: https://github.com/소유자/이름",
         "of_condition": "Colab과 Kaggle을 준비한다. 다른 곳에서는 아무 일도 하지 않는다",
         "failure": "{REPOSITORY!r}에서 받지 못함: 위에 COURSE_REPOSITORY를 적으세요(Kaggle: 인터넷도 켜세요).",
-        "of_start": "과정을 설치하고 드라이브를 연결한다",
+        "of_start": "강의를 설치하고 드라이브를 연결한다",
     },
 }
 _NO_ADDRESS = {
@@ -97,7 +97,7 @@ the address of yours between the empty quotation marks behind `COURSE_REPOSITORY
 `kotune notebooks badges --repository OWNER/NAME` writes it into every notebook, with badges that open it there in one click
 (`colab_guide.md`).""",
     "ko": """\
-**Colab이나 Kaggle에서는** 다음 셀이 과정을 받아 옵니다. 이 사본에는 아직 공개 주소가 없으니, 먼저 `COURSE_REPOSITORY` 뒤의
+**Colab이나 Kaggle에서는** 다음 셀이 강의를 받아 옵니다. 이 사본에는 아직 공개 주소가 없으니, 먼저 `COURSE_REPOSITORY` 뒤의
 빈 따옴표 안에 내 사본의 주소를 적으세요. `kotune notebooks badges --repository OWNER/NAME`을 실행하면 모든 노트북에
 주소가 들어가고, 클릭 한 번으로 여는 배지도 생깁니다(`colab_guide.md`).""",
 }
@@ -106,7 +106,7 @@ _BELOW_BADGES = {
 Each badge opens this notebook on a machine of theirs. There the next cell fetches the course, installs it and connects a
 place that keeps your results: [how, and what to do when it does not start]({guide}).""",
     "ko": """\
-배지를 누르면 이 노트북이 그 서비스의 컴퓨터에서 열립니다. 거기서는 다음 셀이 과정을 받아 설치하고, 결과를 보관할
+배지를 누르면 이 노트북이 그 서비스의 컴퓨터에서 열립니다. 거기서는 다음 셀이 강의를 받아 설치하고, 결과를 보관할
 곳을 연결합니다. [자세한 방법과 시작되지 않을 때 할 일]({guide})도 읽어 보세요.""",
 }
 _BADGE = {"en": "Open in {place}", "ko": "{place}에서 열기"}

@@ -80,7 +80,7 @@ def start(began: float) -> None:
     print(
         said(
             f"The course is in {ROOT}, ready after {seconds} s ({parts}), with {where}'s own torch {_torch()}.",
-            f"과정은 {ROOT}에 있고 준비에 {seconds}초 걸렸습니다({parts}). {where}의 torch {_torch()}는 그대로입니다.",
+            f"강의는 {ROOT}에 있고 준비에 {seconds}초 걸렸습니다({parts}). {where}의 torch {_torch()}는 그대로입니다.",
         )
     )
     print(kept_in)

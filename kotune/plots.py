@@ -24,7 +24,7 @@ STYLE = {
 }
 # in English and in Korean
 NATS_A_TOKEN = "nats per token", "토큰당 내트"
-UNITS = {"pretrain": NATS_A_TOKEN, "sft": ("nats per completion token", "응답 토큰당 내트")}
+UNITS = {"pretrain": NATS_A_TOKEN, "sft": ("nats per completion token", "답변 토큰당 내트")}
 NATS_A_PAIR = "loss (nats a pair)", "손실 (쌍당 내트)"
 OPTIMISER_STEP = "optimiser step", "옵티마이저 스텝"
 BATCH = "training batch", "학습 배치"
@@ -195,8 +195,8 @@ def reward_margins(log: Sequence[dict]) -> None:
     axes = new_axes()
     steps = range(1, len(log) + 1)
     for name, label, colour in (
-        ("chosen", said("reward of chosen", "선호 응답 보상 (chosen)"), GREEN),
-        ("rejected", said("reward of rejected", "비선호 응답 보상 (rejected)"), ORANGE),
+        ("chosen", said("reward of chosen", "선택된 답변의 보상 (chosen)"), GREEN),
+        ("rejected", said("reward of rejected", "거부된 답변의 보상 (rejected)"), ORANGE),
         ("margins", said("margin", "마진 (margin)"), BLUE),
     ):
         axes.plot(steps, [row[f"rewards/{name}"] for row in log], color=colour, label=label)

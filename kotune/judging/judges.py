@@ -240,28 +240,31 @@ def without_marks(text: str) -> str:
 class LLMJudge:
     """Asks a teacher model through a schema: guided by the reference where there is one, else without.
 
-    Every reply is kept, the unreadable ones too. Requests that failed for want of an endpoint, credit or budget are open for
-    the next run. Asked at temperature 0 where the model takes it; that steadies a judge and does not make it
-    repeatable.
+    With `is_guided` false no reference is shown, so that one can see what it is worth to the judge. Every reply is kept, the
+    unreadable ones too. Requests that failed for want of an endpoint, credit or budget are open for the next run. Asked at
+    temperature 0 where the model takes it; that steadies a judge and does not make it repeatable.
     """
 
     teacher: Teacher
     batch_size: int = 500
+    is_guided: bool = True
 
     @property
     def name(self) -> str:
         """The judge's name."""
-        return f"LLM ({self.teacher.model})"
+        return f"LLM ({self.teacher.model})" if self.is_guided else f"LLM ({self.teacher.model}, without reference)"
 
     @property
     def fingerprint(self) -> str:
         """What the verdicts depend on: the model, and the prompts that a judgment may have been made by."""
         hashes = "".join(p.hash for p in (REFERENCE_JUDGE, PAIRWISE_JUDGE, SCORE_JUDGE, SCORE_JUDGE_UNGUIDED))
-        return f"{self.teacher.model_in_journal}, prompts {sha256(hashes.encode()).hexdigest()[:12]}"
+        unguided = "" if self.is_guided else ", without reference"
+        return f"{self.teacher.model_in_journal}, prompts {sha256(hashes.encode()).hexdigest()[:12]}{unguided}"
 
     def estimate(self, pairs: Sequence[ShownPair], singles: Sequence[SingleAnswer] = ()) -> list[CostEstimate]:
         """Return what judging would take, without asking: one estimate for the pairs, one for the single scores."""
-        asked = ((verdict_requests(pairs), Verdict), ([_on_answer(one)[1] for one in singles], Score))
+        on_answers = [_on_answer(one, self.is_guided)[1] for one in singles]
+        asked = ((verdict_requests(pairs, self.is_guided), Verdict), (on_answers, Score))
         return [self.teacher.estimate(requests, schema) for requests, schema in asked if requests]
 
     def verdicts(self, pairs: Sequence[ShownPair]) -> list[PairVerdict]:
@@ -270,7 +273,7 @@ class LLMJudge:
         Raises:
             CourseError: not one request could be put to the model.
         """
-        replies = self._ask([_on_pair(pair) for pair in pairs], Verdict)
+        replies = self._ask([_on_pair(pair, self.is_guided) for pair in pairs], Verdict)
         return [PairVerdict(parsed.winner if parsed else None, reply) for parsed, reply in replies]
 
     def scores(self, singles: Sequence[SingleAnswer]) -> list[AnswerScore]:
@@ -279,7 +282,7 @@ class LLMJudge:
         Raises:
             CourseError: not one request could be put to the model.
         """
-        replies = self._ask([_on_answer(single) for single in singles], Score)
+        replies = self._ask([_on_answer(single, self.is_guided) for single in singles], Score)
         return [AnswerScore(float(parsed.score) if parsed else None, reply) for parsed, reply in replies]
 
     def _ask(self, asked: Sequence[tuple[Prompt, Request]], schema: type[Schema]) -> list[tuple[Schema | None, JudgeReply]]:
@@ -293,24 +296,24 @@ class LLMJudge:
         return [(reply.parsed, one) for reply, one in zip(replies, read, strict=True)]
 
 
-def verdict_requests(pairs: Sequence[ShownPair]) -> list[Request]:
-    """Return what an LLM is asked about each pair, as it is shown: by the reference's prompt where there is a reference."""
-    return [_on_pair(pair)[1] for pair in pairs]
+def verdict_requests(pairs: Sequence[ShownPair], is_guided: bool = True) -> list[Request]:
+    """Return what an LLM is asked about each pair, as it is shown: by the reference's prompt where there is one to show."""
+    return [_on_pair(pair, is_guided)[1] for pair in pairs]
 
 
-def _on_pair(pair: ShownPair) -> tuple[Prompt, Request]:
+def _on_pair(pair: ShownPair, is_guided: bool) -> tuple[Prompt, Request]:
     fields = {"question": pair.question.question, "first": pair.first, "second": pair.second}
-    return _request(PAIRWISE_JUDGE, REFERENCE_JUDGE, pair.question, fields)
+    return _request(PAIRWISE_JUDGE, REFERENCE_JUDGE if is_guided else None, pair.question, fields)
 
 
-def _on_answer(single: SingleAnswer) -> tuple[Prompt, Request]:
+def _on_answer(single: SingleAnswer, is_guided: bool) -> tuple[Prompt, Request]:
     fields = {"question": single.question.question, "answer": single.answer}
-    return _request(SCORE_JUDGE_UNGUIDED, SCORE_JUDGE, single.question, fields)
+    return _request(SCORE_JUDGE_UNGUIDED, SCORE_JUDGE if is_guided else None, single.question, fields)
 
 
-def _request(unguided: Prompt, guided: Prompt, question: Question, fields: dict) -> tuple[Prompt, Request]:
+def _request(unguided: Prompt, guided: Prompt | None, question: Question, fields: dict) -> tuple[Prompt, Request]:
     prompt = unguided
-    if question.reference is not None:
+    if guided is not None and question.reference is not None:
         prompt, fields = guided, fields | {"reference": question.reference}
     messages = prompt.messages(**{name: without_marks(text) for name, text in fields.items()})
     return prompt, Request(messages, id=question.id, temperature=0)

@@ -442,7 +442,7 @@ def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
         axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
         axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
     axes.axvline(0.5, color=GREY, linestyle="--")
-    below_the_bar = said("careful: its judge is below the bar", "주의: 판정 모델(judge) 기준 미달")
+    below_the_bar = said("careful: its judge is below the bar", "주의: 심사자(judge) 기준 미달")
     marked = [f"{name}\n({below_the_bar})" if report.warning else name for name, report in reports]
     axes.set_yticks(range(len(reports)), marked)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))

@@ -42,8 +42,11 @@ def load_judge(
     sft: str | Path = OUTPUTS / "sft",
     journal: str | Path = OUTPUTS / "eval" / "judge_journal.jsonl",
     budget_usd: float | None = None,
+    is_guided: bool = True,
 ) -> Judge:
     """Return a judge by name: reference, reward, or openai:MODEL (any OpenAI-compatible endpoint that the settings name).
+
+    is_guided: whether an LLM is shown the references.
 
     Raises:
         CourseError: the name is unknown, the reward model cannot be loaded, or no endpoint is set.
@@ -61,7 +64,7 @@ def load_judge(
                 f"The judge {name} needs an endpoint: set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server, or take "
                 "the judge reference, which needs none."
             )
-        return LLMJudge(connect(model.strip(), journal=journal, budget_usd=budget_usd))
+        return LLMJudge(connect(model.strip(), journal=journal, budget_usd=budget_usd), is_guided=is_guided)
     raise CourseError(f"The judge {name!r} is unknown; choose {JUDGES}.")
 
 
@@ -203,7 +206,8 @@ def judge_command(chosen: argparse.Namespace, shard: Shard | None = None) -> lis
         load_calibration(chosen.calibration)
     winners = read_winners(chosen.votes) if chosen.votes else None
     options = {"reward_model": chosen.reward_model, "sft": chosen.sft, "journal": chosen.journal}
-    judges = [load_judge(name, budget_usd=chosen.budget_usd, **options) for name in [chosen.judge, *chosen.second_judge]]
+    options |= {"budget_usd": chosen.budget_usd, "is_guided": not chosen.without_reference}
+    judges = [load_judge(name, **options) for name in [chosen.judge, *chosen.second_judge]]
     if len({judge.name for judge in judges}) < len(judges):
         raise CourseError("A judge is named twice; --second_judge takes another than --judge.")
     for judge in judges:

@@ -140,7 +140,7 @@ def check_echo(answer: CheckedAnswer) -> Spans:
     if len(question) < LEAST_ECHO_LETTERS:
         return
     repeated = _repeated_start(answer.text, question)
-    if repeated:
+    if repeated and not _says_more_of_it(answer.text[repeated[1] :], question):
         yield *repeated, "The answer begins with the question."
         return
     said_again = set(itertools.pairwise(bare_letters(answer.text)))
@@ -184,6 +184,20 @@ def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) ->
             return False
     common = (asked & whole).total()
     return common >= of_answer * said and common >= of_question * asked.total()
+
+
+# "갱신이 안 되는 두 경우" is asked, and "갱신이 안 되는 두 경우는 차임 연체와 ..." answers: a topic, and what is said of it
+_TOPIC = re.compile(r"(?:에서|에게|으로|로|에)?(?:은|는|이|가)\s+(?P<said>[^.!?\n]*)")
+_LEAST_NEW_PAIRS = 6
+
+
+def _says_more_of_it(rest: str, question: str) -> bool:
+    """Return whether what follows the question's words makes them a topic, and says something of it in other words."""
+    topic = _TOPIC.match(rest)
+    if topic is None:
+        return False
+    new = set(itertools.pairwise(bare_letters(topic["said"]))) - set(itertools.pairwise(question))
+    return len(new) >= _LEAST_NEW_PAIRS
 
 
 def _repeated_start(text: str, question: str) -> tuple[int, int] | None:

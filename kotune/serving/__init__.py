@@ -1,6 +1,7 @@
 """Serving: an OpenAI-compatible interface and a chat page on one server.
 
-`app` is the application and its start, `api` its requests and replies, `guard` who may come in and how much at once,
+`app` is the application and its start, `api` its requests and replies, `event_stream` a reply that is sent piece by piece
+(server-sent events), `guard` who may come in and how much at once,
 `connections` how many connections there are and how the server ends, `desk` the way of every request. `backends` are
 what writes replies: `engine` in this process, vLLM (a `child` process), or a server elsewhere. `jobs` are the models that
 do one job each, and how they are asked. `page` is the chat page, `profiles` its list of models, `record_table` how it

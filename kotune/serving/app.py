@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -64,6 +63,7 @@ from kotune.serving.backends import (
     has_vllm,
 )
 from kotune.serving.desk import Closing, Desk, TooLate, UnknownModel
+from kotune.serving.event_stream import EventStream, completion_events
 from kotune.serving.guard import (
     LOOPBACK,
     Busy,
@@ -119,28 +119,6 @@ STREAMED: dict[int | str, dict] = {
     200: {"content": {"text/event-stream": {}}, "description": "whole, or as server-sent events"}
 }
 log = logging.getLogger("serve")
-
-
-class EventStream(StreamingResponse):
-    """Server-sent events whose source is closed as soon as the client is gone or reads no more, not when it is collected."""
-
-    def __init__(self, events: AsyncGenerator[str], reader_s: float):
-        super().__init__(
-            events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"}
-        )
-        self.events, self.reader_s = events, reader_s
-
-    async def __call__(self, scope, receive, send) -> None:
-        async def in_time(message) -> None:
-            async with asyncio.timeout(self.reader_s):
-                await send(message)
-
-        try:
-            await super().__call__(scope, receive, in_time)
-        except TimeoutError:
-            log.info("A reader took nothing for %g s; its reply is ended.", self.reader_s)
-        finally:
-            await self.events.aclose()
 
 
 class ClientGone(Exception):
@@ -227,7 +205,7 @@ def _add_interface(app: FastAPI, desk: Desk) -> None:
         # the first piece decides the status: nothing has been sent when a backend turns out to be down
         first = await unless_gone(request, anext(stream))
         chunks = Chunks(body.model, bool(body.stream_options and body.stream_options.include_usage))
-        return EventStream(_events(first, stream, chunks), desk.limits.reader_s)
+        return EventStream(completion_events(first, stream, chunks, _problem_event), desk.limits.reader_s)
 
     @app.get("/v1/models", responses=answers(*GUARDED), response_model_exclude_none=True)
     async def list_models() -> ModelList:
@@ -251,19 +229,9 @@ def _sender(request: Request) -> Sender:
     return Sender(address_of(request.scope))
 
 
-async def _events(first: Progress, stream: AsyncGenerator[Progress], chunks: Chunks) -> AsyncGenerator[str]:
-    def lines(progress: Progress) -> str:
-        return "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in chunks.of(progress))
-
-    async with contextlib.aclosing(stream) as pieces:
-        yield lines(first)
-        try:
-            async for progress in pieces:
-                yield lines(progress)
-        except CourseError as error:
-            status, code = status_of(error)
-            yield f"data: {json.dumps(problem(status, str(error), code), ensure_ascii=False)}\n\n"
-        yield "data: [DONE]\n\n"
+def _problem_event(error: CourseError) -> dict:
+    status, code = status_of(error)
+    return problem(status, str(error), code)
 
 
 def _name_models(app: FastAPI, names: list[str]) -> None:

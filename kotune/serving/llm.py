@@ -180,7 +180,7 @@ def llm_command(chosen: argparse.Namespace) -> None:
     print("Loading it ...", flush=True)
     with running(settings) as server:
         print(f"It answers at {server.base_url} until Ctrl-C ends it; its log: {relative(LOG)}.")
-        print("In another terminal, or as lines of .env:\n")
+        print(f"{_where_lines_go()}\n")
         print("\n".join(environment_lines(server.base_url, name)))
         print("\nRequests are answered one after another; where many wait, TEACHER_TIMEOUT=7200 lets them.", flush=True)
         server.wait()
@@ -203,6 +203,13 @@ def environment_lines(base_url: str, name: str) -> list[str]:
     if os.name == "nt":
         return [f"set {key}={value}" for key, value in values.items()]
     return [f"export {key}={shlex.quote(value)}" for key, value in values.items()]
+
+
+def _where_lines_go() -> str:
+    """Return where the two lines go: `.env` knows `export`, as POSIX's shells do, and no `set`."""
+    if os.name == "nt":
+        return "In another command prompt, or without `set` as lines of .env:"
+    return "In another terminal, or as lines of .env:"
 
 
 def _say(step: str) -> None:

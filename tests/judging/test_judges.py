@@ -104,6 +104,16 @@ def test_it_is_guided_by_the_reference_where_there_is_one_and_asked_at_temperatu
     assert sum("모범 답안>" in body["messages"][1]["content"] for body in bodies) == 1
 
 
+def test_unguided_it_is_shown_no_reference_and_is_another_judge(endpoint, judge):
+    server = endpoint(lambda body: verdict("first"))
+    guided, unguided = judge(), replace(judge(), is_guided=False)
+    unguided.verdicts([ShownPair(QUESTION, GOOD, BAD)])
+    assert QUESTION.reference not in server.requests[-1]["body"]["messages"][-1]["content"]
+    guided.verdicts([ShownPair(QUESTION, GOOD, BAD)])
+    assert QUESTION.reference in server.requests[-1]["body"]["messages"][-1]["content"]
+    assert guided.name != unguided.name and guided.fingerprint != unguided.fingerprint
+
+
 def test_a_model_that_knows_no_temperature_is_asked_without(endpoint, judge):
     def picky(body):
         if "temperature" in body:

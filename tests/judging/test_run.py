@@ -93,6 +93,16 @@ def test_an_llm_with_its_price_first_its_scores_and_a_second_opinion(files, tmp_
     assert kept[0]["raw_ab"] == kept[0]["raw_ba"] == "판정하지 않겠습니다."
 
 
+def test_an_llm_can_be_shown_no_reference(files, tmp_path, endpoint):
+    server = endpoint(lambda body: (200, chat_completion(json.dumps({"reason": "앞의 답입니다.", "winner": "first"}))))
+    journal = str(tmp_path / "journal.jsonl")
+    cli.run(["judge", *files, "--judge", "openai:m", "--without_reference", "--journal", journal])
+    assert server.requests and not any(
+        "모범 답안" in request["body"]["messages"][-1]["content"] for request in server.requests
+    )
+    assert read_json(tmp_path / "report.json")["judge"] == "LLM (m, without reference)"
+
+
 def test_a_judge_that_fails_half_way_is_counted_named_and_asked_again_for_that_alone(
     files, tmp_path, endpoint, monkeypatch, capsys
 ):

@@ -101,7 +101,7 @@ def test_both_sides_have_the_same_values():
         ),
         (
             "COURSE_RECIPE is 'x': There is no recipe 'gemma'; did you mean gemma-2b-qlora? The recipes are a, b.",
-            "COURSE_RECIPE의 값이 'x'입니다. 'gemma'라는 레시피는 없습니다. gemma-2b-qlora을(를) 찾으셨나요? 있는 것: a, b.",
+            "COURSE_RECIPE의 값이 'x'입니다. 'gemma'라는 레시피는 없습니다. 혹시 gemma-2b-qlora인가요? 있는 것: a, b.",
         ),
         ("There is no tune like this one.", None),
     ],

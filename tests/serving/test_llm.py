@@ -1,6 +1,7 @@
 """Protects: `kotune llm` serves a GGUF file to the course's own client and ends with its process; a mistake is one sentence."""
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -13,9 +14,11 @@ from typing import Literal
 import gguf
 import psutil
 import pytest
+from dotenv import dotenv_values
 from pydantic import BaseModel
 
 from kotune import cli
+from kotune.serving import llm
 from kotune.teacher.client import connect
 from tests.models.test_gguf_header import write as write_front
 from tests.support.serving import ROOT, environment, free_port, wait_until
@@ -178,6 +181,17 @@ def test_a_server_that_dies_while_a_teacher_asks_loses_no_reply_and_a_second_run
     finally:
         for command in filter(None, (first, second)):
             command.kill()
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+def test_the_two_lines_can_stand_in_env_as_the_command_says(system, monkeypatch):
+    """A line of .env that begins with `set` is passed over, and the recording would answer instead."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", system)
+        lines, where = llm.environment_lines("http://127.0.0.1:8080/v1", "my model"), llm._where_lines_go()
+    written = [line.removeprefix("set ") if "without `set`" in where else line for line in lines]
+    read = dotenv_values(stream=io.StringIO("\n".join(written)))
+    assert read == {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1", "TEACHER_MODEL": "my model"}
 
 
 # --- refused before it starts ----------------------------------------------------------------

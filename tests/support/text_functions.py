@@ -691,7 +691,7 @@ LEFT_OUT = {
         kotune.data.card.table kotune.judging.html_pages.render kotune.judging.html_pages.write_page kotune.judging.result_page.LossCurve.from_log kotune.models.model_card.model_card kotune.models.model_card.push
         kotune.models.model_card.write_model_card
         kotune.judging.votes.answers kotune.judging.votes.by_models kotune.judging.votes.judgments kotune.judging.votes.pair kotune.judging.votes.store
-        kotune.line_file.LineFile.append kotune.models.merging.messages kotune.serving.app.EventStream
+        kotune.line_file.LineFile.append kotune.models.merging.messages kotune.serving.event_stream.EventStream
         kotune.serving.guard.problem kotune.serving.guard.respond kotune.serving.page.read_settings
         kotune.teacher.client.answered kotune.teacher.filters.with_reasons kotune.teacher.generation.ask_tasks
         kotune.teacher.generation.document_requests kotune.teacher.generation.seed_requests
