@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dev.editions.code_texts import code_texts
 from dev.editions.notebook import Built, build
-from dev.editions.text_file import Cell, is_prose, notebook_cells, translate
+from dev.editions.text_file import Cell, head_in_korean, is_prose, notebook_cells, translate
 from kotune.notebooks import write_notebook
 from utils import ROOT, CourseError, read_json, relative, write_atomic
 
@@ -50,8 +50,10 @@ def start(chosen: Namespace) -> int:
     if target.exists():
         raise CourseError(f"{relative(target)} is there already; go on with it, or move it away.")
     blocks = [f"<!-- {name}.ipynb 한국어판. 형식: CONTRIBUTING.md -->"]
-    cells = [cell for cell in notebook_cells(ROOT / f"{name}.ipynb") if not cell.is_exercise]
-    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in cells]
+    cells = notebook_cells(ROOT / f"{name}.ipynb")
+    heads = head_in_korean(cells, name)
+    own = [cell for cell in cells if not cell.is_exercise and cell.id not in heads]
+    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in own]
     write_atomic(target, "\n\n".join(blocks) + "\n")
     print(f"{relative(target)}: {len(blocks) - 1} cells to be translated")
     return 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.editions.code_texts import Pair, code_texts, skeleton, translated
+from kotune import first_cells
 from kotune.exercises.catalogue import TEXTS
 from kotune.exercises.cells import TAG, cells_of
 from utils import CourseError, read_json, read_text, relative
@@ -144,12 +145,18 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
     done = Translation()
     texts = cell_texts(path)
     by_id = {text.id: text for text in texts}
-    own = [cell for cell in cells if not cell.is_exercise]
+    heads = head_in_korean(cells, path.stem)
+    own = [cell for cell in cells if not cell.is_exercise and cell.id not in heads]
     exercises = {cell.id: cell for cell in cells if cell.is_exercise}
     known = [cell.id for cell in own]
     say = done.problems.append
     for text in texts:
-        if text.id in exercises:
+        if text.id in heads:
+            say(
+                f"{path.name}, line {text.line}: cell {text.id} is written in both languages by kotune/first_cells.py; take "
+                "its text out of here."
+            )
+        elif text.id in exercises:
             say(
                 f"{path.name}, line {text.line}: cell {text.id} is an exercise, whose Korean stands in "
                 f"{relative(TEXTS / f'{path.stem}.yaml')}; take its text out of here."
@@ -176,9 +183,17 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
             _translate_cell(cell, text, done)
         except CourseError as error:
             say(f"{path.name}, cell {cell.id}, {error}")
+    done.sources |= heads
     if exercises:
         _take_exercises(exercises, path.stem, done)
     return done
+
+
+def head_in_korean(cells: Sequence[Cell], name: str) -> dict[str, str]:
+    """Return the Korean of the cells at a notebook's head, by their ids: the package writes them in both languages."""
+    repository = first_cells.repository_of({cell.id: cell.source for cell in cells})
+    texts = {cell.id: first_cells.in_korean(name, cell.id, cell.source, repository) for cell in cells}
+    return {identity: text for identity, text in texts.items() if text is not None}
 
 
 def _take_exercises(exercises: Mapping[str, Cell], name: str, done: Translation) -> None:

@@ -23,6 +23,7 @@ from utils import CourseError, setting
 
 EMULATED = 5.0  # GFLOP/s; what computes in the format itself does ten times as many
 CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
+T4_DEFAULT = "gemma-3-270m-t4"  # for a GPU without bfloat16 of its own
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def require_runnable(recipe: Recipe) -> None:
         if recipe.dtype == "bfloat16" and torch.cuda.get_device_capability()[0] < 8:
             raise CourseError(
                 f"{torch.cuda.get_device_name()} only emulates bfloat16, which {recipe.name} computes in; set its dtype to "
-                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {CPU_DEFAULT}'s model in float32."
+                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {T4_DEFAULT}."
             )
     needs = "its NF4 weights" if recipe.quantization else "adamw_8bit" if recipe.optimizer == "adamw_8bit" else None
     if needs and not installed("bitsandbytes"):
@@ -120,7 +121,7 @@ def _for_this_gpu() -> tuple[Recipe, str]:
         why = said(
             f"{gpu} has no bf16 of its own: the small model in float32", f"{gpu}에는 bf16 연산이 없음: 작은 모델을 float32로"
         )
-        return replace(small, dtype="float32"), why
+        return RECIPES[T4_DEFAULT], why
     needed = _at_full_length(RECIPES[GPU_DEFAULT])
     if free < needed:
         return small, said(

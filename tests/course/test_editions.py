@@ -13,7 +13,7 @@ from dev.editions import notebook as editions
 from dev.editions.code_texts import Pair, code_texts, placeholders, skeleton, translated
 from dev.editions.notebook import START, START_ID, build, linked
 from dev.editions.outputs import in_korean
-from dev.editions.text_file import Cell, Translation, cell_texts, notebook_cells, translate
+from dev.editions.text_file import Cell, Translation, cell_texts, head_in_korean, notebook_cells, translate
 from kotune.exercises import cells as exercise_cells
 from kotune.notebooks import outputs_digest
 from utils import ROOT, CourseError, read_json
@@ -375,12 +375,22 @@ def test_an_english_exercise_that_is_not_the_catalogues_is_told(tmp_path):
     assert all("run `kotune notebooks exercises`" in problem for problem in problems)
 
 
-def test_a_text_that_is_begun_has_no_exercises(tmp_path, monkeypatch):
+def test_a_text_that_is_begun_has_no_exercises_and_no_head(tmp_path, monkeypatch):
     monkeypatch.setattr(build_editions, "TEXTS", tmp_path)
     assert build_editions.main(["start", "basics"]) == 0
     begun = {text.id for text in cell_texts(tmp_path / "basics.md")}
     cells = notebook_cells(ROOT / "basics.ipynb")
-    assert begun == {cell.id for cell in cells if not cell.is_exercise} < {cell.id for cell in cells}
+    heads = head_in_korean(cells, "basics")
+    assert len(heads) == 2
+    assert begun == {cell.id for cell in cells if not cell.is_exercise and cell.id not in heads}
+    assert len(begun) < len(cells) - len(heads)
+
+
+def test_the_head_of_a_notebook_takes_no_text_of_a_translator(tmp_path):
+    cells = notebook_cells(ROOT / "basics.ipynb")
+    head = next(cell for cell in cells if cell.id in head_in_korean(cells, "basics"))
+    (tmp_path / "basics.md").write_text(f"{head.head}\n글\n", encoding="utf-8")
+    assert any("take its text out of here" in problem for problem in translate(cells, tmp_path / "basics.md").problems)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)

@@ -9,6 +9,7 @@ from utils import ROOT, read_text
 TERMS = ROOT / "ko" / "terms.md"
 TEXTS = [
     ROOT / "README.ko.md",
+    ROOT / "colab_guide.ko.md",
     *((ROOT / "kotune" / "korean" / f"{name}_sentences.yaml") for name in ("error", "finding")),
     *sorted((ROOT / "ko" / "text").glob("*.md")),
     *sorted((ROOT / "kotune" / "exercises" / "texts").glob("*.yaml")),

@@ -15,7 +15,7 @@ from pathlib import Path
 import prompts
 import similarity
 import utils
-from kotune import highlight, line_file, shards
+from kotune import first_cells, highlight, line_file, shards
 from kotune.answering import answer_files, pair_files
 from kotune.data import (
     addresses,
@@ -353,6 +353,10 @@ TEXT_FUNCTIONS = tuple(
         # --- the modules at the top
         ("utils.normalized", lambda text: [utils.normalized(form, text) for form in ("NFC", "NFD", "NFKC")]),
         ("utils.json_line", lambda text: utils.json_line({"a": text, text: 1})),
+        ("kotune.first_cells.Repository.parse", first_cells.Repository.parse),
+        ("kotune.first_cells.fetches", first_cells.fetches),
+        ("kotune.first_cells.in_korean", lambda text: first_cells.in_korean("train", "cell", text, None)),
+        ("kotune.first_cells.repository_of", lambda text: first_cells.repository_of({"cell": text})),
         ("utils.http_address", lambda text: utils.http_address(text, "--backend")),
         ("prompts.open_book_prompt", lambda text: prompts.open_book_prompt(text, [{"title": text, "text": text}])),
         ("prompts.format_documents", lambda text: prompts.format_documents([{"id": text, "title": text, "text": text}])),
