@@ -12,7 +12,7 @@ LESSONS = ("basics", "preprocess", "train", "dpo", "evaluation")
 # The English file of each page, in the order of the contents. A page's name is that file without its ending.
 CHAPTERS = {
     "lessons": (*(f"{name}.ipynb" for name in LESSONS), "glossary.md"),
-    "workshop": (),
+    "workshop": ("docs/workshop.md", "assets/workshop/three_hours.md", "assets/workshop/one_day.md"),
     "use": (
         "colab_guide.md", *(f"docs/{name}.md" for name in ("commands", "formats", "settings", "serving", "llm", "gguf")),
     ),

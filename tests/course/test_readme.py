@@ -16,7 +16,7 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 CALL = re.compile(r"(?:^|[`!/]|-m )kotune ([a-z]+)(?: ([a-z]+)(?=[ `\n]))?", re.M)
 GUIDES = ("colab_guide.md", "colab_guide.ko.md")
 PAGES = [ROOT / name for name in (ENGLISH, KOREAN, "CONTRIBUTING.md", *GUIDES, "data/README.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "assets" / "workshop").glob("*.md"))
 
 
 def split(name: str) -> tuple[list[str], str]:
