@@ -318,6 +318,8 @@ def _votes(chosen: Namespace) -> None:
 
 
 def _serve_options(parser: ArgumentParser) -> None:
+    from kotune.judging.class_votes import OUT as CLASS_VOTES
+    from kotune.judging.votes import BALLOTS
     from kotune.serving.app import PORT, VOTES
     from kotune.serving.backends import MAX_CONTEXT
     from kotune.serving.guard import Limits
@@ -334,7 +336,11 @@ def _serve_options(parser: ArgumentParser) -> None:
     parser.add_argument("--api_key", help="asked of every request (or SERVE_API_KEY, which no list of processes shows)")
     parser.add_argument("--documents", help="JSONL of {title, text}: answers may be drawn from them")
     _ranking_option(parser)
-    parser.add_argument("--votes", type=Path, default=VOTES, help=f"where blind votes go (default: {relative(VOTES)})")
+    parser.add_argument(
+        "--votes",
+        type=Path,
+        help=f"where blind votes go (default: {relative(VOTES)}; of a class, {relative(CLASS_VOTES)})",
+    )
     parser.add_argument("--max_context", type=int, default=MAX_CONTEXT, help="tokens of prompt and reply")
     parser.add_argument(
         "--concurrent",
@@ -342,6 +348,16 @@ def _serve_options(parser: ArgumentParser) -> None:
         default=Limits.concurrent,
         help="replies at once, 4 of one page and 16 of one address at most; one more is refused",
     )
+    room = parser.add_argument_group("a vote of a class (docs/workshop.md)")
+    room.add_argument(
+        "--class", dest="class_pairs", nargs="?", const="", metavar="JUDGMENTS",
+        help="no model: phones vote blind on pairs, with a tally for the projector; on pairs of a file of judgments, or, "
+        "without a file, on pairs whose better answer is known",
+    )  # fmt: skip
+    room.add_argument("--ballots", type=int, metavar="N", help=f"pairs to vote on (default: {BALLOTS})")
+    room.add_argument("--ballot_seed", type=int, metavar="N", help="draws the pairs (default: 0)")
+    room.add_argument("--name_a", help="what A of the judgments is called in the tally")
+    room.add_argument("--name_b", help="what B is called")
 
 
 def _serve(chosen: Namespace) -> None:
@@ -592,7 +608,7 @@ COMMANDS = {
     "card": Command("an adapter's model card; --push sends both to a private repository", _card_options, _card),
     "judge": Command("compare two systems' answers with a judge, in both orders", _judge_options, _judge),
     "votes": Command("count blind votes, and write them for kotune judge or as pairs for DPO", _votes_options, _votes),
-    "serve": Command("a chat page and an OpenAI-compatible interface on 127.0.0.1:8000", _serve_options, _serve),
+    "serve": Command("a chat page and OpenAI's interface on 127.0.0.1:8000; or a class votes", _serve_options, _serve),
     "llm": Command("a real instruct model on 127.0.0.1:8080, as teacher and judge (extra llm)", _llm_options, _llm),
     "data": Command(
         "check a data set, convert it, find personal data, drop repeats",

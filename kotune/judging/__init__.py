@@ -6,7 +6,7 @@
 
 `judges` gives verdicts (`load_judge` finds one by name), `judgments` asks them in both orders, `calibration` measures them,
 `comparison` counts, `correction` takes the judge's errors out of the win rate, `report_card` shows, `votes` asks people,
-`vote_pairs` makes pairs for DPO of what they said, and `run` is the command `kotune judge`.
+`class_votes` a whole room, `vote_pairs` makes pairs for DPO of what they said, and `run` is the command `kotune judge`.
 """
 
 from kotune.answering.answer_files import AnswerRow, LocalModel, Question, TeacherModel, answer, read_answers

@@ -4,6 +4,7 @@
     kotune serve --model_path outputs/sft                  # an adapter (with its base), a merged model, a hub name
     kotune serve --backend http://127.0.0.1:11434/v1       # Ollama, vLLM, llama.cpp, in the place of an own engine
     kotune serve --documents data/documents.jsonl          # answers from documents, and names them
+    kotune serve --class                                   # no model: a blind vote of a class, see `class_server`
 
 The page is at /, the interface's documentation at /docs. Loopback only, unless --host says otherwise and a key is set.
 """
@@ -389,10 +390,8 @@ async def run(
     asked: argparse.Namespace, api_key: str | None, listening: socket.socket, page_folder: Path, library: Library | None
 ) -> None:
     """Serve until the process is told to end."""
-    import uvicorn
-
     from kotune.serving import page as chat_page
-    from kotune.serving.connections import BACKLOG, Server, protocol_class, raise_descriptor_limit
+    from kotune.serving.connections import Server, address_shown, config_for
 
     limits = Limits(concurrent=asked.concurrent)
     backend, roles = start_backend(asked)
@@ -402,17 +401,12 @@ async def run(
             await backend.ready()
         await desk.open()
         app = create_app(desk)
-        open_sockets = chat_page.mount(app, desk, asked.votes, page_folder)
-        host = asked.host.strip("[]").lower()
+        open_sockets = chat_page.mount(app, desk, asked.votes or VOTES, page_folder)
         hosts = None if api_key else LOOPBACK  # with a key a page under another name has nothing to show
         paths = (*METHODS, "/docs-assets/", "/sign-in", *chat_page.PATHS)
         door = Door(paths, METHODS, ("/health", "/sign-in"), hosts, api_key, open_sockets=open_sockets)
-        config = uvicorn.Config(
-            Guard(app, door, desk.limits), http=protocol_class(limits, raise_descriptor_limit(limits)), backlog=BACKLOG,
-            access_log=False, log_level="warning", server_header=False, lifespan="off", ws_max_size=1_000_000,
-            timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=65_536,
-        )  # fmt: skip
-        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        config = config_for(Guard(app, door, desk.limits), limits)
+        address = address_shown(asked.host, listening)
         print(f"The page: {address}   documentation: {address}/docs   backend: {backend.name}", flush=True)
         server = Server(config, desk)
         await server.serve(sockets=[listening])
@@ -420,6 +414,16 @@ async def run(
         await backend.close()
     if server.interrupted:
         raise KeyboardInterrupt
+
+
+OF_A_CLASS = ("ballots", "ballot_seed", "name_a", "name_b")  # options that have no effect without --class
+
+
+def require_class_options_unset(asked: argparse.Namespace) -> None:
+    """Raise a CourseError where an option of a class vote is given without --class."""
+    for name in OF_A_CLASS:
+        if getattr(asked, name) is not None:
+            raise CourseError(f"--{name} is of a class vote; pass --class too, or leave it out.")
 
 
 def serve_command(asked: argparse.Namespace) -> None:
@@ -434,6 +438,12 @@ def serve_command(asked: argparse.Namespace) -> None:
         raise CourseError("--ranking says how passages are found; name their file with --documents, or leave it out.")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    if asked.class_pairs is not None:
+        from kotune.serving.class_server import class_command
+
+        class_command(asked, api_key)
+        return
+    require_class_options_unset(asked)
     with (
         told_to_end(),
         contextlib.closing(bind(asked.host, asked.port)) as listening,

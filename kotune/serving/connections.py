@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import time
 from collections.abc import Iterator
 
@@ -130,13 +131,29 @@ def protocol_class(limits: Limits, connections: int) -> type[H11Protocol]:
     return BoundedProtocol
 
 
+def config_for(app, limits: Limits) -> uvicorn.Config:
+    """Return uvicorn's settings for an application behind its guard, with these limits."""
+    return uvicorn.Config(
+        app, http=protocol_class(limits, raise_descriptor_limit(limits)), backlog=BACKLOG,
+        access_log=False, log_level="warning", server_header=False, lifespan="off", ws_max_size=1_000_000,
+        timeout_keep_alive=30, timeout_graceful_shutdown=3, h11_max_incomplete_event_size=65_536,
+    )  # fmt: skip
+
+
+def address_shown(host: str, listening: socket.socket) -> str:
+    """Return the address of a listening socket as a browser takes it."""
+    host = host.strip("[]").lower()
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, which on a signal lets running replies finish in their time before it closes their connections.
 
     SIGHUP counts as SIGTERM does, and no signal is raised once more at the end, where it would cut off what is to be done.
+    desk: where replies are written; None for a server that writes none.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: Desk):
+    def __init__(self, config: uvicorn.Config, desk: Desk | None):
         super().__init__(config)
         self.desk = desk
 
@@ -159,13 +176,17 @@ class Server(uvicorn.Server):
         """Take no new connection, wait for running replies, then end those that are left with an error, and close."""
         for server in self.servers:
             server.close()
-        self.desk.close_within(self.desk.limits.shutdown_s)
-        ends = time.monotonic() + self.desk.limits.shutdown_s + LAST_WORDS_S
-        while self.desk.slots.taken and time.monotonic() < ends:
-            if self.force_exit:  # Ctrl-C once more
-                self.desk.close_within(0)
-            await asyncio.sleep(0.05)
+        if self.desk is not None:
+            await self._end_replies(self.desk)
         await super().shutdown(sockets)
+
+    async def _end_replies(self, desk: Desk) -> None:
+        desk.close_within(desk.limits.shutdown_s)
+        ends = time.monotonic() + desk.limits.shutdown_s + LAST_WORDS_S
+        while desk.slots.taken and time.monotonic() < ends:
+            if self.force_exit:  # Ctrl-C once more
+                desk.close_within(0)
+            await asyncio.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from kotune.data import (
 from kotune.data.ranking import Ranker
 from kotune.data.retrieval import Library
 from kotune.data.shown_numbers import shown
-from kotune.judging import vote_pairs, votes
+from kotune.judging import class_votes, vote_pairs, votes
 from kotune.judging.judges import without_marks
 from kotune.judging.judgments import Judgment, read_line
 from kotune.judging.report_card import disagreements
@@ -66,7 +66,7 @@ from kotune.korean.tasks import TASKS
 from kotune.models.chat_template import fold_system
 from kotune.models.sampling import StopTexts
 from kotune.models.surface_baseline import features
-from kotune.serving import api, guard, record_table
+from kotune.serving import api, class_pages, guard, record_table
 from kotune.serving.backends import WholeCharacters, read_event, stream_lines
 from kotune.serving.jobs import JOBS
 from kotune.serving.page import author, conversation
@@ -167,6 +167,18 @@ def _highlighted(text: str) -> None:
 def _pairs(text: str) -> None:
     vote = votes.Vote("1", text, text, SENTENCE, "a", {"a": "one", "b": "other"}, "a")
     vote_pairs.preference_pairs([vote, vote])
+
+
+def _class_vote(text: str) -> None:
+    vote = votes.Vote("1", text, text, SENTENCE, None, {}, "a")
+    judged = Judgment("1", "judged", verdict_ab="a", verdict_ba="a", winner="a", judge=text, question=text)
+    with _file("", "votes.jsonl") as path:
+        box = class_votes.BallotBox(class_votes.ClassPairs([vote], [judged], (text, text)), path)
+        for phone, identity in ((text, "1"), ("phone", text)):
+            box.cast(phone, identity, "first")
+        class_pages.ballot_page(box, "phone", "ko")
+        box.is_closed = True
+        class_pages.tally_page(box, "en", "/close")
 
 
 def _judged(text: str) -> None:
@@ -471,6 +483,7 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.judging.judges.without_marks", without_marks),
         ("kotune.judging.judgments.read_line", lambda text: read_line({"id": text, "status": "failed", "question": text}, "a", Judgment)),
         ("kotune.judging.report_card.disagreements", _judged),
+        ("kotune.judging.class_votes.BallotBox.cast", _class_vote),
         ("kotune.judging.vote_pairs.preference_pairs", _pairs),
         ("kotune.line_file.LineFile", _lines),
         # --- models and training
@@ -483,6 +496,7 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.serving.backends.stream_lines", _streamed, (ValueError,)),
         ("kotune.serving.backends.read_event", lambda text: [_event(line) for line in (text, f"data:{text}", utils.json_line({"choices": [{"text": text}]}))]),
         ("kotune.serving.backends.WholeCharacters.feed", _joined),
+        ("kotune.serving.class_pages.language_of", class_pages.language_of),
         ("kotune.serving.guard.is_loopback", guard.is_loopback),
         ("kotune.serving.guard.same_key", lambda text: guard.same_key(text, "key")),
         ("kotune.serving.guard.valid_cookie", lambda text: [guard.valid_cookie(cookie, "key") for cookie in (text, f"1.{text}")]),
@@ -668,7 +682,8 @@ LEFT_OUT = {
         kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values kotune.korean.error_sentences.templates
         kotune.korean.error_sentences.in_edition kotune.korean.task_styles.written kotune.korean.tasks.Task.output
         kotune.models.sampling.StopTexts kotune.teacher.filters.ContentWords kotune.teacher.filters.ContentWords.of
-        kotune.teacher.replies.Request
+        kotune.teacher.replies.Request kotune.judging.class_votes.BallotBox.pair kotune.judging.class_votes.BallotBox.waiting
+        kotune.judging.class_votes.voter_of kotune.serving.class_pages.ballot_page kotune.serving.class_pages.tally_page
     """,
     "hands its texts as they are to functions that are tried, one after another": """
         kotune.data.card.card kotune.data.documents.search_naver kotune.data.documents.collect kotune.data.registry.check
@@ -743,7 +758,8 @@ LEFT_OUT = {
         kotune.notebooks.execute kotune.notebooks.in_edition kotune.notebooks.outputs_digest kotune.notebooks.store
         kotune.notebooks.write_notebook kotune.serving.llama_server.main kotune.serving.llm.RunningServer
         kotune.overrides.sort_settings kotune.overrides.with_overrides kotune.serving.child.Child kotune.serving.desk.Desk
-        kotune.serving.guard.Busy kotune.serving.guard.WrongKeys.add kotune.teacher.client.Teacher.collect
+        kotune.serving.class_pages.problem_page kotune.serving.guard.Busy kotune.serving.guard.WrongKeys.add
+        kotune.teacher.client.Teacher.collect
         kotune.teacher.endpoint.endpoint_of_recording
         kotune.training.runs.experiment kotune.training.runs.resume_point kotune.training.runs.run_card similarity.TextError
         utils.FileError
