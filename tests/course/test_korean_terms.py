@@ -13,6 +13,9 @@ TEXTS = [
     *((ROOT / "kotune" / "korean" / f"{name}_sentences.yaml") for name in ("error", "finding")),
     *sorted((ROOT / "ko" / "text").glob("*.md")),
     *sorted((ROOT / "kotune" / "exercises" / "texts").glob("*.yaml")),
+    *sorted((ROOT / "assets" / "workshop").glob("*.ko.md")),
+    *sorted((ROOT / "docs").glob("*.ko.md")),
+    ROOT / "kotune" / "serving" / "class_pages.py",
 ]
 
 

@@ -16,7 +16,7 @@ EXERCISE = re.compile(rf"`((?:{'|'.join(LESSONS)})-\d)`")
 # minutes as an opening cell states them: "two minutes on", "about 4 minutes on", "| 9 to 11, measured |"
 STATED = re.compile(r"(?P<low>\d+|two)(?: to (?P<high>\d+))?(?: minutes on two|, measured)")
 SECTION = re.compile(r"(?<!\*)\*([^*|]+)\*(?!\*)")
-BUTTONS = {"Run All", "At"}  # in italics, and no section
+BUTTONS = {"Run All", "모두 실행"}  # in italics, and no section
 
 
 def both(page: str) -> tuple[str, str]:
@@ -88,11 +88,12 @@ def test_a_link_into_a_page_leads_to_one_of_its_headings(file):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_exercises_and_sections_that_are_there(page):
-    english, _ = both(page)
+    english, korean = both(page)
     assert set(EXERCISE.findall(english)) <= set(ids())
-    headings = {
-        line.lstrip("# ") for lesson in LESSONS for cell in cells(lesson) for line in cell.splitlines() if line[:1] == "#"
-    }
     if page in PLANS:
-        named = {name for row in english.splitlines() if ROW.match(row) for name in SECTION.findall(row)} - BUTTONS
-        assert named and named <= headings, named - headings
+        of_lessons = [line for lesson in LESSONS for cell in cells(lesson) for line in cell.splitlines()]
+        of_texts = [line for text in (ROOT / "ko" / "text").glob("*.md") for line in read_text(text).splitlines()]
+        for plan, lines in ((english, of_lessons), (korean, of_texts)):
+            named = {name for row in plan.splitlines() if ROW.match(row) for name in SECTION.findall(row)} - BUTTONS
+            headings = {line.lstrip("# ") for line in lines if line.startswith("#")}
+            assert named and named <= headings, named - headings
