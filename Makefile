@@ -6,6 +6,7 @@
 #               ten runs of make test (hours); DRILLS="-k kill" takes some, DRILL=short a few of each; counts go into outputs/drills.csv (docs/drills.md)
 # make serve    a chat page and an OpenAI-compatible interface on 127.0.0.1:8000
 # make book     the course as a web book in both languages, into outputs/book/
+# make bundle   the course with its wheels and model in a folder for a USB stick, and as a zip; BUNDLE=--plan says sizes and stops
 # make bench    the speed of the project beside its peers
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 # What pip has just installed, beside the hashes of the lock. It stops nothing: a machine may have builds of its own.
 COMPARE := { $(BIN)/python dev/lock.py compare $(VENV)/pip.json || true; }
 
-.PHONY: course check lint test drill serve book bench notebooks adapters ablations recording record
+.PHONY: course check lint test drill serve book bundle bench notebooks adapters ablations recording record
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -76,6 +77,10 @@ serve: $(VENV)/serving
 # from the notebooks as they are stored: nothing is run, nothing is fetched
 book: $(VENV)/book
 	@$(BIN)/python dev/book/build.py
+
+# wheels of this platform and Python, from the index; installed where there is none (docs/workshop.md)
+bundle: $(VENV)/installed
+	@$(BIN)/python dev/bundle/build.py $(BUNDLE)
 
 bench: $(VENV)/testing
 	@for name in similarity teacher formats training inference judging serve korean_checks exercises load; do \
