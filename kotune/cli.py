@@ -577,9 +577,23 @@ def _class_options(parser: ArgumentParser) -> None:
     reporting = commands.add_parser("report", help="write who solved what, after how many tries and when, as CSV")
     reporting.add_argument("folder", type=Path, help="holds the learners' files of outputs/exercises/")
     reporting.add_argument("--out", type=Path, metavar="CSV", help="default: outputs/class_report.csv")
+    ranking = commands.add_parser("leaderboard", help="score the teams' records of hidden listings, a line of JSON a team")
+    ranking.add_argument(
+        "folder", type=Path, help="holds the teams' predictions, JSONL with id and answer, named as the team"
+    )
+    ranking.add_argument(
+        "--key", type=Path, required=True, metavar="JSONL",
+        help="the right records, which python dev/data/generate_listings.py --hidden writes",
+    )  # fmt: skip
+    ranking.add_argument("--out", type=Path, metavar="JSONL", help="default: outputs/leaderboard.jsonl")
 
 
 def _class(chosen: Namespace) -> None:
+    if chosen.subcommand == "leaderboard":
+        from kotune.exercises.leaderboard import leaderboard_command
+
+        leaderboard_command(chosen.folder, chosen.key, chosen.out)
+        return
     from kotune.exercises.class_report import report_command
 
     report_command(chosen.folder, chosen.out)
@@ -624,7 +638,10 @@ COMMANDS = {
         ("run", "store", "adapters", "exercises", "badges"),
     ),
     "class": Command(
-        "who of a class solved which exercise, from the files they hand in", _class_options, _class, ("report",)
+        "who of a class solved what, and which team reads hidden listings best",
+        _class_options,
+        _class,
+        ("report", "leaderboard"),
     ),
     "licences": Command("licences of the model, the data and the installed packages", _licences_options, _licences),
 }

@@ -6,6 +6,7 @@ what the statements state, so that text and record agree. No house and no person
 
     python dev/data/generate_listings.py        rewrite the files in data/listings
     python dev/data/generate_listings.py --wide 2000 --seed 1 --out wide.jsonl      more rows to train on, worded more widely
+    python dev/data/generate_listings.py --hidden 60 --seed N --out FOLDER         texts.jsonl for teams, and key.jsonl
 
 The tables lie beside it, in `listings/`: `places`, `offers` (what is offered, how often, between which bounds), `wording`
 and `registers` (how whole texts are written). `wording_test`, the places and the registers
@@ -827,6 +828,26 @@ def write_wide(file: Path | str, rows: int, seed: int) -> None:
     write_jsonl(Path(file), wide_rows(rows, seed))
 
 
+def generate_hidden(rows: int, seed: int) -> list[Advertisement]:
+    """Return advertisements worded as the test's, whose texts stand in no shipped file: who has the seed has the records."""
+    seen = shipped_texts()
+    rng = random.Random(f"hidden {seed}")
+    advertisements: list[Advertisement] = []
+    while len(advertisements) < rows:
+        advertisement = write_advertisement(rng, held_out=True)
+        if _is_new(advertisement.text, seen):
+            advertisements.append(advertisement)
+    return advertisements
+
+
+def write_hidden(folder: Path | str, rows: int, seed: int) -> None:
+    """Write the texts that teams are given, and the key that they are not."""
+    key = [_row(f"hidden-{number:03}", one) for number, one in enumerate(generate_hidden(rows, seed), 1)]
+    write_jsonl(Path(folder) / "key.jsonl", key)
+    write_jsonl(Path(folder) / "texts.jsonl", [{name: row[name] for name in ("id", "instruction", "input")} for row in key])
+    print(f"{Path(folder) / 'texts.jsonl'}: {rows} listings to hand out; keep key.jsonl and the seed {seed} to yourself")
+
+
 def write(folder: Path | str, seed: int) -> None:
     """Write the training, validation and test files."""
     for part, advertisements in generate(seed).items():
@@ -844,20 +865,29 @@ def _row(identity: str, advertisement: Advertisement) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the shipped files, or with --wide a file of more rows to train on."""
+    """Write the shipped files, with --wide more rows to train on, or with --hidden texts for teams and their key."""
     parser = argparse.ArgumentParser(description="Write advertisements with their records.")
-    parser.add_argument("--wide", type=int, metavar="ROWS", help="write so many rows drawn from the wider tables")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the wide rows (default: %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where the wide rows go")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--wide", type=int, metavar="ROWS", help="write so many rows drawn from the wider tables")
+    more.add_argument(
+        "--hidden", type=int, metavar="ROWS", help="write so many for a leaderboard: texts.jsonl and key.jsonl"
+    )
+    parser.add_argument("--seed", type=int, help=f"of the wide rows (default: {SEED}), or of the hidden ones (yours alone)")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="where the wide rows go, or the folder of the hidden ones")
     options = parser.parse_args(arguments)
-    if options.wide is None:
+    rows = options.wide if options.hidden is None else options.hidden
+    if rows is None:
         if options.out:
-            parser.error("--out goes with --wide ROWS")
+            parser.error("--out goes with --wide ROWS or --hidden ROWS")
         write(DATA / "listings", seed=SEED)
-    elif options.wide < 1 or options.out is None:
-        parser.error("--wide takes a number of rows above 0, and --out FILE")
+    elif rows < 1 or options.out is None:
+        parser.error("--wide and --hidden take a number of rows above 0, and --out PATH")
+    elif options.hidden is None:
+        write_wide(options.out, rows, SEED if options.seed is None else options.seed)
+    elif options.seed is None:
+        parser.error("--hidden takes a --seed of your own: whoever knows it can make the key")
     else:
-        write_wide(options.out, options.wide, options.seed)
+        write_hidden(options.out, rows, options.seed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import write_jsonl
+from utils import DATA, read_jsonl, write_jsonl
 
 ROWS, PAIRS, QUESTIONS = 300, 40, 12
 
@@ -42,6 +42,10 @@ WITHOUT_MODEL = [
     Writer("votes", lambda given, out: ["votes", given / "votes.jsonl", "--out", out / "votes"]),
     Writer("pairs", lambda given, out: ["votes", given / "votes.jsonl", "--to", "dpo", "--out", out / "pairs.jsonl"]),
     Writer("class", lambda given, out: ["class", "report", given / "handed_in", "--out", out / "class.csv"]),
+    Writer(
+        "leaderboard",
+        lambda given, out: ["class", "leaderboard", given / "predicted", "--key", given / "key.jsonl", "--out", out / "board.jsonl"],
+    ),
     Writer("teacher", lambda given, out: [out / "journal.jsonl", QUESTIONS, 4], "tests.support.deeds:ask", ("journal.jsonl",)),
 ]  # fmt: skip
 WITH_MODEL = [
@@ -111,6 +115,11 @@ def make_inputs(folder: Path, seed: int = 0) -> Path:
         for i in range(ROWS)
     ]  # fmt: skip
     write_jsonl(folder / "handed_in" / "results.jsonl", tries)
+    listings = read_jsonl(DATA / "listings" / "listings_test.jsonl")[:PAIRS]
+    write_jsonl(folder / "key.jsonl", listings)
+    for team in range(5):
+        predicted = [{"id": row["id"], "answer": dice.choice(listings)["output"]} for row in listings]
+        write_jsonl(folder / "predicted" / f"team {team}.jsonl", predicted)
     return folder
 
 

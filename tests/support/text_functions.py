@@ -33,6 +33,7 @@ from kotune.data import (
 from kotune.data.ranking import Ranker
 from kotune.data.retrieval import Library
 from kotune.data.shown_numbers import shown
+from kotune.exercises import leaderboard
 from kotune.judging import class_votes, vote_pairs, votes
 from kotune.judging.judges import without_marks
 from kotune.judging.judgments import Judgment, read_line
@@ -483,6 +484,7 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.judging.judges.without_marks", without_marks),
         ("kotune.judging.judgments.read_line", lambda text: read_line({"id": text, "status": "failed", "question": text}, "a", Judgment)),
         ("kotune.judging.report_card.disagreements", _judged),
+        ("kotune.exercises.leaderboard.team_name", leaderboard.team_name),
         ("kotune.judging.class_votes.BallotBox.cast", _class_vote),
         ("kotune.judging.vote_pairs.preference_pairs", _pairs),
         ("kotune.line_file.LineFile", _lines),
