@@ -138,6 +138,11 @@ def test_the_learners_adapters_are_used_only_as_a_pair_that_belongs_together(tmp
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward is None
     make_stage(outputs / "reward", "reward", parent=own)
     assert adapters.find_adapters(tiny_recipe, need_dpo=True).reward == outputs / "reward"
+    (outputs / "sft").rename(outputs / "sft_mine")  # a training that went wrong is set aside (docs/workshop.md)
+    assert adapters.find_adapters(tiny_recipe, need_dpo=False).sft == assets / "sft"
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).dpo == assets / "dpo"  # not the one that stood on it
+    (outputs / "sft_mine").rename(outputs / "sft")
+    assert adapters.find_adapters(tiny_recipe, need_dpo=True).dpo == outputs / "dpo"
 
 
 def test_one_adapter_is_the_learners_own_or_the_shipped_one_and_stands_on_the_recipes_base(
