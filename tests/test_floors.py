@@ -20,7 +20,6 @@ HEAVY = {
     "kotune.serving.engine",
     "kotune.serving.app",
     "kotune.serving.class_server",
-    "kotune.serving.event_stream",
 }
 LIBRARIES = (
     "torch", "transformers", "trl", "peft", "datasets", "openai", "kiwipiepy", "matplotlib", "pandas", "openpyxl", "fastapi",
