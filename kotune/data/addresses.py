@@ -36,6 +36,7 @@ def _names(stems: str, *suffixes: str) -> set[str]:
     return {stem + suffix for stem in stems.split() for suffix in suffixes}
 
 
+CITIES, DISTRICTS = tuple(_CITIES.split()), tuple(_DISTRICTS.split())  # without 시 and 구
 _AREAS = (
     _names(_CITIES, "시")
     | _names(_COUNTIES, "군")
