@@ -36,6 +36,7 @@ def _names(stems: str, *suffixes: str) -> set[str]:
     return {stem + suffix for stem in stems.split() for suffix in suffixes}
 
 
+CITIES, DISTRICTS = tuple(_CITIES.split()), tuple(_DISTRICTS.split())  # without 시 and 구
 _AREAS = (
     _names(_CITIES, "시")
     | _names(_COUNTIES, "군")
@@ -47,10 +48,14 @@ _ABOVE = _AREAS | _names(_PROVINCES, "", "도", "특별자치도") | set(_METROP
 # a number of a building, not of years, households or a share
 _UNIT = (
     r"년|월|일|%|퍼센트|만|억|천|조|개|명|세대|가구|평|㎡|제곱|구역|단지|차|건|호선|배|위|곳|채|주|회|번째|분|시간|시|원|"
-    r"층|km|m\b"
+    r"층|인 ?(?:가구|용|실|이)|km|m\b"
 )
-_NUMBER = rf"(?:지하 ?|산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?![0-9-])(?!가)(?! ?(?:{_UNIT}))"  # 성수동2가 is a quarter
-_ROAD = r"[가-힣A-Za-z][가-힣A-Za-z0-9·]{0,12}(?:로|길)"
+# 황금동 2룸: no number of a building has another noun on it
+_ENDS = r"(?![가-힣])|(?=번지|호|층|동|에|의|은|는|이|으?로|입니|인|을|를|과|와|도|까지|부터|예요)"
+_NUMBER = (
+    rf"(?:지하 ?|산 ?)?[0-9]{{1,4}}(?:-[0-9]{{1,4}})?(?![0-9-])(?!가)(?! ?(?:{_UNIT}))(?:{_ENDS})"  # 성수동2가 is a quarter
+)
+_ROAD = r"[가-힣A-Za-z][가-힣A-Za-z0-9·]{0,12}(?:로|길)(?: [0-9]{1,4}번길)?"
 _QUARTER = r"[가-힣][가-힣0-9]{0,6}[동리가]"
 # what may follow: the quarter in brackets, the house, the floor
 _REST = (
@@ -59,16 +64,25 @@ _REST = (
 )
 _PLACE = rf"(?:[가-힣]{{1,6}}[구읍면동리] ?){{0,3}}(?:{_ROAD}|{_QUARTER}) ?{_NUMBER}{_REST}"
 _AFTER_AREA = re.compile(rf"[시군구] {_PLACE}")
+_CITY_ROAD = r"(?:서울|부산|대구|인천|광주|대전|울산) [가-힣]{1,10}(?:대로|로[0-9]{1,3}번?길)"
+_AFTER_CITY = re.compile(  # 세종 has no districts; in the others a road is told by its own name
+    rf"(?<![가-힣])(?:세종 {_ROAD}|{_CITY_ROAD}) ?{_NUMBER}{_REST}"
+)
 _AFTER_LABEL = re.compile(rf"(?:주소|거주지|자택|사는 곳)(?:[은는이가:]| ){{0,3}}({_PLACE})")
 _LOT = re.compile(r"[동리가로] ?[0-9]{1,4}(?:-[0-9]{1,4})?번지")
 
 
 def find_addresses(text: str) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of every address in a text; where two overlap, both."""
-    for match in _AFTER_AREA.finditer(text):
-        area = _word_before(text, match.start() + 1)
-        if text[area : match.start() + 1] in _AREAS:
+    behind = 0
+    while match := _AFTER_AREA.search(text, behind):
+        behind = match.start() + 1  # in 대구 중구 the first 구 is of no district, and the second is
+        area = _word_before(text, behind)
+        if text[area:behind] in _AREAS:
             yield _with_province(text, area), match.end()
+            behind = match.end()
+    for match in _AFTER_CITY.finditer(text):
+        yield match.span()
     for match in _AFTER_LABEL.finditer(text):
         yield match.span(1)
     for match in _LOT.finditer(text):

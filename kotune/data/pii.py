@@ -89,9 +89,9 @@ def _read(text: str) -> _Reading:
 # --- what stands around a number -------------------------------------------------------------
 
 _LABEL_WORDS = {
-    "account": "은행 뱅크 계좌 통장 농협 수협 신협 새마을금고 우체국",
+    "account": "은행 뱅크 계좌 통장 농협 수협 신협 새마을금고 우체국 예금주 송금",
     "card": "카드",
-    "passport": "여권 passport Passport",
+    "passport": "여권 passport Passport PASSPORT",
     "licence": "면허",
     "business": "사업자",
     "corporate": "법인 등기번호",
@@ -135,13 +135,13 @@ _DATE = re.compile(
     r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{0,6}$)"  # without dashes: a time of day may follow
 )
 _YEARS = re.compile(r"(?:(?:19|20)[0-9]{2}[ -]?)+$")
-_HUNDREDS = re.compile("(?:[0-9]{2}00 ?){4}$")
+_HUNDREDS = re.compile("(?:[0-9]{2}00[ -]*){4}$")
 _AMOUNT = re.compile(r" ?(?:원|만|억|개|명|건|회|년|월|일|%|㎡|주\b|달러)")
 
 
 def _luhn(digits: str) -> bool:
     """Return whether the last digit is the check digit of the others (ISO/IEC 7812)."""
-    doubled = (int(digit) * (2 - place % 2) for place, digit in enumerate(digits, start=len(digits) % 2 + 1))
+    doubled = (int(digit) * (2 - place % 2) for place, digit in enumerate(digits, start=len(digits) % 2))
     return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
 
@@ -154,47 +154,57 @@ _RESIDENT = re.compile(
     r"[0-9](?<![0-9]{2})[0-9](?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]) {0,2}-? {0,2}[1-8][0-9]{6}(?![0-9])"
 )
 _COMPANY_AFTER = re.compile(" ?[(]?법인")
+_GOODS = re.compile(r"(?:바코드|ISBN|EAN|(?:상품|제품|품목|자재) ?(?:번호|코드)|품번)[^0-9\n]{0,8}$", re.IGNORECASE)
 _LICENCE = re.compile(
-    r"[0-9](?<![0-9]{2})[0-9]-[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])|[0-9](?<![0-9]{2})[0-9]{11}(?![0-9])|"
+    r"[0-9](?<![0-9]{2})[0-9](?:-[0-9]{2}-[0-9]{6}-| [0-9]{2} [0-9]{6} )[0-9]{2}(?![0-9])|"
+    r"[0-9](?<![0-9]{2})[0-9]{11}(?![0-9])|"
     r"[서부대인광울경강충전제][울산구천주전기원북남주][ -]{0,2}[0-9]{2}-[0-9]{6}-[0-9]{2}(?![0-9])"
 )
-_BUSINESS = re.compile(r"[0-9](?<![0-9]{2})[0-9]{2}(?:-[0-9]{2}-[0-9]{5}|[0-9]{7})(?![0-9])")
+_BUSINESS = re.compile(r"[0-9](?<![0-9]{2})[0-9]{2}(?:-[0-9]{2}-[0-9]{5}|[0-9]{7}| [0-9]{2} [0-9]{5})(?![0-9])")
 _CARD = re.compile(
-    r"[0-9](?<![0-9]{2})[0-9]{3}(?:(?P<joint>[ -]?)[0-9]{4}(?P=joint)[0-9]{4}(?P=joint)[0-9]{4}|"
+    r"[0-9](?<![0-9]{2})[0-9]{3}(?:(?P<joint> - |[ .-]?)[0-9]{4}(?P=joint)[0-9]{4}(?P=joint)[0-9]{4}|"
     r"(?P<six>[ -]?)[0-9]{6}(?P=six)[0-9]{5})(?![0-9])"  # American Express has 4, 6 and 5
 )
+_AT = r"(?:@| @ | ?(?:\([aA][tT]\)|\[[aA][tT]\]|\{[aA][tT]\}|골뱅이|앳) ?)"
+_DOT = r"(?:\.| ?(?:\([dD][oO][tT]\)|\[[dD][oO][tT]\]|\{[dD][oO][tT]\}) ?| (?:점|닷|쩜) )"
 _EMAIL = re.compile(
-    r"[A-Za-z0-9._%+-](?<![A-Za-z0-9._%+-]{2})[A-Za-z0-9._%+-]*+(?:@| ?(?:\(at\)|\[at\]|골뱅이) ?)"
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}"
+    # the name is in Latin letters, or in Hangul where nothing else stands before the sign
+    rf"(?:[A-Za-z0-9._%+-](?<![A-Za-z0-9._%+-]{{2}})[A-Za-z0-9._%+-]*+{_AT}|[가-힣]{{1,20}}@)"
+    rf"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?|[가-힣]{{1,20}}){_DOT}){{1,6}}(?:[A-Za-z]{{2,24}}|한국)|"
+    r"[A-Za-z0-9._%+-](?<![A-Za-z0-9._%+-]{2})[A-Za-z0-9._%+-]*+ (?:at|AT) [A-Za-z0-9-]{1,63}"
+    r"(?: (?:dot|DOT) [A-Za-z0-9-]{2,63}){1,3}"
 )
+_JOINT = r"(?:[ .·_/-]{0,3}|에 ?| ?다시 ?)"  # 010에 1234에 5678, 010 다시 1234 다시 5678: as it is said
 _MOBILE = re.compile(
     r"(?:\(01[016789]\)|01[016789]\)?|[oO]1[oO]|\(\+?82\)[ -]{0,2}\(?0?\)?1[016789]|"
-    r"\+82[ -]{0,2}(?:\(0\) ?|0)?1[016789]|82[ -]{0,2}0?1[016789])"
-    r"[ .-]{0,3}[0-9]{3,4}[ .-]{0,3}[0-9]{4}(?![0-9])"
+    r"(?:\+|00)82[ -]{0,2}(?:\(0\) ?|0)?1[016789]|82[ -]{0,2}0?1[016789])"
+    rf"{_JOINT}[0-9]{{3,4}}{_JOINT}[0-9]{{4}}(?![0-9])"
 )
 _SPOKEN = "[0-9공영일이삼사오육칠팔구]"
-_MOBILE_SPOKEN = re.compile(rf"[공영]일[공영일육칠팔구][ .-]{{0,3}}{_SPOKEN}{{3,4}}[ .-]{{0,3}}{_SPOKEN}{{4}}(?!{_SPOKEN})")
+_MOBILE_SPOKEN = re.compile(rf"[0공영][1일][016-9공영일육칠팔구]{_JOINT}{_SPOKEN}{{3,4}}{_JOINT}{_SPOKEN}{{4}}(?!{_SPOKEN})")
 _AREA_CODE = "(?:2|[3-6][1-5]|70|50[0-9])"
 _PHONE = re.compile(
-    rf"(?:\(0{_AREA_CODE}\)|0{_AREA_CODE}\)?|\+82[ -]{{0,2}}(?:\(0\) ?|0)?{_AREA_CODE}|82[ -]{{1,2}}0?{_AREA_CODE})"
-    r"[ .-]{0,3}[0-9]{3,4}[ .-]{0,3}[0-9]{4}(?![0-9])"
+    rf"(?:\(0{_AREA_CODE}\)|0{_AREA_CODE}\)?|(?:\+|00)82[ -]{{0,2}}(?:\(0\) ?|0)?{_AREA_CODE}|82[ -]{{1,2}}0?{_AREA_CODE})"
+    r"[ .·/-]{0,3}[0-9]{3,4}[ .·/-]{0,3}[0-9]{4}(?![0-9])"
 )
 _ACCOUNT = re.compile(r"[0-9](?<![0-9]{2})(?:[0-9]{1,5}(?:[ -][0-9]{1,8}){1,4}|[0-9]{9,15})(?![0-9])")
 _ACCOUNT_WORD = re.compile("계좌|통장")
 _OTHER_NUMBER = re.compile("(?<!계좌)(?<!계좌 )(?<!통장)(?<!통장 )번호(?!.*(?:은행|뱅크|계좌|통장))")  # 은행 고시번호
 _YEAR_FIRST = re.compile("(?:19|20)[0-9]{2}-")  # as files and notices are numbered
-_BANK = "(?:국민|신한|우리|하나|기업|카카오|토스|케이|외환|씨티|IBK|KB|NH|SC)"
+_BANK = "(?:국민|신한|우리|하나|기업|카카오|토스|케이|외환|씨티|IBK|KB|NH|SC|SC제일)"
 _BANK_BEFORE = re.compile(_BANK + "[ :]{0,2}$")
+_BANK_NAMED = re.compile("(?:은행|뱅크|농협|수협|신협|새마을금고|우체국)[ :]{0,2}$")
 _BANK_AFTER = re.compile(rf"[^\n0-9]{{0,6}}?(?:예금주|입금|송금|이체|{_BANK}(?![가-힣]{{3}}))")
 # of today, of 2008 to 2021, and before
 _PASSPORT = re.compile(
-    r"[A-Za-z](?<![A-Za-z0-9]{2})(?:[ -]?[0-9]{3}[A-Za-z][0-9]{4}|[ -]?[0-9]{8}|[A-Za-z]?[ -]?[0-9]{7})(?![A-Za-z0-9])"
+    r"[A-Za-z](?<![A-Za-z0-9]{2})(?:[ -]?[0-9]{3}[A-Za-z][0-9]{4}|[ -]?[0-9]{4}[ -]?[0-9]{4}|[A-Za-z]?[ -]?[0-9]{7})"
+    r"(?![A-Za-z0-9])"
 )
 # the letters of private, hired, delivery, rented, diplomatic and military cars
 _PLATE = re.compile(
-    r"[0-9](?<![0-9]{2})[0-9]{1,2} ?"
+    r"[0-9](?<![0-9]{2})[0-9]{1,2}[ -]?"
     r"[가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주아바사자배하허호국합육해공]"
-    r" ?[0-9]{4}(?![0-9])"
+    r"[ -]?[0-9]{4}(?![0-9])"
 )
 _PLATE_PLACE = re.compile(r"(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주) ?$")
 _COUNTERS = "조주부도로호수배구국"  # letters of plates that also stand behind a number of things
@@ -203,8 +213,12 @@ _CAR = re.compile(r"[^\n]{0,8}?(?:차량|번호판|승용차|자동차|차주)")
 
 def _residents(text: str) -> Spans:
     for match in _RESIDENT.finditer(text):
-        if _stands_alone(text, *match.span()) and not _is_companys(text, match):
+        if _stands_alone(text, *match.span()) and not _is_companys(text, match) and not _is_of_goods(text, match):
             yield match.span()
+
+
+def _is_of_goods(text: str, match: re.Match) -> bool:
+    return match[0].isdecimal() and _GOODS.search(_before(text, match.start())) is not None
 
 
 def _is_companys(text: str, match: re.Match) -> bool:
@@ -222,7 +236,7 @@ def _businesses(text: str) -> Spans:
     for match in _BUSINESS.finditer(text):
         label = _label(text, match.start())
         named = label == "business" or ("-" in match[0] and label not in ("account", "other"))
-        if named and _stands_alone(text, *match.span()):
+        if named and not (" " in match[0] and _AMOUNT.match(text, match.end())) and _stands_alone(text, *match.span()):
             yield match.span()
 
 
@@ -230,8 +244,8 @@ def _cards(text: str) -> Spans:
     for match in _CARD.finditer(text):
         if _YEARS.match(match[0]) or not _stands_alone(text, *match.span()):
             continue
-        in_groups = match["joint"] and not _HUNDREDS.match(match[0])
-        if in_groups or _is_card(re.sub("[ -]", "", match[0]), _label(text, match.start())):
+        in_groups = match["joint"] in ("-", " ", " - ") and not _HUNDREDS.match(match[0])
+        if in_groups or _is_card(re.sub("[ .-]", "", match[0]), _label(text, match.start())):
             yield match.span()
 
 
@@ -270,9 +284,12 @@ def _is_account(number: str, text: str, match: re.Match) -> bool:
     before = _before(text, match.start())
     label = _label_in(before)
     if label == "account" and not _OTHER_NUMBER.search(before):
-        return bool(_ACCOUNT_WORD.search(before)) or (" " not in number and not _YEAR_FIRST.match(number))
+        if _ACCOUNT_WORD.search(before) or (" " in number and _BANK_NAMED.search(before)):
+            return True
+        return " " not in number and not _YEAR_FIRST.match(number)
     named = _BANK_BEFORE.search(before) or _BANK_AFTER.match(text, match.end())
-    return label in (None, "account") and bool(named) and "-" in number and not _YEAR_FIRST.match(number)
+    is_written_so = "-" in number or bool(number.isdecimal() and _BANK_BEFORE.search(before))
+    return label in (None, "account") and bool(named) and is_written_so and not _YEAR_FIRST.match(number)
 
 
 def _passports(text: str) -> Spans:
@@ -288,7 +305,12 @@ def _plates(text: str) -> Spans:
         if before.endswith("제") or _AMOUNT.match(text, end):
             continue
         place = _PLATE_PLACE.search(before)
-        plain = " " not in match[0] or (match[0][:3].isdecimal() and match[0][3] not in _COUNTERS)
+        hyphenated = "-" in match[0] and not set(match[0]) & set(_COUNTERS)
+        plain = (
+            match[0].isalnum()
+            or (hyphenated and " " not in match[0])
+            or (match[0][:3].isdecimal() and match[0][3] not in _COUNTERS)
+        )
         if plain or place or _label(text, start) == "plate" or _CAR.match(text, end):
             yield start - (len(place[0]) if place else 0), end
 
@@ -308,7 +330,7 @@ _FINDERS: dict[str, Callable[[str], Spans]] = {
     "address": find_addresses,
 }
 KINDS = tuple(_FINDERS)
-_WORTH_A_LOOK = re.compile(r"[0-9@]|[공영]일|골뱅이|[(\[]at[)\]]")
+_WORTH_A_LOOK = re.compile(r"[0-9@]|[공영]일|골뱅이|앳|[(\[{]at[)\]}]| dot ", re.IGNORECASE)
 _TOO_LONG = re.compile("[0-9][0-9-]{24,}")  # a number of more than 25 characters is of no kind
 
 

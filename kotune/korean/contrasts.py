@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kotune.korean.numbers import Key, exact_key, quantities
+from kotune.data import addresses
+from kotune.korean.numbers import Key, exact_key, loose_keys, quantities
 from utils import normalized
 
 
@@ -21,6 +22,7 @@ class Contrast:
     """What a text says of the things in which texts that look alike differ."""
 
     numbers: tuple[Key, ...]  # values with their dimensions, in order
+    called: tuple[frozenset[Key], ...]  # what each of them may be called as well: 2억 and 2억 원
     negations: int
     parties: tuple[tuple[str, str], ...]  # who, and "to" or "from" where the particle says so, in order
     kinds: Mapping[int, frozenset[str]]  # of each family of words, those that stand in the text
@@ -31,20 +33,32 @@ class Contrast:
 
 # --- numbers ---------------------------------------------------------------------------------
 
+_OPENING = re.compile(r"^\s*(?:질문|문의|q)?\s?\d{0,3}\s?[.):]\s")  # "Q1. " before a question asks nothing
 _LONGEST_READ = 20_000  # characters; what is longer is no question, and its figures are compared as they are written
 _FIGURE = re.compile(r"\d+")
 
 
-def _numbers(text: str) -> tuple[Key, ...]:
+def _numbers(text: str) -> tuple[tuple[Key, ...], tuple[frozenset[Key], ...]]:
     if len(text) > _LONGEST_READ:
-        return tuple((figure,) for figure in _FIGURE.findall(text))
-    return tuple(map(exact_key, quantities(text)))
+        figures = tuple((figure,) for figure in _FIGURE.findall(text))
+        return figures, tuple(frozenset((figure,)) for figure in figures)
+    found = quantities(text)
+    return tuple(map(exact_key, found)), tuple(map(loose_keys, found))
+
+
+def _numbers_differ(one: Contrast, two: Contrast) -> bool:
+    if one.numbers == two.numbers:
+        return False
+    if len(one.numbers) != len(two.numbers):
+        return True
+    pairs = zip(one.numbers, one.called, two.numbers, two.called, strict=True)
+    return not all(key in theirs or other in ours for key, ours, other, theirs in pairs)
 
 
 # --- negation --------------------------------------------------------------------------------
 
 _NEGATION = re.compile(
-    r"(?=[않없지아안못미무비불])(?:않|없|지 ?(?:말[고아라지]|마[세시라])|아니|아닌|아닐|아닙|"
+    r"(?=[않없싫지아안못미무비불])(?:않|없|싫(?=어|은|다|습|으)|지 ?(?:말[고아라지]|마[세시라])|아니|아닌|아닐|아닙|"
     r"(?<![가-힣])안 (?!에|의|으로|쪽)|"  # not 안에, inside
     r"(?<![가-힣])안(?:되|돼|된|될|됩|받|하|해|했|한|할|합|줘|줬|준|줄|돌려|갚|지[키켜]|나[가와]|들어|살|맞|팔)|"
     r"(?<![가-힣])못|(?<=지 )못|(?<=지)못|"
@@ -132,6 +146,32 @@ _FAMILIES = """
 임대차계약 매매계약
 내용증명 지급명령 소액심판
 토지대장 건축물대장 등기부
+토지=땅 건물
+일주택 이주택 삼주택
+국민주택 민영주택 민간주택 공공주택
+일반공급 특별공급
+가계약 본계약
+주거용 업무용 상업용 영업용
+경매 공매
+단기 장기
+국내 해외=외국
+현금 카드
+선순위 후순위
+원룸 투룸 쓰리룸
+자동 수동
+미성년 성년=성인
+신혼부부 청년 고령자=노인 다자녀 대학생
+장남 차남 장녀 차녀
+봄 여름 가을_=가을에 겨울
+월요일 화요일 수요일 목요일 금요일 토요일 일요일
+어제 오늘 내일
+첫째=첫_번째 둘째=두_번째 셋째=세_번째 넷째=네_번째 마지막
+늦으=늦은=늦게=늦어=늦춰 빠르=빨리=일찍=이르
+많으=많은=많이=많아=많다 적으면=적은=적게=적어서=적다
+크면=큰_=커지 작으면=작은_=작아지
+길면=긴_=길어지 짧으면=짧은=짧아지
+높으면=높은=높이=높아 낮으면=낮은
+넓으면=넓은=넓어 좁으면=좁은=좁아
 담보대출 신용대출 전세대출
 온라인=인터넷 방문 우편
 대면 비대면
@@ -140,7 +180,7 @@ _FAMILIES = """
 오전 오후
 평일 주말
 전에=이전에=전까지=전_ 후에=뒤에=이후에=후_=뒤_
-올리=올려=올라=오르=인상=상승 내리=내렸=내린=내릴=낮추=낮춰=낮아=떨어=인하=하락
+올리=올려=올라=오르=인상=상승 내리=내려=내렸=내린=내릴=낮추=낮춰=낮아=떨어=인하=하락
 늘리=늘려=늘어=증가 줄이=줄여=줄어=감소
 팔_=팔면=팔려=팔고=파는=판_=매도 살_때=사면=사려=사고=사는=산_=매수=매입=구입
 들어갈=들어가=들어올=들어오=입주 나갈=나가=나올=퇴거
@@ -158,7 +198,10 @@ _FAMILIES = """
 도시 농촌=시골
 """
 _FAMILY_OF: dict[str, list[tuple[int, str]]] = {}
-for _number, _line in enumerate(_FAMILIES.strip().splitlines()):
+_ALSO_WORDS = "이천 사천 구리 고양 공주 경주 양산 진주 화성 광명 동해 안성 상주"  # these need their 시
+_CITIES = (f"{city}시" if city in _ALSO_WORDS else f"{city}시={city}" for city in addresses.CITIES if city not in _FAMILIES)
+_PLACES = (" ".join(sorted(f"{district}구" for district in addresses.DISTRICTS)), " ".join(_CITIES))
+for _number, _line in enumerate([*_FAMILIES.strip().splitlines(), *_PLACES]):
     for _names in _line.replace("_", "\0").split():
         for _name in _names.replace("\0", " ").split("="):
             _FAMILY_OF.setdefault(_name, []).append((_number, _names))
@@ -179,9 +222,11 @@ _ASKED = {
 @lru_cache(maxsize=65_536)
 def contrast(text: str) -> Contrast:
     """Return what a text says of the things in which texts that look alike differ."""
-    plain = normalized("NFKC", text).lower()
+    plain = _OPENING.sub("", normalized("NFKC", text).lower())
+    numbers, called = _numbers(plain)
     return Contrast(
-        numbers=_numbers(plain),
+        numbers=numbers,
+        called=called,
         negations=len(_NEGATION.findall(plain)),
         parties=tuple(
             (_PARTY_OF[name], "from" if source else "to" if target else "") for name, source, target in _PARTY.findall(plain)
@@ -200,7 +245,7 @@ def difference(text: str, other: str) -> str | None:
     where both texts name some and not the same.
     """
     one, two = contrast(text), contrast(other)
-    if one.numbers != two.numbers or one.bounds != two.bounds:
+    if _numbers_differ(one, two) or one.bounds != two.bounds:
         return "numbers"
     if one.negations != two.negations:
         return "negation"

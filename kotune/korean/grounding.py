@@ -16,10 +16,12 @@ from kotune.korean.numbers import (
     RATIO,
     Key,
     Quantity,
+    Way,
     different,
     exact_key,
     loose_keys,
     quantities,
+    way_of_writing,
 )
 from kotune.korean.particles import is_noun
 from similarity import content_words
@@ -127,9 +129,9 @@ def unsupported(text: str, *sources: str, found: Sequence[Quantity] | None = Non
     if not found:
         return
     known = _known(sources)
-    supported: dict[tuple[str, str, str], bool] = {}  # by how it is written, dimension and unit: many are said again
+    supported: dict[Way, bool] = {}  # many are said again
     for one in found:
-        way = text[one.start : one.end], one.dimension, one.unit
+        way = way_of_writing(one, text)
         if way not in supported:
             supported[way] = any(source.has(one) for source in known)
         if not supported[way] and _is_lacking(one, text, known):

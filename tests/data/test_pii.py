@@ -38,6 +38,41 @@ from utils import CourseError, read_jsonl, write_jsonl
         ("110-123-456789로 입금해 주세요", ["account number"]),
         ("여권 JR1234567", ["passport"]),
         ("hong(at)example.com", ["e-mail"]),
+        # numbers as they are said, or parted by other signs
+        ("010 다시 1234 다시 5678", ["mobile phone"]),
+        ("010에 1234에 5678번이요", ["mobile phone"]),
+        ("공일공에 1234에 5678", ["mobile phone"]),
+        ("010-일이삼사-오육칠팔", ["mobile phone"]),
+        ("010·1234·5678 또는 010/1234/5679", ["mobile phone", "mobile phone"]),
+        ("0082-10-1234-5678, 00822-1234-5678", ["mobile phone", "phone"]),
+        ("02·1234·5678", ["phone"]),
+        ("4111 - 1111 - 1111 - 1111", ["card number"]),
+        ("4111.1111.1111.1111", ["card number"]),
+        ("12가-3456", ["plate"]),
+        ("여권번호 M1234 5678", ["passport"]),
+        ("PASSPORT NO: M12345678", ["passport"]),
+        ("운전면허증 번호 11 12 345678 90", ["driving licence"]),
+        ("사업자 123 45 67890", ["business number"]),
+        # cards that are told by their check digit alone
+        ("4111111111111111", ["card number"]),
+        ("378282246310005", ["card number"]),
+        # addresses of mail with blanks, words for their signs, and Hangul
+        ("hong @ example.com", ["e-mail"]),
+        ("hong (at) example (dot) com", ["e-mail"]),
+        ("hong 골뱅이 example 점 com", ["e-mail"]),
+        ("hong at example dot com", ["e-mail"]),
+        ("HONG [AT] EXAMPLE [DOT] COM", ["e-mail"]),
+        ("홍길동@example.com", ["e-mail"]),
+        ("hong@한글.한국", ["e-mail"]),
+        # what says that a number is an account's
+        ("국민 123456011234", ["account number"]),
+        ("국민은행: 123456 01 123456", ["account number"]),
+        ("SC제일 123-45-678901", ["account number"]),
+        ("예금주 홍길동 110-123-456789", ["account number"]),
+        # streets with a branch, and cities without districts
+        ("경기도 고양시 일산동구 중앙로 1275번길 60-30", ["address"]),
+        ("대구 중구 동성로2길 81", ["address"]),
+        ("세종 한누리대로 2130", ["address"]),
     ],
 )
 def test_finds(text, kinds):
@@ -59,6 +94,16 @@ def test_finds(text, kinds):
         "은행 고시번호 2024-123-456789",
         "농협 2024-1234-5678 공고",
         "하나 2024-1234-567890",
+        "바코드 8801234567890, ISBN 9788901123456",  # 88-01-23 could be a birthday
+        "4111111111111112",  # no check digit of a card
+        "1000-2000-3000-4000",
+        "사업자 100 20 30000명",
+        "10호-1234, 12가지-3456",
+        "대구 수성구 황금동 2룸",
+        "종로구 종로 1인 가구",
+        "오후 3시@강남역, 커피@스타벅스.강남점",
+        "송금 한도는 50,000,000원, 송금일은 2024-10-11",
+        "010으로 시작하는 번호와 02로 시작하는 번호",
     ],
 )
 def test_leaves_alone(text):
