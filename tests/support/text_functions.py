@@ -681,7 +681,7 @@ LEFT_OUT = {
     "is called with the text in what stands above for another": """
         kotune.data.pii.text_fields kotune.data.records.known_names kotune.data.records.rename kotune.data.records.shape_of
         kotune.data.records.unknown_fields kotune.data.writers.stage_of kotune.korean.answer.CheckedAnswer
-        kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values kotune.korean.error_sentences.templates
+        kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values kotune.korean.numbers.way_of_writing kotune.korean.error_sentences.templates
         kotune.korean.error_sentences.in_edition kotune.korean.task_styles.written kotune.korean.tasks.Task.output
         kotune.models.sampling.StopTexts kotune.teacher.filters.ContentWords kotune.teacher.filters.ContentWords.of
         kotune.teacher.replies.Request kotune.judging.class_votes.BallotBox.pair kotune.judging.class_votes.BallotBox.waiting
