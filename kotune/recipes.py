@@ -55,6 +55,7 @@ MEANINGS = {
     "device": "where it runs",
     "dtype": "how precisely numbers are kept; bfloat16 takes half the memory of float32",
     "attention": "which code works out what each token sees of the others",
+    "lean": "whether training on a CPU leaves padding out and passes over memory less often; the losses are the same",
     "quantization": "whether the frozen weights are kept in 4 bits (QLoRA), to save memory",
     "lora_r": "rank of the adapter: how many directions it may change in each weight matrix",
     "lora_alpha": "scale of the adapter: its product is multiplied by alpha / r",
@@ -106,6 +107,7 @@ class Recipe:
     device: Literal["cpu", "cuda", "mps"]  # mps, Apple's GPU: answers alone
     dtype: Literal["bfloat16", "float32", "float16"] = "bfloat16"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    lean: bool = True  # no padding and fewer passes over memory; on a CPU alone
     quantization: Annotated[Literal["nf4"] | None, NoneInText] = None  # "nf4": frozen weights in 4 bits (QLoRA)
     # LoRA
     lora_r: PositiveInt = 8

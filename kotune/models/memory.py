@@ -6,6 +6,7 @@ peaked at 2.5 and a notebook, with its own libraries, at 3.3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -21,17 +22,21 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 # libraries 0.2, and the allocator keeps about half a GiB of freed blocks.
 CPU_OVERHEAD_GIB = 1.5
 CUDA_OVERHEAD_GIB = 1.0  # context, kernels and cuBLAS workspaces, and blocks between allocations
-# What the course's loss (`losses.py`) passes through the head at a time: 192 x 262,144 logits in bfloat16 are 101 MB.
-HEAD_ROWS = 192
+# Logits that the course's loss (`losses.py`) holds at a time, in the head's dtype and in float32: on a CPU so few that they
+# stay in its cache, on a GPU so many that it is kept busy.
+HEAD_LOGITS = {"cpu": 2**20, "cuda": 2**24}
+SMALLEST_PART, LARGEST_PART = 256, 16_384
 
 
-def head_float_rows(device: str) -> int:
-    """Return how many of these rows stand in float32 at a time.
+def head_logits(device: str) -> int:
+    """Return how many logits stand in memory at a time: tokens by rows of the head."""
+    return HEAD_LOGITS["cpu" if device == "cpu" else "cuda"]
 
-    On a CPU so few that they stay in its cache: passes over all of them would wait for memory, and take a quarter of the
-    time of the head's two matrix products. A GPU takes all at once.
-    """
-    return 8 if device == "cpu" else HEAD_ROWS
+
+def head_part(tokens: int, device: str) -> int:
+    """Return how many rows of the head so many tokens pass through at a time: a power of two."""
+    fitting = head_logits(device) // max(1, tokens)
+    return 2 ** (min(max(fitting, SMALLEST_PART), LARGEST_PART).bit_length() - 1)
 
 
 @dataclass(frozen=True)
@@ -150,38 +155,41 @@ def weights_gib(shape: ModelShape, recipe: Recipe) -> float:
     return (linear + shape.other_parameters * size) / GIB
 
 
-def activation_bytes(shape: ModelShape, dtype: str) -> int:
+def activation_bytes(shape: ModelShape, dtype: str, *, lean: bool = False) -> int:
     """Return what one token leaves in one decoder layer for the backward pass under LoRA.
 
     Counted with `torch.autograd.graph.saved_tensors_hooks` on Gemma, Gemma 3 and Llama: five tensors as wide as the
     hidden state, three as the queries, keys and values, four as the feed-forward layer; and where the weights have 16 bits,
-    the input of each norm in float32.
+    the input of each norm in float32. Lean (`training.lean`): the input and output of each norm of the hidden state once,
+    and a norm's input in its own dtype.
     """
     size, query, key = BYTES[dtype], shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if lean:
+        hidden = (2 + shape.norms) * shape.hidden
+        return size * (hidden + (3 + shape.qk_norm) * query + (2 + shape.qk_norm) * key + 4 * shape.intermediate)
     wide = size * (5 * shape.hidden + 3 * query + 2 * key + 4 * shape.intermediate)
     norms = 4 * shape.norms * shape.hidden if size == 2 else 0
     return wide + norms + 4 * shape.qk_norm * (query + key)
 
 
-def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: int, stage: str) -> Memory:
+def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: float, stage: str, lean: bool = False) -> Memory:
     """Return the peak memory of a stage whose widest batch has so many rows of so many tokens.
 
     On a GPU, activations are recomputed: each layer keeps its input alone, and one layer at a time all that it needs.
+    lean: what `training.lean.is_lean` says of the recipe and the model.
     """
-    size, tokens = BYTES[recipe.dtype], rows * width
+    size, tokens = BYTES[recipe.dtype], math.ceil(rows * width)
     parameters = shape.adapter_parameters(recipe.lora_r, recipe.target_modules)
     state = 2 if "8bit" in recipe.optimizer else 8  # two moments of 8 or 32 bits
-    layer = tokens * activation_bytes(shape, recipe.dtype)
+    layer = tokens * activation_bytes(shape, recipe.dtype, lean=lean)
     if recipe.device == "cuda":
         activations = shape.layers * tokens * shape.hidden * size + 1.5 * layer
     else:
         activations = (shape.layers + 1) * layer
     if recipe.quantization == "nf4":  # the largest matrix stands in 16 bits while it is used
         activations += size * max(inputs * outputs for inputs, outputs in shape.projections().values())
-    # logits in the head's dtype, and some of them in float32
-    logits = 0.0 if stage == "reward" else shape.vocabulary * (HEAD_ROWS * size + head_float_rows(recipe.device) * 4)
-    if recipe.device == "cpu" and stage != "reward":
-        logits += shape.vocabulary * shape.hidden * size  # oneDNN packs the head's weights for its product
+    # logits in the head's dtype and in float32, and each token's sum of head rows in float32
+    logits = 0.0 if stage == "reward" else head_logits(recipe.device) * (size + 4) + tokens * shape.hidden * 4
     return Memory(
         weights=weights_gib(shape, recipe),
         adapter=parameters * 8 / GIB,

@@ -17,6 +17,7 @@ from kotune.models.memory import Memory, ModelShape, memory
 from kotune.overrides import require_sound
 from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe
 from kotune.stage_table import STAGES
+from kotune.training.lean import is_lean
 from kotune.training.speed import TrainingSpeed, training_speed
 from utils import CourseError
 
@@ -47,7 +48,7 @@ def estimate_run(
     needed = _memory(shape, recipe, tokens, stage)
     if needed.total > room:
         raise CourseError(_does_not_fit(recipe, tokens, stage, needed.total, room))
-    plan = batches(tokens, recipe, stage)
+    plan = batches(tokens, recipe, stage, lean=is_lean(recipe, shape.kind))
     minutes = None
     if free is None:
         speed = training_speed(shape, recipe, plan.rows, round(plan.width))
@@ -97,8 +98,9 @@ def _count(records: list[dict], tokenizer, recipe: Recipe, name: str) -> Tokens:
 
 
 def _memory(shape: ModelShape, recipe: Recipe, tokens: Tokens, stage: str) -> Memory:
-    plan = batches(tokens, recipe, stage)
-    return memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage)
+    lean = is_lean(recipe, shape.kind)
+    plan = batches(tokens, recipe, stage, lean=lean)
+    return memory(shape, recipe, rows=plan.rows, width=plan.widest, stage=stage, lean=lean)
 
 
 def _does_not_fit(recipe: Recipe, tokens: Tokens, stage: str, needed: float, room: float) -> str:
@@ -148,34 +150,48 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Batches:
-    """One pass over the data as a trainer makes it: micro-batches, and how wide they are."""
+    """One pass over the data as a trainer makes it: micro-batches, and how wide they are.
+
+    A row is as wide as the tokens of its batch by the rows in it, padding among them where there is any.
+    """
 
     count: int  # micro-batches in one epoch
     rows: int  # sequences in one
-    widest: int  # tokens of the longest sequence, which its batch is padded to
+    widest: float  # in the largest batch
     width: float  # mean over the batches
     trained: float  # tokens that the loss counts, mean over the batches
     steps: int  # of the optimiser, in all epochs
     passes: float  # epochs
 
 
-def batches(tokens: Tokens, recipe: Recipe, stage: str) -> Batches:
-    """Return the batches of a stage: padded to the longest sequence of each, in random order, by length, or packed."""
+def batches(tokens: Tokens, recipe: Recipe, stage: str, *, lean: bool = False) -> Batches:
+    """Return the batches of a stage, in random order, by length, or packed.
+
+    They are padded to the longest sequence of each, or, lean, end to end; the pairs of DPO then have one prompt for both
+    answers, whose length is taken as the mean's.
+    """
     settings = STAGES[stage]
     size, epochs = getattr(recipe, settings.batch_size), getattr(recipe, settings.epochs)
     per_record = tokens.sequences
-    widths = [max(tokens.lengths[i : i + per_record]) for i in range(0, len(tokens.lengths), per_record)]
+    lean = lean and stage != "reward"
+    share = 1.0
+    if lean and per_record == 2:
+        share -= (1 - tokens.trained / sum(tokens.lengths)) / 2
+    by_record = [tokens.lengths[i : i + per_record] for i in range(0, len(tokens.lengths), per_record)]
+    widths = [share * sum(lengths) / per_record if lean else max(lengths) for lengths in by_record]
     if recipe.packing and not settings.pairs:
         widths = [recipe.max_length] * math.ceil(sum(tokens.lengths) / recipe.max_length)
     if recipe.group_by_length and not settings.pairs:
         widths.sort(reverse=True)
     else:
         random.Random(recipe.seed).shuffle(widths)
-    groups = [max(widths[i : i + size]) for i in range(0, len(widths), size)]
+    rows = min(size, len(widths))
+    in_batches = [widths[i : i + size] for i in range(0, len(widths), size)]
+    groups = [sum(group) / rows if lean else max(group) for group in in_batches]
     steps = math.ceil(math.ceil(len(groups) / recipe.accumulation) * epochs)
     return Batches(
         count=len(groups),
-        rows=min(size, len(widths)) * per_record,
+        rows=rows * per_record,
         widest=max(groups),
         width=sum(groups) / len(groups),
         trained=tokens.trained / len(groups),

@@ -1,8 +1,8 @@
 """Log-probabilities over a large vocabulary, fast on a CPU, for SFT and DPO alike.
 
-Gemma's head has 262,144 rows, so a training step spends most of its time there. The head is frozen under LoRA:
+Gemma's head has 262,144 rows, so a training step spends much of its time there. The head is frozen under LoRA:
 all that the backward pass needs from it is the gradient with respect to the hidden states, and that can be formed in
-the forward pass, chunk by chunk, so that the logits of a whole batch never exist at once.
+the forward pass, part by part of the vocabulary, so that the logits of a whole batch never exist at once.
 """
 
 from __future__ import annotations
@@ -13,56 +13,66 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
-from kotune.models.memory import HEAD_ROWS, head_float_rows
+from kotune.models.memory import head_logits, head_part
+from kotune.training.end_to_end import IGNORED, RowLayout, attention_by_row
 from utils import CourseError
 
 
 @lru_cache(maxsize=1)
-def _workspace(vocabulary: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two buffers of logits: one of a chunk in the head's dtype, one of `head_float_rows` in float32.
+def _workspace(entries: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two buffers of logits: one in the head's dtype, one in float32.
 
     Blocks of this size come fresh from the operating system each time, and clearing their pages takes longer than
     some of the arithmetic on them; so they are kept.
     """
-    chunk = torch.empty(HEAD_ROWS, vocabulary, dtype=dtype, device=device)
-    return chunk, torch.empty(head_float_rows(device.type), vocabulary, dtype=torch.float32, device=device)
+    return torch.empty(entries, dtype=dtype, device=device), torch.empty(entries, dtype=torch.float32, device=device)
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, hidden, head_weight, targets):
-        logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        chunk_logits, float_logits = _workspace(len(head_weight), hidden.dtype, hidden.device)
-        for start in range(0, len(hidden), HEAD_ROWS):
-            rows = slice(start, start + HEAD_ROWS)
-            target = targets[rows]
-            logits = torch.mm(hidden[rows], head_weight.T, out=chunk_logits[: len(target)])  # (chunk, vocabulary)
-            logprobs[rows] = _softmax_in_place(logits, target, float_logits)
-            if gradient is not None:
-                # d log p(y) / d hidden = W[y] - sum_v p(v) W[v]
-                gradient[rows] = head_weight[target] - logits @ head_weight
-        ctx.save_for_backward(gradient)
-        return logprobs
+    """The softmax of all positions over one part of the vocabulary after another, with a running maximum and sum.
+
+    This is the online softmax of Milakov and Gimelshein 2018 (arXiv 1805.02867), with the sum of head rows carried along as
+    attention carries its values (Dao et al. 2022, arXiv 2205.14135). So each part of the head is read, and packed for the
+    product, once a batch, and its logits stay in the cache.
+    """
 
     @staticmethod
+    def forward(ctx, hidden, head_weight, targets):
+        tokens, with_gradient = len(hidden), ctx.needs_input_grad[0]
+        part_rows = head_part(tokens, hidden.device.type)
+        entries = max(head_logits(hidden.device.type), tokens * part_rows)
+        buffers = _workspace(entries, hidden.dtype, hidden.device)
+        largest = torch.full((tokens, 1), float("-inf"), device=hidden.device)
+        total = torch.zeros(tokens, 1, device=hidden.device)
+        target_logits = torch.zeros(tokens, 1, device=hidden.device)
+        expected = torch.zeros(hidden.shape, device=hidden.device) if with_gradient else None  # sum_v e^(z_v - largest) W[v]
+        for start in range(0, len(head_weight), part_rows):
+            part = head_weight[start : start + part_rows]
+            logits, values = (buffer[: tokens * len(part)].view(tokens, len(part)) for buffer in buffers)
+            torch.mm(hidden, part.T, out=logits)
+            values.copy_(logits)
+            place = targets[:, None] - start
+            inside = (place >= 0) & (place < len(part))
+            target_logits = torch.where(inside, values.gather(1, place.clamp(0, len(part) - 1)), target_logits)
+            larger = torch.maximum(largest, values.amax(dim=-1, keepdim=True))
+            shrink = largest.sub_(larger).exp_()
+            values.sub_(larger).exp_()
+            total.mul_(shrink).add_(values.sum(dim=-1, keepdim=True))
+            if expected is not None:
+                expected.mul_(shrink).add_(logits.copy_(values) @ part)
+            largest = larger
+        if expected is not None:
+            # d log p(y) / d hidden = W[y] - sum_v p(v) W[v]
+            ctx.save_for_backward(expected.div_(total).neg_().add_(head_weight[targets]).to(hidden.dtype))
+        return (target_logits - largest - total.log())[:, 0]
+
+    @staticmethod
+    @once_differentiable
     def backward(ctx, grad_logprobs):
         (gradient,) = ctx.saved_tensors
         return gradient * grad_logprobs[:, None].to(gradient.dtype), None, None
-
-
-def _softmax_in_place(logits: torch.Tensor, targets: torch.Tensor, float_logits: torch.Tensor) -> torch.Tensor:
-    """Turn logits, (chunk, vocabulary), into probabilities, and return log p(target) in float32, (chunk,)."""
-    logprobs = []
-    for part, target in zip(logits.split(len(float_logits)), targets[:, None].split(len(float_logits)), strict=True):
-        values = float_logits[: len(part)].copy_(part)
-        target_logits = values.gather(1, target)
-        largest = values.amax(dim=-1, keepdim=True)
-        total = values.sub_(largest).exp_().sum(dim=-1, keepdim=True)
-        logprobs.append((target_logits - largest - total.log())[:, 0])
-        part.copy_(values.div_(total))
-    return torch.cat(logprobs)
 
 
 def token_logprobs(hidden: torch.Tensor, head_weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -82,11 +92,18 @@ class CompletionLogprobs(NamedTuple):
 
 
 def completion_logprobs(
-    model, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, labels: torch.Tensor, **inputs: torch.Tensor
+    model,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    labels: torch.Tensor,
+    *,
+    layout: RowLayout | None = None,
+    **inputs: torch.Tensor,
 ) -> CompletionLogprobs:
     """Return the log-probability of every completion token.
 
-    Only positions whose next label is not -100 pass through the head.
+    Only positions whose next label is not -100 pass through the head. With a `layout` the batch is one row, in which
+    rows lie end to end, and `inputs` holds their position ids; the rows of the result are those of the layout.
 
     Raises:
         CourseError: the model caps its logits after the head.
@@ -99,13 +116,17 @@ def completion_logprobs(
             "This model caps its logits (Gemma 2), which the course's loss does not; choose a Gemma 1 or Gemma 3."
         )
     decoder = getattr(causal_lm, causal_lm.base_model_prefix)
-    hidden = decoder(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs
-    ).last_hidden_state  # (batch, seq, width)
-    counted = labels[:, 1:] != -100  # position t predicts token t + 1
+    if layout is None:
+        hidden = decoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **inputs).last_hidden_state
+        counted = labels[:, 1:] != IGNORED  # position t predicts token t + 1
+        states, targets, rows = hidden[:, :-1][counted], labels[:, 1:][counted], counted.nonzero()[:, 0]
+    else:
+        with attention_by_row(decoder.config):
+            hidden = decoder(input_ids=input_ids, use_cache=False, layout=layout, **inputs).last_hidden_state
+        at = (labels[0] != IGNORED).nonzero()[:, 0]
+        states, targets, rows = hidden[0, layout.predecessors[at]], labels[0, at], layout.rows[at]
     head_weight = causal_lm.get_output_embeddings().weight
-    logprobs = token_logprobs(hidden[:, :-1][counted].to(head_weight.dtype), head_weight, labels[:, 1:][counted])
-    return CompletionLogprobs(logprobs, counted.nonzero()[:, 0])
+    return CompletionLogprobs(token_logprobs(states.to(head_weight.dtype), head_weight, targets), rows)
 
 
 def add_completion_head(causal_lm) -> None:
@@ -122,10 +143,12 @@ def remove_completion_head(causal_lm) -> None:
     causal_lm.__dict__.pop("forward", None)
 
 
-def _forward_with_completion_head(self, *arguments, completion_labels=None, **inputs):
+def _forward_with_completion_head(self, *arguments, completion_labels=None, row_lengths=None, shared_lengths=None, **inputs):
     if completion_labels is None:
         return type(self).forward(self, *arguments, **inputs)
     given = {name: inputs[name] for name in ("input_ids", "position_ids") if name in inputs}
+    if row_lengths is not None:
+        given["layout"] = RowLayout.of(row_lengths, shared_lengths)
     return completion_logprobs(self, attention_mask=inputs.get("attention_mask"), labels=completion_labels, **given)
 
 

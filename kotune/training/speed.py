@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kotune.models.memory import HEAD_ROWS, ModelShape
+from kotune.models.memory import ModelShape
 from kotune.recipes import Recipe
+from kotune.training.lean import is_lean, leanly
 
 # Work of one repetition, so that three take about a second: a larger batch is measured in part, and its time scaled.
 WORK = {"cpu": 3e10, "cuda": 3e12}
 REPETITIONS = 3
+HEAD_TOKENS = 256  # that are timed in the head
 
 
 def training_speed(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> TrainingSpeed:
@@ -43,17 +45,44 @@ def _layer_seconds(shape: ModelShape, recipe: Recipe, rows: int, width: int) -> 
     width = max(1, min(width, tokens))
     rows = max(1, min(rows, tokens // width))
     model = _one_layer(shape, recipe)
-    ids = torch.zeros(rows, width, dtype=torch.long, device=recipe.device)
-    mask = torch.ones_like(ids)
-    mask[0, -1:] = 0  # a batch has padding, and attention then takes another path
+    forward = (_end_to_end if is_lean(recipe, shape.kind) else _padded)(model, rows, width, recipe.device)
     precision = torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.dtype == "bfloat16")
 
     def step() -> None:
         with precision:
-            hidden = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            hidden = forward()
         hidden.sum().backward()
 
-    return _best(step, recipe.device) / (rows * width) * (4 / 3 if recipe.device == "cuda" else 1)
+    with leanly(model, replace(recipe, lean=is_lean(recipe, shape.kind))):
+        seconds = _best(step, recipe.device)
+    return seconds / (rows * width) * (4 / 3 if recipe.device == "cuda" else 1)
+
+
+def _padded(model, rows: int, width: int, device: str) -> Callable[[], Any]:
+    """Return what gives the hidden states of a padded batch."""
+    import torch
+
+    ids = torch.zeros(rows, width, dtype=torch.long, device=device)
+    mask = torch.ones_like(ids)
+    mask[0, -1:] = 0  # a batch has padding, and attention then takes another path
+    return lambda: model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+
+
+def _end_to_end(model, rows: int, width: int, device: str) -> Callable[[], Any]:
+    """Return what gives the hidden states of rows that lie end to end."""
+    import torch
+
+    from kotune.training.end_to_end import RowLayout, attention_by_row
+
+    layout = RowLayout((width,) * rows, (0,) * rows)
+    ids = torch.zeros(1, rows * width, dtype=torch.long, device=device)
+
+    def forward():
+        with attention_by_row(model.config):
+            states = model(input_ids=ids, position_ids=layout.positions[None], layout=layout, use_cache=False)
+        return states.last_hidden_state
+
+    return forward
 
 
 def _one_layer(shape: ModelShape, recipe: Recipe):
@@ -107,9 +136,9 @@ def _head_seconds(shape: ModelShape, recipe: Recipe) -> float:
 
     options = {"dtype": getattr(torch, recipe.dtype), "device": recipe.device}
     weight = torch.full((shape.vocabulary, shape.hidden), 0.01, **options)
-    hidden = torch.ones(HEAD_ROWS, shape.hidden, requires_grad=True, **options)
-    targets = torch.zeros(HEAD_ROWS, dtype=torch.long, device=recipe.device)
-    return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_ROWS
+    hidden = torch.ones(HEAD_TOKENS, shape.hidden, requires_grad=True, **options)
+    targets = torch.zeros(HEAD_TOKENS, dtype=torch.long, device=recipe.device)
+    return _best(lambda: token_logprobs(hidden, weight, targets).sum().backward(), recipe.device) / HEAD_TOKENS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from kotune.data import registry
 from kotune.models import adapters, loading
 from kotune.recipes import Recipe
 from kotune.stage_table import STAGES
-from kotune.training import runs
+from kotune.training import lean, runs
 from kotune.training.encoding import TokenRows, encode_preference, encode_supervised, encode_text, pack
 from kotune.training.evaluation import measure
 from kotune.training.runs import peak_memory_gib, run_card
@@ -237,6 +237,7 @@ def _open_run(request: _Request) -> Iterator[_Run]:
         model, tokenizer = request.model, request.tokenizer
         if model is None:
             model, tokenizer = load_start(recipe, parent)
+        request = replace(request, recipe=lean.fitting(recipe, model))
         encode = _STEPS[stage].encode
         rows = encode(records, tokenizer, recipe.max_length)
         validation_rows = encode(validation, tokenizer, recipe.max_length) if validation else None
@@ -244,6 +245,7 @@ def _open_run(request: _Request) -> Iterator[_Run]:
             rows.report()
             if validation_rows is not None:
                 validation_rows.report("validation rows")
+            lean.report(recipe, request.recipe, model)
         yield _Run(request, records, validation, rows, validation_rows, resume_point, model, tokenizer)
 
 
@@ -267,12 +269,13 @@ def _machine_errors(stage: str, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _removing_adapter(adapted) -> Iterator[Any]:
+def _removing_adapter(adapted, recipe: Recipe) -> Iterator[Any]:
     """Take an adapter and the loss off again, however the run ends: the model is as it was, and can be trained again."""
     from kotune.training.losses import remove_completion_head
 
     try:
-        yield adapted
+        with lean.leanly(adapted, recipe):
+            yield adapted
     finally:
         remove_completion_head(adapted.unload())
 
@@ -369,23 +372,34 @@ def _trainer_settings(run: _Run, adapted, prepare: Callable[[list[dict]], list[d
 
 def _language_modelling_trainer(run: _Run, adapted):
     from trl import SFTConfig
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from kotune.training.trainers import CompletionSFTTrainer, PackedCollator
+    from kotune.training.trainers import CompletionSFTTrainer
 
     settings = _trainer_settings(run, adapted)
     if run.recipe.packing:
         settings["train_dataset"] = pack(run.rows.rows, run.recipe.max_length)
-    collator = PackedCollator if run.recipe.packing else DataCollatorForLanguageModeling
     return CompletionSFTTrainer(
         args=SFTConfig(
             **run.arguments(),
             train_sampling_strategy="group_by_length" if run.recipe.group_by_length else "random",
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        data_collator=collator(pad_token_id=run.tokenizer.pad_token_id),
+        data_collator=_row_collator(run),
         **settings,
     )
+
+
+def _row_collator(run: _Run) -> Callable[[list[dict]], dict]:
+    """Return what makes batches of supervised rows: end to end, or padded, packed or not."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from kotune.training.end_to_end import RowsEndToEnd
+    from kotune.training.trainers import PackedCollator
+
+    if run.recipe.lean:
+        return RowsEndToEnd()
+    collator = PackedCollator if run.recipe.packing else DataCollatorForLanguageModeling
+    return collator(pad_token_id=run.tokenizer.pad_token_id)
 
 
 def _reward_trainer(run: _Run, adapted):
@@ -405,10 +419,12 @@ def _whole_conversations(rows: Sequence[dict]) -> list[dict]:
 def _dpo_trainer(run: _Run, adapted):
     from trl import DPOConfig
 
+    from kotune.training.end_to_end import PairsEndToEnd
     from kotune.training.trainers import CompletionDPOTrainer
 
     args = DPOConfig(**run.arguments(), beta=run.recipe.dpo_beta)
-    return CompletionDPOTrainer(args=args, **_trainer_settings(run, adapted))
+    collator = PairsEndToEnd() if run.recipe.lean else None  # None: TRL's own, which pads
+    return CompletionDPOTrainer(args=args, data_collator=collator, **_trainer_settings(run, adapted))
 
 
 def _no_figures(trainer, run: _Run, log: list[dict]) -> dict:
@@ -482,7 +498,7 @@ def run_stage(
     steps = _STEPS[stage]
     with _open_run(request) as run:
         seed_everything(recipe.seed)  # LoRA's A is drawn at random
-        with _removing_adapter(steps.add_adapter(run)) as adapted:
+        with _removing_adapter(steps.add_adapter(run), run.recipe) as adapted:
             trainer = steps.build_trainer(run, adapted)
             log, validations, figures = _train(trainer, run)
             figures |= steps.measure(trainer, run, log)

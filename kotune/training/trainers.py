@@ -11,6 +11,7 @@ from trl import DPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from kotune.progress import bar
+from kotune.training.end_to_end import IGNORED
 from kotune.training.losses import CompletionLogprobs, add_completion_head, completion_logprobs, dpo_loss, sum_by_row
 from kotune.training.runs import mark_whole
 from utils import CourseError
@@ -75,7 +76,7 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
 
     def _compute_loss(self, model, inputs, return_outputs):
         mode = "train" if self.model.training else "eval"
-        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        labels = _completion_labels(inputs)
         # first, because what the policy keeps for its backward pass does not stand in memory yet
         with torch.no_grad(), self.accelerator.unwrap_model(self.model).disable_adapter():
             reference_chosen, reference_rejected = self._pair_logprobs(model, inputs, labels)
@@ -97,9 +98,12 @@ class CompletionDPOTrainer(WholeCheckpoints, DPOTrainer):
         return loss
 
     def _pair_logprobs(self, model, inputs, labels) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log p(chosen) and log p(rejected): (pairs,) each. The batch is [chosen, rejected]."""
+        """Return log p(chosen) and log p(rejected): (pairs,) each."""
         logprobs, rows = _call(model, {**inputs, "labels": labels})
-        chosen, rejected = sum_by_row(logprobs, rows, len(labels)).chunk(2)
+        if "row_lengths" in inputs:  # chosen, rejected, chosen, rejected ...
+            chosen, rejected = sum_by_row(logprobs, rows, len(inputs["row_lengths"])).view(-1, 2).unbind(1)
+        else:  # all chosen, then all rejected
+            chosen, rejected = sum_by_row(logprobs, rows, len(labels)).chunk(2)
         return chosen, rejected
 
 
@@ -117,16 +121,23 @@ class CourseRewardTrainer(WholeCheckpoints, RewardTrainer):
     """RewardTrainer as it is, with checkpoints that a killed run can trust."""
 
 
+def _completion_labels(inputs) -> torch.Tensor:
+    """Return the labels of a batch of preference pairs, padded or end to end: -100 outside the answers."""
+    if "labels" in inputs:
+        return inputs["labels"]
+    return inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
+
+
 def _call(model, inputs) -> CompletionLogprobs:
     """Call the wrapped model for the log-probabilities of its completion tokens."""
-    names = ("input_ids", "attention_mask", "position_ids")
+    names = ("input_ids", "attention_mask", "position_ids", "row_lengths", "shared_lengths")
     given = {name: inputs[name] for name in names if name in inputs}
     return CompletionLogprobs(*model(**given, completion_labels=inputs["labels"]))
 
 
 def sequence_logprobs(model, inputs) -> torch.Tensor:
-    """Return log p(completion | prompt), summed over its tokens: (batch,)."""
-    labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+    """Return log p(completion | prompt), summed over its tokens: (batch,). The batch is padded."""
+    labels = _completion_labels(inputs)
     logprobs, rows = completion_logprobs(model, inputs["input_ids"], inputs["attention_mask"], labels)
     return sum_by_row(logprobs, rows, len(labels))
 

@@ -703,6 +703,7 @@ LEFT_OUT = {
         kotune.models.chat_template.require_no_marks kotune.models.decoding.generate kotune.models.decoding.stream
         kotune.models.reward_model.pair_accuracy kotune.models.reward_model.score kotune.training.encoding.encode_preference
         kotune.training.encoding.encode_supervised kotune.training.encoding.encode_text kotune.training.encoding.pack
+        kotune.training.end_to_end.PairsEndToEnd.__call__ kotune.training.end_to_end.RowsEndToEnd.__call__
         kotune.training.evaluation.held_out_loss kotune.training.evaluation.measure kotune.training.evaluation.perplexity
         kotune.training.evaluation.preference_loss kotune.training.evaluation.reference_logprobs
         kotune.training.trainers.PackedCollator.__call__

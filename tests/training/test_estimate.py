@@ -53,12 +53,15 @@ def test_the_known_shapes_cover_every_recipe_and_the_real_configuration():
     assert ModelShape.from_config(load_config(LOCAL_GEMMA)) == SHAPES[LOCAL_GEMMA]
 
 
+@pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", WIDTHS)
-def test_activations_are_those_that_torch_saves(kind, dtype):
+def test_activations_are_those_that_torch_saves(kind, dtype, lean):
     """One more layer saves what `activation_bytes` says, within 10%."""
     import torch
     from peft import LoraConfig, get_peft_model
+
+    from kotune.training.lean import leanly
 
     shape, batch, length = WIDTHS[kind], 4, 64
 
@@ -73,12 +76,13 @@ def test_activations_are_those_that_torch_saves(kind, dtype):
             return tensor
 
         precision = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), precision:
-            model(input_ids=torch.ones(batch, length, dtype=torch.long), use_cache=False)
+        forward = (speed._end_to_end if lean else speed._padded)(model, batch, length, "cpu")
+        with leanly(model, replace(CPU, lean=lean)), precision, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            forward()
         return sum(t.untyped_storage().nbytes() for place, t in storages.items() if place not in weights)
 
     measured = (saved(3) - saved(2)) / (batch * length)
-    assert memory.activation_bytes(shape, dtype) == pytest.approx(measured, rel=0.1)
+    assert memory.activation_bytes(shape, dtype, lean=lean) == pytest.approx(measured, rel=0.1)
 
 
 def test_four_bits_are_bitsandbytes_four_bits():
@@ -109,9 +113,9 @@ def test_adapter_parameters_are_pefts():
         WIDTHS["gemma"].adapter_parameters(4, ("q_proj", "lm_head"))
 
 
-def total(recipe, rows=4, width=256, stage="sft"):
+def total(recipe, rows=4, width=256, stage="sft", **more):
     shape = SHAPES[recipe.model]
-    return memory.memory(shape, recipe, rows=rows, width=width, stage=stage).total
+    return memory.memory(shape, recipe, rows=rows, width=width, stage=stage, **more).total
 
 
 @given(
@@ -124,6 +128,7 @@ def test_memory_grows_with_the_batch_and_shrinks_with_quantisation(rows, width, 
     assert total(recipe, rows + more, width) > total(recipe, rows, width)
     assert total(recipe, rows, width + more) > total(recipe, rows, width)
     assert total(recipe, rows, width, "reward") < total(recipe, rows, width, "sft")  # no logits
+    assert total(recipe, rows, width, lean=True) < total(recipe, rows, width)
     if recipe.quantization:
         assert total(recipe.unquantised(), rows, width) > total(recipe, rows, width)
 
@@ -160,6 +165,9 @@ def test_batches_cover_the_data(lengths, size, accumulation, epochs):
     grouped = estimate.batches(make_tokens(lengths), replace(recipe, group_by_length=True), "sft")
     assert (grouped.count, grouped.steps, grouped.widest) == (plan.count, plan.steps, plan.widest)
     assert grouped.width <= plan.width
+    lean = estimate.batches(make_tokens(lengths), recipe, "sft", lean=True)
+    assert lean.rows * lean.width * lean.count == pytest.approx(sum(lengths))
+    assert max(lengths) <= lean.widest * lean.rows <= plan.widest * plan.rows + 1e-6
     for _, smaller in estimate.smaller(recipe, "sft"):
         assert smaller.batch_size * smaller.accumulation <= size * accumulation
 
@@ -167,6 +175,14 @@ def test_batches_cover_the_data(lengths, size, accumulation, epochs):
 def test_a_pair_is_two_rows_of_one_width():
     plan = estimate.batches(make_tokens([10, 50, 20, 30], sequences=2), replace(CPU, dpo_batch_size=1), "dpo")
     assert (plan.count, plan.rows, plan.widest, plan.width) == (2, 2, 50, 40)
+
+
+def test_a_lean_pair_has_one_prompt():
+    pairs = Tokens(2, 2, (10, 50, 20, 30), 80, ())  # prompts of 30 tokens in all, each in both rows of its pair
+    plan = estimate.batches(pairs, replace(CPU, dpo_batch_size=1), "dpo", lean=True)
+    assert plan.rows * plan.width * plan.count == pytest.approx(110 - 15)
+    padded = estimate.batches(pairs, CPU, "reward", lean=True)  # a reward model scores padded rows
+    assert padded == estimate.batches(pairs, CPU, "reward")
 
 
 def test_dpo_scores_its_reference_first():
