@@ -1,13 +1,15 @@
 """The course's training beside TRL's trainers as they come: tokens and pairs per second, loss and peak memory.
 
-    python dev/bench/training.py        (part of `make bench`; about twelve minutes on two CPU cores)
+    python dev/bench/training.py                    part of `make bench`; about twelve minutes on two CPU cores
+    python dev/bench/training.py --only sft_ours sft_ours_padded        some sides alone, printed and not stored
+    python dev/bench/training.py --profile sft      where the time of a few of our own steps goes, by operation
 
-On a CPU: Gemma 3 270M, the same tokens in the same order, the same adapter, batch and learning rate; each side in a
-process of its own. "trl" is the trainer with its defaults (gradient checkpointing among them), "trl_no_checkpointing"
-the same without it. The loss on held-out rows is that of the trained adapter in float32, on both sides: bfloat16
-rounds a sequence's log-probability by tenths of a nat, which is more than six steps of DPO change it. Where a CUDA
-device is found: gemma-2b's shapes with random weights, batch 4 and 512 tokens, a plain training loop of the reference
-recipe beside ours. Writes dev/bench/results/training.json.
+On a CPU: Gemma 3 270M, the pairs of the lessons, the same tokens in the same order, the same adapter, batch and learning
+rate; each side in a process of its own. "trl" is the trainer with its defaults (gradient checkpointing among them),
+"trl_no_checkpointing" the same without it; "ours_padded" is ours with `lean` off. The loss on held-out rows is that of the
+trained adapter in float32, on all sides: bfloat16 rounds a sequence's log-probability by tenths of a nat, which is more than
+six steps of DPO change it. Where a CUDA device is found: gemma-2b's shapes with random weights, batch 4 and 512 tokens, a
+plain training loop of the reference recipe beside ours. Writes dev/bench/results/training.json.
 """
 
 import argparse
@@ -37,6 +39,7 @@ from utils import ASSETS, ROOT, read_json, seed_everything, write_json
 
 SFT_ROWS = 80  # ten steps of eight
 DPO_PAIRS = 24  # six steps of four
+PROFILED_STEPS = 3
 HELD_OUT = 24
 
 
@@ -184,11 +187,18 @@ def dpo_figures(chosen: Recipe, adapter: str | Path, seconds: float, peak: float
     }
 
 
+def padded() -> Recipe:
+    """Return the recipe with padded batches and the libraries' own layers."""
+    return replace(recipe(), lean=False)
+
+
 CPU_SIDES = {
     "sft_ours": lambda folder: sft_ours(recipe(), folder),
+    "sft_ours_padded": lambda folder: sft_ours(padded(), folder),
     "sft_trl": lambda folder: sft_stock(recipe(), folder, checkpointing=True),
     "sft_trl_no_checkpointing": lambda folder: sft_stock(recipe(), folder, checkpointing=False),
     "dpo_ours": lambda folder: dpo_ours(recipe(), folder),
+    "dpo_ours_padded": lambda folder: dpo_ours(padded(), folder),
     "dpo_trl": lambda folder: dpo_stock(recipe(), folder, checkpointing=True),
     "dpo_trl_no_checkpointing": lambda folder: dpo_stock(recipe(), folder, checkpointing=False),
 }
@@ -202,6 +212,21 @@ def measured_side(side: str) -> dict:
     return measured(__file__, side, environment)
 
 
+def profile(stage: str, chosen: Recipe, folder: str) -> str:
+    """Return the operations of a few steps of ours as a table, those that take the longest by themselves first."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiling
+
+    if stage == "sft":
+        rows, parent = sft_rows()[0][: PROFILED_STEPS * chosen.batch_size], None
+    else:
+        rows, parent = dpo_pairs()[0][: PROFILED_STEPS * chosen.dpo_batch_size], ASSETS / "sft"
+    model, tokenizer = stages.load_start(chosen, parent)
+    with profiling(activities=[ProfilerActivity.CPU]) as measured_steps:
+        stages.run_stage(stage, chosen, rows, model, tokenizer, output_dir=Path(folder) / stage, parent=parent)
+    return measured_steps.key_averages().table(sort_by="self_cpu_time_total", row_limit=30, max_name_column_width=60)
+
+
 def cpu_results() -> dict:
     """Return all sides, and ours against TRL's as it comes."""
     sides = {name: measured_side(name) for name in CPU_SIDES}
@@ -210,8 +235,10 @@ def cpu_results() -> dict:
     return {
         **sides,
         "sft_times_as_fast": round(ours["tokens_per_s"] / stock["tokens_per_s"], 2),
+        "sft_times_padded": round(ours["tokens_per_s"] / sides["sft_ours_padded"]["tokens_per_s"], 2),
         "sft_loss_difference": f"{ours['held_out_loss'] / stock['held_out_loss'] - 1:+.2%}",
         "dpo_times_as_fast": round(our_dpo["pairs_per_s"] / stock_dpo["pairs_per_s"], 2),
+        "dpo_times_padded": round(our_dpo["pairs_per_s"] / sides["dpo_ours_padded"]["pairs_per_s"], 2),
         "dpo_loss_difference": f"{our_dpo['held_out_loss'] / stock_dpo['held_out_loss'] - 1:+.2%}",
         "sft_peak_memory_times": round(ours["peak_gib"] / stock["peak_gib"], 2),
         "dpo_peak_memory_times": round(our_dpo["peak_gib"] / stock_dpo["peak_gib"], 2),
@@ -331,10 +358,18 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", choices=[*CPU_SIDES, *CUDA_SIDES])
+    parser.add_argument("--only", nargs="+", choices=[*CPU_SIDES, *CUDA_SIDES], help="measure these, and store nothing")
+    parser.add_argument("--profile", choices=["sft", "dpo"], help="print where the time of our own steps goes")
+    parser.add_argument("--padded", action="store_true", help="profile padded batches")
     chosen = parser.parse_args()
-    if chosen.side:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen.side:
             hand_over((CPU_SIDES | CUDA_SIDES)[chosen.side](folder))
+        if chosen.profile:
+            print(profile(chosen.profile, padded() if chosen.padded else recipe(), folder))
+    for side in chosen.only or []:
+        measured_side(side)
+    if chosen.side or chosen.profile or chosen.only:
         return
     on_cuda = torch.cuda.is_available()
     found = cuda_results() if on_cuda else cpu_results()

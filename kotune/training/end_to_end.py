@@ -174,11 +174,7 @@ def attend_by_row(
     before: list[torch.Tensor] = []  # query, key and value of the row before
     pieces = (states.split(layout.lengths, dim=2) for states in (query, key, value))
     for *own, shared in zip(*pieces, layout.shared, strict=True):
-        row = (
-            [torch.cat([first[:, :, :shared], states], 2) for first, states in zip(before, own, strict=True)]
-            if shared
-            else own
-        )
+        row = _behind(before, own, shared) if shared else own
         mask = layout.window(row[0].shape[2], sliding_window)
         if softcap is None:
             output = _attention(*row, mask=mask, dropout=dropout, scaling=scaling)
@@ -187,6 +183,11 @@ def attend_by_row(
         attended.append(output[:, :, shared:].permute(2, 0, 1, 3))  # (tokens, key-value heads, group, head size)
         before = row
     return torch.cat(attended).flatten(1, 2)[None], None
+
+
+def _behind(before: list[torch.Tensor], own: list[torch.Tensor], shared: int) -> list[torch.Tensor]:
+    """Return query, key and value of a row, those of the tokens that it shares with the row before in front."""
+    return [torch.cat([first[:, :, :shared], states], 2) for first, states in zip(before, own, strict=True)]
 
 
 def _attention(query, key, value, *, mask, dropout, scaling) -> torch.Tensor:
