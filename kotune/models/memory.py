@@ -1,7 +1,6 @@
 """The memory of a training run by part, from the shapes of models, before any weights load.
 
-Works on plain numbers; `kotune.training.estimate` fills them in. On the CPU default it says 3.2 GiB for SFT, where a script
-peaked at 2.5 and a notebook, with its own libraries, at 3.3.
+Works on plain numbers; `kotune.training.estimate` fills them in.
 """
 
 from __future__ import annotations
