@@ -14,7 +14,9 @@ from utils import ROOT
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "kotune").glob("*/__init__.py"))
 # subclasses of torch's and fastapi's own classes: these cannot be defined without them
-HEAVY = {"kotune.training.losses", "kotune.training.trainers", "kotune.serving.engine", "kotune.serving.app"}
+HEAVY = {
+    "kotune.training.losses", "kotune.training.trainers", "kotune.models.rounds", "kotune.serving.engine", "kotune.serving.app",
+}  # fmt: skip
 LIBRARIES = (
     "torch", "transformers", "trl", "peft", "datasets", "openai", "kiwipiepy", "matplotlib", "pandas", "openpyxl", "fastapi",
     "chainlit",

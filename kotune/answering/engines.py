@@ -1,19 +1,18 @@
 """Engines for batch inference behind one interface: transformers in this process, or vLLM on CUDA GPUs.
 
-An engine gets token ids, made by the renderer of training, and yields answers batch by batch.
+An engine gets token ids, made by the renderer of training, and yields answers as they are finished.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kotune.models.adapters import load_adapter
 from kotune.models.chat_template import end_of_turn_id, stop_ids
-from kotune.models.decoding import Answer, decode, decode_tokens, read_reply
+from kotune.models.decoding import Answer, decode, read_reply, write
 from kotune.models.files import load_tokenizer, model_path
 from kotune.models.loading import load_model
 from kotune.models.machine import Recipe
@@ -21,7 +20,7 @@ from kotune.models.sampling import Sampling
 from kotune.models.sources import VLLM_EXPERIMENTAL, ModelSource, load, lora_rank
 from utils import CourseError, relative
 
-CPU_ROWS, GPU_ROWS = 32, 128  # at once, at most: the lines of a batch are written when all of it is finished
+CPU_ROWS, GPU_ROWS = 32, 128  # replies at once, at most: a run that is killed loses what these had said
 VLLM_ROWS = 512  # handed over at once: vLLM batches them itself, and their lines are written together
 # BeamSearchParams has no field for these
 VLLM_BEAMS_LACK = ("presence_penalty", "frequency_penalty", "repetition_penalty")
@@ -62,28 +61,7 @@ class TransformersEngine:
 
     def stream(self, prompt: Sequence[int]) -> Iterator[str]:
         """Yield the pieces of one reply; beam search has the whole of it at the end."""
-        if self.sampling.beam_width > 1:
-            [[(_, answer)]] = self.answers([prompt])
-            yield answer.text
-            return
-        from transformers import TextIteratorStreamer
-
-        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        failed: list[BaseException] = []
-
-        def write() -> None:
-            try:
-                decode_tokens(self.model, self.tokenizer, [prompt], self.sampling, streamer=streamer)
-            except BaseException as error:  # a thread's exception is lost otherwise, and its reader waits for ever
-                failed.append(error)
-            streamer.end()
-
-        thread = threading.Thread(target=write, daemon=True)
-        thread.start()
-        yield from streamer
-        thread.join()
-        if failed:
-            raise failed[0]
+        yield from write(self.model, self.tokenizer, prompt, self.sampling)
 
 
 def _quantised(served: ModelSource, recipe: Recipe):

@@ -1,22 +1,32 @@
-"""Batched decoding with a model in memory: prompts sorted by length, padded on the left, batches sized to memory."""
+"""Answers of a model in memory to many prompts, or to one as it is written: rounds of `rounds`, sized to memory.
+
+The longest prompts go first. A reply leaves when it has ended, and the next prompt takes its row; on a CPU in bfloat16 the
+weights are packed once for all of it (`packing`), and the head is computed for each row's last token alone.
+
+Greedy replies in float32 are those of transformers' `generate`, token for token. In bfloat16 a product's last bit depends on
+how many rows it has, so where two tokens are nearly as likely, another batch may take the other one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
+from collections import Counter, deque
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
+from kotune.models import padded_batches
 from kotune.models.chat_template import render, stop_ids
 from kotune.models.loading import is_out_of_memory
-from kotune.models.machine import Recipe, free_gib
-from kotune.models.memory import BYTES, GIB, ModelShape
-from kotune.models.sampling import Sampling, draw, penalise
+from kotune.models.machine import Recipe
+from kotune.models.packing import pack
+from kotune.models.room import fewer_rows, rows_that_fit
+from kotune.models.sampling import Sampling
 from kotune.progress import bar
 from prompts import Message
-from utils import CourseError
 
-MEMORY_SHARE = 0.5  # of what is free; the rest is for what the estimate does not see
-LOGIT_COPIES = 3  # float32 scores of the next token, and what the processors make of them
+# of prompts, read in one pass: on a CPU a product of so many rows is as fast as one of more, a GPU is idle with so few
+CPU_TOKENS, GPU_TOKENS = 512, 4096
 
 
 @dataclass(frozen=True)
@@ -37,148 +47,174 @@ def generate(model, tokenizer, prompts: Sequence[Sequence[Message]], recipe: Rec
     answers: dict[int, Answer] = {}
     sampling = Sampling(max_tokens=recipe.max_new_tokens)
     with bar(len(rendered), label, "answer") as shown:
-        for batch in decode(model, tokenizer, rendered, sampling, recipe.generation_batch):
-            for i, answer in batch:
-                answers[i] = answer
-            shown.update(len(batch))
+        for ended in decode(model, tokenizer, rendered, sampling, recipe.generation_batch):
+            answers |= dict(ended)
+            shown.update(len(ended))
     return [answers[i] for i in range(len(rendered))]
 
 
 def stream(model, tokenizer, prompt: Sequence[Message], recipe: Recipe) -> Answer:
     """Answer one prompt greedily within the recipe's limit, printing the reply as it is written; return the answer."""
-    from transformers import TextStreamer
-
-    rendered, ends = render(tokenizer, prompt).ids, stop_ids(tokenizer)
-    shown = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    tokens = decode_tokens(model, tokenizer, [rendered], Sampling(max_tokens=recipe.max_new_tokens), streamer=shown)[0]
-    return read_reply(tokenizer, tokens, ends)
+    pieces = write(model, tokenizer, render(tokenizer, prompt).ids, Sampling(max_tokens=recipe.max_new_tokens))
+    while True:
+        try:
+            print(next(pieces), end="", flush=True)
+        except StopIteration as end:
+            print()
+            return end.value
 
 
 def decode(
     model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, max_rows: int
 ) -> Iterator[list[tuple[int, Answer]]]:
-    """Yield the (index, Answer)s of one batch after the other, the longest prompts first.
+    """Yield the (index, Answer)s of replies as they end, the longest prompts first.
 
-    prompts: token ids, (prompts, tokens). Batches have as many rows as fit into memory, `max_rows` at most; one that does
-    not fit after all is halved, and so are those after it. A reply is what follows the prompt's tokens, sliced by count
-    and never by a marker in the text.
+    prompts: token ids, (prompts, tokens); stop texts are for `write`. As many rows run at once as fit into memory, `max_rows` at most; if they do not
+    fit after all, half as many go on. With a seed, what a row draws depends on the seed, its prompt, and how many equal
+    prompts come before it: not on the other rows, nor on how many run at once.
 
     Raises:
         CourseError: not even one prompt with its reply fits into memory.
     """
-    ends = stop_ids(tokenizer)
-    # what does not fit shows in the first batch, and not after an hour
-    waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    while waiting:
-        width = len(prompts[waiting[0]])
-        chosen = waiting[: min(max_rows, rows_that_fit(model, width, sampling))]
-        try:
-            replies = decode_tokens(model, tokenizer, [prompts[i] for i in chosen], sampling, seed_shift=len(waiting))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(chosen) == 1:
-                raise CourseError(
-                    f"Memory ran out with one prompt of {width} tokens and a reply of up to {sampling.max_tokens}; shorten "
-                    "it, lower max_tokens, or choose a smaller model."
-                ) from None
-            max_rows = len(chosen) // 2
-            _free_memory(model)
-            print(f"memory ran out with {len(chosen)} rows at once; going on with {max_rows}")
-            continue
-        waiting = waiting[len(chosen) :]
-        yield [(i, read_reply(tokenizer, tokens, ends)) for i, tokens in zip(chosen, replies, strict=True)]
+    for ended in _replies(model, tokenizer, prompts, sampling, max_rows):
+        yield [(i, _answer(tokenizer, tokens, by_itself)) for i, tokens, by_itself in ended]
 
 
-def row_bytes(model, width: int, sampling: Sampling) -> int:
-    """Return the memory that one prompt of `width` tokens takes with its reply."""
-    shape = ModelShape.from_config(model.config.get_text_config())
-    size = BYTES.get(str(model.dtype).removeprefix("torch."), 4)
-    cached = 2 * shape.layers * shape.kv_heads * shape.head_dim * size * (width + sampling.max_tokens)
-    # one layer at a time: its states, and what each token sees of each other, where no kernel avoids to write that down
-    passing = width * (4 * shape.hidden + 3 * shape.intermediate + shape.heads * width) * size
-    return sampling.beam_width * (cached + passing + 4 * LOGIT_COPIES * shape.vocabulary)
+def decode_tokens(model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
+    """Return the tokens of the reply to each prompt, its end token left out; all prompts at once, where memory allows."""
+    found = [one for ended in _replies(model, tokenizer, prompts, sampling, len(prompts)) for one in ended]
+    return [tokens for _, tokens, _ in sorted(found)]
 
 
-def rows_that_fit(model, width: int, sampling: Sampling) -> int:
-    """Return how many prompts of `width` tokens, with their replies, the device's free memory holds at once.
+def write(model, tokenizer, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Answer]:
+    """Yield the pieces of one reply as they are written, and return its Answer; what rounds cannot do comes whole.
 
-    Raises:
-        CourseError: not even one; on a CPU the system would end the process without a word.
+    A seed draws what it draws in `decode`. A stop text ends the reply and is not part of it.
     """
-    free, row = free_gib(model.device.type) * GIB, row_bytes(model, width, sampling)
-    if row > free:
-        raise CourseError(
-            f"A prompt of {width:,} tokens with a reply of up to {sampling.max_tokens:,} takes {row / GIB:.1f} GiB and "
-            f"{free / GIB:.1f} are free; shorten it, lower max_tokens, or choose a smaller model."
-        )
-    return max(1, int(MEMORY_SHARE * free / row))
-
-
-def _free_memory(model) -> None:
+    if not _in_rounds(model, sampling):
+        [[(_, answer)]] = decode(model, tokenizer, [prompt], sampling, 1)
+        yield answer.text
+        return answer
     import torch
 
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
+    from kotune.models.rounds import ReplyText
+
+    pieces: list[str] = []
+    shown = ""
+    ticket = _ticket(model, prompt, _own_samplings([prompt], sampling)[0])
+    ticket.text = text = ReplyText(tokenizer, sampling.stop)
+    ticket.deliver = lambda progress: pieces.append(progress.text)
+    with _runner(model, tokenizer, most_rows=1) as runner:
+        runner.add(ticket)
+        while not ticket.finish:
+            with torch.inference_mode():
+                _read(runner)
+                runner.speak()
+            said = "".join(pieces)
+            pieces.clear()
+            if said:
+                shown += said
+                yield said
+    whole = shown if text.stops.stopped else tokenizer.decode(ticket.reply, skip_special_tokens=True)
+    if whole != shown and whole.startswith(shown):  # the beginning of a character, which the limit cut
+        yield whole[len(shown) :]
+    return Answer(whole.strip(), len(ticket.reply), ticket.finish == "stop")
 
 
-def generation_arguments(sampling: Sampling) -> dict:
-    """Return what `generate` of transformers takes for these settings, beside the `processors`, which do the drawing."""
-    arguments: dict[str, float] = {"max_new_tokens": sampling.max_tokens, "do_sample": False}
-    if sampling.beam_width > 1:
-        arguments |= {"num_beams": sampling.beam_width, "length_penalty": sampling.length_penalty, "early_stopping": False}
-    return arguments
-
-
-def processors(sampling: Sampling, width: int) -> list:
-    """Return the logits processors for prompts of `width` tokens: the penalties and the draw, as the server does them.
-
-    A drawn token is left as the only one, so that greedy decoding takes it.
-    """
-    chosen = []
-    if sampling.penalises:
-        chosen.append(lambda ids, scores: penalise(scores, sampling, ids[:, :width], ids[:, width:]))
-    if sampling.temperature > 0:
-        chosen.append(
-            lambda _, scores: scores.new_full(scores.shape, -inf).scatter_(1, draw(scores, sampling)[:, None], 0.0)
-        )
-    return chosen
-
-
-def decode_tokens(
-    model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, *, seed_shift: int = 0, streamer=None
-) -> list[list[int]]:
-    """Return the tokens that follow each prompt of one batch, up to the batch's end, end tokens and padding included.
-
-    seed_shift: added to the seed, so that the batches of one run differ and those of two runs do not. streamer: one of
-    transformers', which gets the tokens of a single prompt as they are chosen.
-    """
-    import torch
-    from transformers import LogitsProcessorList
-
-    batch = tokenizer.pad({"input_ids": [list(ids) for ids in prompts]}, padding_side="left", return_tensors="pt")
-    width = batch["input_ids"].shape[1]
-    if sampling.seed is not None:
-        torch.manual_seed(sampling.seed + seed_shift)
-    with torch.inference_mode():
-        output = model.generate(
-            **batch.to(model.device),
-            **generation_arguments(sampling),
-            logits_processor=LogitsProcessorList(processors(sampling, width)),
-            eos_token_id=stop_ids(tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            streamer=streamer,
-        )
-    return output[:, width:].tolist()
-
-
-def until_end(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
-    """Return generated tokens up to the first end token."""
-    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    return list(tokens[:stop])
-
-
-def read_reply(tokenizer, tokens: Sequence[int], ends: Sequence[int]) -> Answer:
+def read_reply(tokenizer, tokens: Sequence[int], ends: Collection[int]) -> Answer:
     """Return the reply that generated tokens stand for, up to the first end token."""
-    said = until_end(tokens, ends)
-    return Answer(tokenizer.decode(said, skip_special_tokens=True).strip(), len(said), len(said) < len(tokens))
+    return _answer(tokenizer, *padded_batches.until_end(tokens, ends))
+
+
+def _answer(tokenizer, tokens: Sequence[int], by_itself: bool) -> Answer:
+    return Answer(tokenizer.decode(tokens, skip_special_tokens=True).strip(), len(tokens), by_itself)
+
+
+def _in_rounds(model, sampling: Sampling) -> bool:
+    from kotune.models.rounds import can_run
+
+    return sampling.beam_width == 1 and can_run(model)
+
+
+def _replies(
+    model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, max_rows: int
+) -> Iterator[list[tuple[int, list[int], bool]]]:
+    """Yield (index, the reply's tokens, whether it ended by itself)s as replies end."""
+    if not _in_rounds(model, sampling):
+        yield from padded_batches.replies(model, tokenizer, prompts, sampling, max_rows)
+        return
+    import torch
+
+    samplings = _own_samplings(prompts, sampling)
+    # what does not fit shows at once, and not after an hour
+    waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
+    places: dict = {}
+    with _runner(model, tokenizer, most_rows=max_rows) as runner:
+        while waiting or runner.running:
+            ended = None
+            try:
+                while waiting and len(runner.running) < runner.most_rows:
+                    widest = max(len(prompts[waiting[0]]), *(len(ticket.prompt) for ticket in runner.running), 0)
+                    if len(runner.running) >= rows_that_fit(model, widest, sampling):
+                        break
+                    place = waiting.popleft()
+                    ticket = _ticket(model, prompts[place], samplings[place])
+                    places[ticket] = place
+                    runner.add(ticket)
+                with torch.inference_mode():
+                    _read(runner)
+                    ended = runner.speak()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if ended is None:  # out here, because an error holds what its frames held
+                stopped = [places.pop(ticket) for ticket in runner.clear()]
+                width = max(len(prompts[place]) for place in stopped)
+                runner.most_rows = fewer_rows(model, len(stopped), width, sampling)
+                waiting.extendleft(reversed(stopped))  # from their beginning: what they had said is lost
+            elif ended:
+                yield [(places.pop(ticket), ticket.reply, ticket.finish == "stop") for ticket in ended]
+
+
+@contextmanager
+def _runner(model, tokenizer, most_rows: int) -> Iterator:
+    """Give a runner of a model in evaluation mode, with its weights packed where memory allows; then all is as before."""
+    from kotune.models.rounds import Runner
+
+    was_training = model.training
+    model.eval()
+    try:
+        yield Runner(model, stop_ids(tokenizer), pack(model), most_rows)
+    finally:
+        if was_training:
+            model.train()
+
+
+def _read(runner) -> None:
+    """Read all prompts to their end before anybody speaks: no reader waits for a first token here."""
+    budget = GPU_TOKENS if runner.model.device.type == "cuda" else CPU_TOKENS
+    while runner.reading:
+        runner.read_prompts(budget)
+
+
+def _ticket(model, prompt: Sequence[int], sampling: Sampling):
+    from kotune.models.rounds import Ticket, own_generator
+
+    return Ticket(list(prompt), sampling, generator=own_generator(sampling, model.device))
+
+
+def _own_samplings(prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Sampling]:
+    """Return each prompt's settings, which differ in the seed alone where there is one.
+
+    With one seed for all, equal prompts would get equal replies; with one by place, a run that goes on where another was
+    killed would draw otherwise.
+    """
+    if sampling.seed is None:
+        return [sampling] * len(prompts)
+    times: Counter[tuple[int, ...]] = Counter()
+    found = []
+    for prompt in map(tuple, prompts):
+        said = repr((sampling.seed, prompt, times[prompt])).encode()
+        found.append(replace(sampling, seed=int.from_bytes(sha256(said).digest()[:7])))
+        times[prompt] += 1
+    return found

@@ -64,10 +64,21 @@ def free_gib(device: str) -> float:
     if device == "cuda":
         import torch
 
-        return (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
+        return unused_gib(device) + torch.cuda.memory_reserved() / GIB
     import psutil
 
-    return (psutil.virtual_memory().available + psutil.Process().memory_info().rss) / GIB
+    return unused_gib(device) + psutil.Process().memory_info().rss / GIB
+
+
+def unused_gib(device: str) -> float:
+    """Return the memory of a device that no process holds."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] / GIB
+    import psutil
+
+    return psutil.virtual_memory().available / GIB
 
 
 def choose(name: str | None = None) -> RecipeChoice:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kotune.models.adapters import load_adapter, merge_adapter
-from kotune.models.chat_template import render, stop_ids
-from kotune.models.decoding import decode_tokens, until_end
+from kotune.models.chat_template import render
+from kotune.models.decoding import decode_tokens
 from kotune.models.files import load_tokenizer
 from kotune.models.loading import load_model, save_merged
 from kotune.models.machine import Recipe
@@ -106,8 +106,7 @@ def messages(question: str) -> list[Message]:
 def replies(model, tokenizer) -> list[list[int]]:
     """Return the greedy reply's token ids to each prompt of the set, its end token left out."""
     prompts = [render(tokenizer, messages(question)).ids for question in PROMPTS]
-    said = decode_tokens(model, tokenizer, prompts, Sampling(max_tokens=REPLY_TOKENS))
-    return [until_end(tokens, stop_ids(tokenizer)) for tokens in said]
+    return decode_tokens(model, tokenizer, prompts, Sampling(max_tokens=REPLY_TOKENS))
 
 
 def logits_of(model, tokenizer, said: Sequence[Sequence[int]]) -> list:

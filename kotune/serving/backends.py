@@ -173,11 +173,12 @@ class LocalBackend:
         started = time.monotonic()
         beside = list(self.loaded.values())
         model = load_merged(served, self.recipe, beside)
+        own = own_bytes(model, beside)  # before the engine puts the weights into an order of its own
         self.engine.add(served.name, model)
         self.loaded = {**self.loaded, served.name: model}
         log.info(
             "%s was asked for and loaded in %.1f s; its own weights take %.0f MB.",
-            served.name, time.monotonic() - started, own_bytes(model, beside) / 1e6,
+            served.name, time.monotonic() - started, own / 1e6,
         )  # fmt: skip
 
     async def occupancy(self) -> dict[str, int]:

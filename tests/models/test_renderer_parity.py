@@ -47,21 +47,28 @@ def seen_ids(model, run):
     return seen
 
 
-def served_ids(backend, model, prompt):
-    """Return the token ids that the server's engine reads for one request."""
+def read_ids(model, run):
+    """Return the token ids that rounds read of the one prompt that is answered while `run` runs."""
     seen = []
-    hook = backend.engine.runners[model].decoder.register_forward_pre_hook(
+    hook = model.get_decoder().register_forward_pre_hook(
         lambda module, arguments, inputs: seen.extend(inputs["input_ids"][0].tolist()), with_kwargs=True
     )
+    try:
+        run()
+    finally:
+        hook.remove()
+    return seen
+
+
+def served_ids(backend, model, prompt):
+    """Return the token ids that the server's engine reads for one request."""
 
     async def ask():
         async for _ in backend.stream(backends.ChatRequest(model, prompt, Sampling(max_tokens=1))):
             pass
         await backend.close()
 
-    asyncio.run(ask())
-    hook.remove()
-    return seen
+    return read_ids(backend.engine.runners[model].model, lambda: asyncio.run(ask()))
 
 
 @pytest.mark.slow
@@ -112,8 +119,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     )
     assert judged == [whole]
     classifier.unload()
-    generated = seen_ids(tiny_model, lambda: decoding.generate(tiny_model, tokenizer, [prompt], recipe))
-    assert generated[0] == expected_prompt
+    assert read_ids(tiny_model, lambda: decoding.generate(tiny_model, tokenizer, [prompt], recipe)) == expected_prompt
 
     # the merged model, from its own folder
     loading.save_merged(adapters.merge_adapter(tiny_model, parent), tokenizer, tmp_path / "merged")
@@ -121,7 +127,7 @@ def test_every_surface_has_the_same_ids(name, tiny_model, tiny_recipe, tokenizer
     assert render(own, prompt, ANSWER).ids == whole
     merged = loading.load_model(recipe, str(tmp_path / "merged"))
     assert end in merged.generation_config.eos_token_id
-    assert seen_ids(merged, lambda: decoding.generate(merged, own, [prompt], recipe))[0] == expected_prompt
+    assert read_ids(merged, lambda: decoding.generate(merged, own, [prompt], recipe)) == expected_prompt
 
     # the server, on that folder
     backend = backends.LocalBackend(sources.find(str(tmp_path / "merged"), recipe), recipe)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kotune.models.chat_template import render
+from kotune.models.rounds import Runner
 from kotune.models.sampling import Sampling
 from kotune.serving import engine as local_engine
 from kotune.serving.engine import LocalEngine
@@ -129,12 +130,12 @@ def test_what_does_not_fit_waits_and_is_answered(tiny_model, tokenizer):
 
 
 def test_a_failure_is_told_to_its_readers_and_ends_nothing_else(engine, tokenizer, monkeypatch, capsys):
-    step = local_engine.Runner.step
-    monkeypatch.setattr(local_engine.Runner, "step", lambda self: (_ for _ in ()).throw(MemoryError("no room")))
+    step = Runner.step
+    monkeypatch.setattr(Runner, "step", lambda self: (_ for _ in ()).throw(MemoryError("no room")))
     failed = Reader()
     engine.submit("tiny", ids_of(tokenizer, "가"), Sampling(max_tokens=5), failed)
     assert isinstance(failed.last, MemoryError)
-    monkeypatch.setattr(local_engine.Runner, "step", step)
+    monkeypatch.setattr(Runner, "step", step)
     reader = Reader()
     engine.submit("tiny", ids_of(tokenizer, "가"), Sampling(max_tokens=5), reader)
     assert reader.last.finish == "length"
@@ -143,7 +144,7 @@ def test_a_failure_is_told_to_its_readers_and_ends_nothing_else(engine, tokenize
 def test_the_end_of_turn_ends_a_reply_and_is_not_shown(engine, tiny_model, tokenizer, monkeypatch):
     end, said = sorted(engine.ends)[-1], tokenizer.encode("네, 그렇습니다.", add_special_tokens=False)
     script = iter([*said, end])
-    monkeypatch.setattr(LocalEngine, "_choose", lambda *_: next(script))
+    monkeypatch.setattr(Runner, "_choose", lambda *_: [next(script)])
     reader = Reader()
     engine.submit("tiny", ids_of(tokenizer, "가"), Sampling(max_tokens=50), reader)
     assert (reader.text, reader.last.finish, reader.last.tokens) == ("네, 그렇습니다.", "stop", len(said))
@@ -152,7 +153,7 @@ def test_the_end_of_turn_ends_a_reply_and_is_not_shown(engine, tiny_model, token
 def test_korean_spelt_in_bytes_comes_whole(engine, tokenizer, monkeypatch):
     text = "뷁쀍 🏠 확정일자"
     script = iter([*tokenizer.encode(text, add_special_tokens=False), sorted(engine.ends)[-1]])
-    monkeypatch.setattr(LocalEngine, "_choose", lambda *_: next(script))
+    monkeypatch.setattr(Runner, "_choose", lambda *_: [next(script)])
     reader = Reader()
     engine.submit("tiny", ids_of(tokenizer, "가"), Sampling(max_tokens=50), reader)
     assert reader.text == text and "\ufffd" not in reader.text
