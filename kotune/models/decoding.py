@@ -69,9 +69,9 @@ def decode(
 ) -> Iterator[list[tuple[int, Answer]]]:
     """Yield the (index, Answer)s of replies as they end, the longest prompts first.
 
-    prompts: token ids, (prompts, tokens); stop texts are for `write`. As many rows run at once as fit into memory, `max_rows` at most; if they do not
+    prompts: token ids, (prompts, tokens). As many rows run at once as fit into memory, `max_rows` at most; if they do not
     fit after all, half as many go on. With a seed, what a row draws depends on the seed, its prompt, and how many equal
-    prompts come before it: not on the other rows, nor on how many run at once.
+    prompts come before it: not on the other rows, nor on how many run at once. Stop texts are for `write`.
 
     Raises:
         CourseError: not even one prompt with its reply fits into memory.

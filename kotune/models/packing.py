@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kotune.models.loading import is_out_of_memory
 from kotune.models.machine import unused_gib
@@ -27,9 +28,9 @@ ROW_STEP, PADDED_ROWS = 4, 64
 class PackedLayer:
     """A linear layer, its packed weight, and what tells whether the weight is still the one that was packed."""
 
-    layer: object
-    weight: object  # the layer's parameter
-    packed: object
+    layer: Any  # a torch module
+    weight: Any  # the layer's parameter
+    packed: Any  # a tensor in an order of oneDNN's own
     state: tuple[int, int]  # of the parameter when it was packed
 
     @property

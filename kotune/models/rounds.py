@@ -138,7 +138,7 @@ class SlotCache(Cache):
         self.rows, self.width = rows, width
 
     def point(self, first: int, positions: torch.Tensor, last: int) -> None:
-        """Say where the next forward pass writes: rows from `first` on, columns `positions`, (rows, tokens), up to `last`."""
+        """Say where the next pass writes: rows from `first` on, and columns `positions`, (rows, tokens), up to `last`."""
         self.first, self.positions = first, positions
         self.shown = min(_round_up(last + 1, SHOWN_STEP), self.width)
 
