@@ -15,8 +15,10 @@ from typing import TypeVar
 from kotune.data import readers
 from kotune.data.records import SHOWN, UnusedFields, known_names, nfc, of_a_table, same_text
 from kotune.line_file import KeyedLines, hold
-from kotune.models.decoding import Answer, generate
+from kotune.models.chat_template import render
+from kotune.models.decoding import Answer, decode
 from kotune.models.machine import Recipe
+from kotune.models.sampling import Sampling
 from kotune.progress import bar
 from kotune.teacher.client import Teacher
 from kotune.teacher.replies import Reply
@@ -61,7 +63,7 @@ class AnswerRow:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """Answers with a model in memory, greedily, in the recipe's batches."""
+    """Answers with a model in memory, greedily, as many at once as the recipe says."""
 
     model: object
     tokenizer: object
@@ -70,7 +72,14 @@ class LocalModel:
 
     def __call__(self, prompts: Sequence[Sequence[Message]]) -> list[Answer]:
         """Return an answer a prompt."""
-        return generate(self.model, self.tokenizer, prompts, self.recipe, self.name)
+        found = dict(one for ended in self.as_they_end(prompts) for one in ended)
+        return [found[place] for place in range(len(prompts))]
+
+    def as_they_end(self, prompts: Sequence[Sequence[Message]]) -> Iterator[list[tuple[int, Answer]]]:
+        """Yield (index, Answer)s as replies end, so that none waits for the longest of a chunk."""
+        rendered = [render(self.tokenizer, prompt).ids for prompt in prompts]
+        sampling = Sampling(max_tokens=self.recipe.max_new_tokens)
+        return decode(self.model, self.tokenizer, rendered, sampling, self.recipe.generation_batch)
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def write_answers(
     batches: Iterable[Sequence[tuple[int, Answer | str | None]]],
     label: str,
 ) -> None:
-    """Write answers to a file, batch by batch, each on disk before the next is made.
+    """Write answers to a file, batch by batch, each on disk before more are made.
 
     waiting: the lines without their answers. batches: (index in `waiting`, its answer)s; None where a request failed.
     """
@@ -168,7 +177,7 @@ def answer(
 
     `answerer` takes prompts and returns their answers: a text, an `decoding.Answer`, or None where it failed (that
     question stays open for the next run). `prompts` are what is shown to it; the question as one user turn if not given.
-    Every `chunk` answers are synced to disk before the next are made.
+    Every `chunk` answers are synced to disk before the next are made, and those of a LocalModel as they end.
 
     Raises:
         CourseError: the file holds answers of another model or to other questions, or another run writes into it;
@@ -215,6 +224,9 @@ def _question(row: AnswerRow | dict, place: str, alone: bool) -> Question:
 
 
 def _in_chunks(answerer: Callable, prompts: Sequence[Sequence[Message]], chunk: int) -> Iterator[list[tuple]]:
+    if isinstance(answerer, LocalModel):
+        yield from answerer.as_they_end(prompts)
+        return
     for start in range(0, len(prompts), chunk):
         some = prompts[start : start + chunk]
         yield list(zip(range(start, start + len(some)), answerer(some), strict=True))

@@ -4,8 +4,8 @@
     kotune infer --prompt "확정일자는 어디에서 받나요?"
     kotune merge --model_path outputs/dpo --merged_weights_path outputs/merged [--to gguf --outtype q8_0]
 
-The file is an Excel sheet with Conclusion and SystemPrompt, or any data set of `data.registry`. Each batch of answers is
-written as it is finished, to outputs/inference/NAME.jsonl; a run that was killed goes on from there. NAME.xlsx comes at
+The file is an Excel sheet with Conclusion and SystemPrompt, or any data set of `data.registry`. Each answer is
+written as it ends, to outputs/inference/NAME.jsonl; a run that was killed goes on from there. NAME.xlsx comes at
 the end.
 """
 

@@ -10,7 +10,7 @@ how many rows it has, so where two tokens are nearly as likely, another batch ma
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -76,13 +76,79 @@ def decode(
     Raises:
         CourseError: not even one prompt with its reply fits into memory.
     """
-    for ended in _replies(model, tokenizer, prompts, sampling, max_rows):
+    for ended in replies(model, tokenizer, prompts, sampling, max_rows):
         yield [(i, _answer(tokenizer, tokens, by_itself)) for i, tokens, by_itself in ended]
+
+
+def replies(
+    model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, max_rows: int
+) -> Iterator[list[tuple[int, list[int], bool]]]:
+    """Yield (index, the reply's tokens, whether it ended by itself)s as replies end; `decode` makes texts of them."""
+    if not _in_rounds(model, sampling):
+        yield from padded_batches.replies(model, tokenizer, prompts, sampling, max_rows)
+        return
+    with _runner(model, tokenizer, most_rows=max_rows) as runner:
+        batch = _Batch(runner, prompts, sampling)
+        while batch.waiting or runner.running:
+            if ended := batch.round():
+                yield [(batch.places.pop(ticket), ticket.reply, ticket.finish == "stop") for ticket in ended]
+
+
+class _Batch:
+    """Prompts that wait for a row of a runner, the longest first, and which of them each running reply answers."""
+
+    def __init__(self, runner, prompts: Sequence[Sequence[int]], sampling: Sampling):
+        self.runner, self.prompts, self.sampling = runner, prompts, sampling
+        self.samplings = _own_samplings(prompts, sampling)
+        self.waiting: deque[int] = deque()
+        self.places: dict = {}
+        self._queue(range(len(prompts)))
+
+    def round(self) -> list:
+        """Fill the rows and take a step; return the tickets that have ended, none where memory ran out.
+
+        Raises:
+            CourseError: not even one prompt with its reply fits into memory.
+        """
+        import torch
+
+        try:
+            self._admit()
+            with torch.inference_mode():
+                _read(self.runner)
+                return self.runner.speak()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._start_again()  # out here, because an error holds what its frames held
+        return []
+
+    def _admit(self) -> None:
+        running = self.runner.running
+        while self.waiting and len(running) < self.runner.most_rows:
+            widest = max(len(self.prompts[self.waiting[0]]), *(len(ticket.prompt) for ticket in running), 0)
+            if len(running) >= rows_that_fit(self.runner.model, widest, self.sampling):
+                break
+            place = self.waiting.popleft()
+            ticket = _ticket(self.runner.model, self.prompts[place], self.samplings[place])
+            self.places[ticket] = place
+            self.runner.add(ticket)
+
+    def _start_again(self) -> None:
+        """Go on with half of the rows, and with the replies of all from their beginning."""
+        stopped = [self.places.pop(ticket) for ticket in self.runner.clear()]
+        width = max(len(self.prompts[place]) for place in stopped)
+        self.runner.most_rows = fewer_rows(self.runner.model, len(stopped), width, self.sampling)
+        self._queue(stopped)
+
+    def _queue(self, places: Iterable[int]) -> None:
+        # what does not fit shows at once, and not after an hour
+        self.waiting = deque(sorted([*places, *self.waiting], key=lambda place: -len(self.prompts[place])))
 
 
 def decode_tokens(model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[int]]:
     """Return the tokens of the reply to each prompt, its end token left out; all prompts at once, where memory allows."""
-    found = [one for ended in _replies(model, tokenizer, prompts, sampling, len(prompts)) for one in ended]
+    found = [one for ended in replies(model, tokenizer, prompts, sampling, len(prompts)) for one in ended]
     return [tokens for _, tokens, _ in sorted(found)]
 
 
@@ -134,46 +200,6 @@ def _in_rounds(model, sampling: Sampling) -> bool:
     from kotune.models.rounds import can_run
 
     return sampling.beam_width == 1 and can_run(model)
-
-
-def _replies(
-    model, tokenizer, prompts: Sequence[Sequence[int]], sampling: Sampling, max_rows: int
-) -> Iterator[list[tuple[int, list[int], bool]]]:
-    """Yield (index, the reply's tokens, whether it ended by itself)s as replies end."""
-    if not _in_rounds(model, sampling):
-        yield from padded_batches.replies(model, tokenizer, prompts, sampling, max_rows)
-        return
-    import torch
-
-    samplings = _own_samplings(prompts, sampling)
-    # what does not fit shows at once, and not after an hour
-    waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
-    places: dict = {}
-    with _runner(model, tokenizer, most_rows=max_rows) as runner:
-        while waiting or runner.running:
-            ended = None
-            try:
-                while waiting and len(runner.running) < runner.most_rows:
-                    widest = max(len(prompts[waiting[0]]), *(len(ticket.prompt) for ticket in runner.running), 0)
-                    if len(runner.running) >= rows_that_fit(model, widest, sampling):
-                        break
-                    place = waiting.popleft()
-                    ticket = _ticket(model, prompts[place], samplings[place])
-                    places[ticket] = place
-                    runner.add(ticket)
-                with torch.inference_mode():
-                    _read(runner)
-                    ended = runner.speak()
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            if ended is None:  # out here, because an error holds what its frames held
-                stopped = [places.pop(ticket) for ticket in runner.clear()]
-                width = max(len(prompts[place]) for place in stopped)
-                runner.most_rows = fewer_rows(model, len(stopped), width, sampling)
-                waiting.extendleft(reversed(stopped))  # from their beginning: what they had said is lost
-            elif ended:
-                yield [(places.pop(ticket), ticket.reply, ticket.finish == "stop") for ticket in ended]
 
 
 @contextmanager

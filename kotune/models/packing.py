@@ -1,7 +1,8 @@
 """Weights of linear layers in the order that oneDNN's products read, put into it once and not at every product.
 
 On a CPU a product of bfloat16 matrices begins by copying the whole weight into blocks. In training that copy is small
-beside the product; in a step of decoding, where each reply has one token, it is about half of the time. The packed product
+beside the product; in a step of decoding, where each reply has one token, it was a third of the time of Gemma 3 270M with 24
+replies, on two cores with AVX512-BF16. The packed product
 is the same kernel over the same blocks, so the results are the same to the last bit; a bias is added before the sum is
 rounded, and not after. Packed weights take as much memory again: they are made where there is plenty, and else the layers
 work as they always do.
