@@ -3,8 +3,9 @@
 `machine` chooses a recipe, `memory` reckons what it takes, `files` finds a model's files, `weight_files` holds them to
 their sums and refuses pickles, `loading` loads it, and `chat_template` renders messages into tokens. `adapters` and
 `reward_model` hold what training leaves, and `surface_baseline` judges by form alone, for a reward model to beat. `sampling`
-and `decoding` write text: by `rounds`, with weights that `packing` puts in order, as many rows as `room` says, and what rounds
-cannot do by `padded_batches`. `sources` says which model a path stands for, and `merging` makes a whole model of an adapter.
+and `decoding` write text: by `rounds`, with weights that `packing` puts in order, as many rows as `room` says, and what
+rounds cannot do by `padded_batches`. `sources` says which model a path stands for, and `merging` makes a whole model of an
+adapter.
 `gguf_export` writes that for llama.cpp, its tokenizer by `gguf_vocabulary`; `gguf_header` reads
 such a file's front, and `packaged_gguf` joins one out of packages.
 """

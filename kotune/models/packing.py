@@ -2,10 +2,9 @@
 
 On a CPU a product of bfloat16 matrices begins by copying the whole weight into blocks. In training that copy is small
 beside the product; in a step of decoding, where each reply has one token, it was a third of the time of Gemma 3 270M with 24
-replies, on two cores with AVX512-BF16. The packed product
-is the same kernel over the same blocks, so the results are the same to the last bit; a bias is added before the sum is
-rounded, and not after. Packed weights take as much memory again: they are made where there is plenty, and else the layers
-work as they always do.
+replies, on two cores with AVX512-BF16. The packed product is the same kernel over the same blocks, so the results are the
+same to the last bit; a bias is added before the sum is rounded, and not after. Packed weights take as much memory again:
+they are made where there is plenty, and else the layers work as they always do.
 """
 
 from __future__ import annotations

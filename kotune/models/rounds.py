@@ -18,7 +18,7 @@ from tokenizers.decoders import DecodeStream
 from transformers import Cache
 
 from kotune.models.packing import PackedWeights
-from kotune.models.sampling import Finish, Progress, Sampling, StopTexts, draw, penalise
+from kotune.models.sampling import Finish, Progress, Sampling, StopTexts, draw, likeliest, penalise
 
 ROW_STEP, WIDTH_STEP = 8, 128  # the cache grows in these steps, so that seldom anything is copied
 SHOWN_STEP = 32  # attention sees columns in this step, because oneDNN compiles its products for each new shape
@@ -270,19 +270,20 @@ class Runner:
         return left
 
     def step(self) -> torch.Tensor:
-        """Return the next token's scores for every reply that speaks, (replies, vocabulary), in float32."""
+        """Return the next token's scores for every reply that speaks, (replies, vocabulary), in the model's format."""
         speakers = self.running[: self.speaking]
         said = self._forward(self.model, 0, [[t.last] for t in speakers], [t.place for t in speakers], logits_to_keep=1)
-        return said.logits[:, -1].float()
+        return said.logits[:, -1]
 
     def _choose(self, scores: torch.Tensor) -> list[int]:
         """Return the next token of every reply that speaks."""
-        chosen = scores.argmax(-1)
+        chosen = likeliest(scores)
         for row, ticket in enumerate(self.running[: self.speaking]):
-            sampling, own = ticket.sampling, scores[row]
-            if sampling.penalises:
-                own = penalise(own, sampling, ticket.prompt, ticket.reply)
+            sampling = ticket.sampling
             if sampling.penalises or sampling.temperature > 0:
+                own = scores[row].float()
+                if sampling.penalises:
+                    own = penalise(own, sampling, ticket.prompt, ticket.reply)
                 chosen[row] = draw(own, sampling, ticket.generator)
         return chosen.tolist()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import gcd, inf
 from typing import Literal
 
 from utils import CourseError
@@ -21,6 +21,7 @@ SERVED_RANGES = {
     "top_k": (0, 262_144),  # the largest vocabulary
 }
 
+BLOCK = 512  # scores; the likeliest token is looked for in the block that holds the highest score
 FIRST_LOOK = 1024  # tokens; what top_p or min_p leave is nearly always among them
 
 Finish = Literal["stop", "length"]  # why a reply is over: the end of its turn or a stop text, or its limit
@@ -93,6 +94,21 @@ def penalise(scores, sampling: Sampling, prompt, reply):
     return scores
 
 
+def likeliest(scores):
+    """Return the likeliest token for each row of scores, (..., vocabulary), the first of those that are equal; (...).
+
+    As `argmax`, which on a CPU goes from score to score; the highest one of a block it finds in whole registers, and of
+    262,144 tokens so in a fraction of the time.
+    """
+    block = gcd(scores.shape[-1], BLOCK)
+    if block < BLOCK // 8:  # a vocabulary of an odd size
+        return scores.argmax(-1)
+    blocks = scores.unflatten(-1, (-1, block))
+    first = blocks.amax(-1).argmax(-1, keepdim=True)
+    within = blocks.gather(-2, first.unsqueeze(-1).expand(*first.shape, block)).squeeze(-2).argmax(-1)
+    return first.squeeze(-1) * block + within
+
+
 def draw(scores, sampling: Sampling, generator=None):
     """Return a token for each row of scores: the likeliest at temperature 0, else one that is drawn.
 
@@ -101,7 +117,7 @@ def draw(scores, sampling: Sampling, generator=None):
     global one.
     """
     if sampling.temperature == 0:
-        return scores.argmax(-1)
+        return likeliest(scores)
     scores = scores.float() / sampling.temperature
     if not sampling.top_k and sampling.top_p >= 1 and not sampling.min_p:
         return _draw_index(scores.softmax(-1), generator)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kotune.models.sampling import Sampling, StopTexts, draw, penalise
+from kotune.models.sampling import Sampling, StopTexts, draw, likeliest, penalise
 
 SCORES = torch.tensor([2.0, 0.0, 1.0, -1.0])
 
@@ -101,3 +101,19 @@ def test_a_reply_ends_before_its_first_stop_text_however_it_is_split(text, stops
     found = [text.find(stop) for stop in stops if stop in text]
     assert stopper.stopped == bool(found)
     assert (shown == text) if not found else not any(stop in shown for stop in stops)
+
+
+@given(
+    rows=st.integers(1, 3),
+    blocks=st.integers(1, 3),
+    odd=st.integers(0, 2),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    values=st.sampled_from([2, 1000]),
+    seed=st.integers(0, 10_000),
+)
+def test_the_likeliest_is_that_of_argmax_and_the_first_of_equals(rows, blocks, odd, dtype, values, seed):
+    source = torch.Generator().manual_seed(seed)
+    scores = torch.randint(-values, 1, (rows, 512 * blocks + odd), generator=source).to(dtype)
+    scores[scores == -values] = -torch.inf
+    assert torch.equal(likeliest(scores), scores.argmax(-1))
+    assert int(likeliest(scores[0])) == int(scores[0].argmax())
