@@ -5,9 +5,8 @@ their sums and refuses pickles, `loading` loads it, and `chat_template` renders 
 `reward_model` hold what training leaves, and `surface_baseline` judges by form alone, for a reward model to beat. `sampling`
 and `decoding` write text: by `rounds`, with weights that `packing` puts in order, as many rows as `room` says, and what
 rounds cannot do by `padded_batches`. `sources` says which model a path stands for, and `merging` makes a whole model of an
-adapter.
-`gguf_export` writes that for llama.cpp, its tokenizer by `gguf_vocabulary`; `gguf_header` reads
-such a file's front, and `packaged_gguf` joins one out of packages.
+adapter. `gguf_export` writes that for llama.cpp, its tokenizer by `gguf_vocabulary`; `gguf_header` reads such a file's
+front, and `packaged_gguf` joins one out of packages.
 """
 
 from kotune.models.adapters import (
