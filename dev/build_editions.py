@@ -1,6 +1,6 @@
 """Build the Korean edition of the notebooks, ko/NAME.ipynb, from the English ones and ko/text/NAME.md.
 
-    python dev/build_editions.py start NAME                begins ko/text/NAME.md: every cell with its English
+    python dev/build_editions.py start NAME                begins ko/text/NAME.md: every cell with its English, but exercises
     python dev/build_editions.py check [ko/text/NAME.md]   says what is wrong with it, or that nothing is
     python dev/build_editions.py build [NAME]              builds it, or all that have a text, and names the cells to be run
 
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dev.editions.code_texts import code_texts
 from dev.editions.notebook import Built, build
-from dev.editions.text_file import Cell, is_prose, notebook_cells, translate
+from dev.editions.text_file import Cell, head_in_korean, is_prose, notebook_cells, translate
 from kotune.notebooks import write_notebook
 from utils import ROOT, CourseError, read_json, relative, write_atomic
 
@@ -50,7 +50,10 @@ def start(chosen: Namespace) -> int:
     if target.exists():
         raise CourseError(f"{relative(target)} is there already; go on with it, or move it away.")
     blocks = [f"<!-- {name}.ipynb 한국어판. 형식: CONTRIBUTING.md -->"]
-    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in notebook_cells(ROOT / f"{name}.ipynb")]
+    cells = notebook_cells(ROOT / f"{name}.ipynb")
+    heads = head_in_korean(cells, name)
+    own = [cell for cell in cells if not cell.is_exercise and cell.id not in heads]
+    blocks += [f"{cell.head}\n{to_translate(cell)}".rstrip() for cell in own]
     write_atomic(target, "\n\n".join(blocks) + "\n")
     print(f"{relative(target)}: {len(blocks) - 1} cells to be translated")
     return 0
@@ -74,7 +77,9 @@ def check(chosen: Namespace) -> int:
         cells = notebook_cells(ROOT / f"{path.stem}.ipynb")
         done = translate(cells, path)
         wrong += len(done.problems)
-        print("\n".join(done.problems) or f"{path.name}: all {len(cells)} cells are translated")
+        exercises = sum(cell.is_exercise for cell in cells)
+        told = f"{path.name}: all {len(cells) - exercises} cells are translated, and {exercises} of exercises besides"
+        print("\n".join(done.problems) or told)
         if chosen.all and done.in_english:
             print("\n".join(["left in English:", *done.in_english]))
     return 1 if wrong else 0

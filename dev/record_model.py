@@ -412,9 +412,9 @@ def _write_about(
     file = recording.with_suffix(".json")
     before = read_json(file)["parts"] if file.exists() else {}
     for name, one in parts.items():
-        one["threads"] = server.threads if one["seconds_a_request"] else None
+        one |= {"threads": server.threads, "max_completion_tokens": tokens}
         if one["seconds_a_request"] is None and name in before:  # recorded on another machine
-            one |= {known: before[name].get(known) for known in ("seconds_a_request", "threads")}
+            one |= {known: before[name].get(known) for known in ("seconds_a_request", "threads", "max_completion_tokens")}
     about = {
         "model": model.title,
         "name": model.name,
@@ -428,7 +428,6 @@ def _write_about(
             "seed": server.seed,
             "other_sampling": "llama.cpp's own",
             "context": server.context,
-            "max_completion_tokens": tokens,
             "requests_at_once": 1,
         },
         "parts": before | parts,

@@ -527,6 +527,11 @@ def _notebooks_options(parser: ArgumentParser) -> None:
     inserting.add_argument("--dry-run", "--dry_run", action="store_true", help="print which cell goes where; write nothing")
     inserting.add_argument("--folder", type=Path, help="where the notebooks lie, instead of the repository's own")
     inserting.add_argument("--language", choices=LANGUAGES, default="en", help="of the text (default: en)")
+    heading = commands.add_parser("badges", help="write the badges and the cell that fetches the course, in both editions")
+    heading.add_argument("--repository", metavar="OWNER/NAME", help="a public copy on GitHub (default: the present one)")
+    heading.add_argument("--branch", default="main", help="its default branch (default: main)")
+    heading.add_argument("--dry-run", "--dry_run", action="store_true", help="print what would change; write nothing")
+    heading.add_argument("--folder", type=Path, help="where the notebooks lie, instead of the repository's own")
 
 
 def _notebooks(chosen: Namespace) -> None:
@@ -536,6 +541,12 @@ def _notebooks(chosen: Namespace) -> None:
         from kotune.exercises.cells import insert_into
 
         for line in insert_into(chosen.folder or ROOT, chosen.language, dry_run=chosen.dry_run):
+            print(line)
+    elif chosen.subcommand == "badges":
+        from kotune.first_cells import Repository, write_heads
+
+        repository = Repository.parse(chosen.repository, chosen.branch) if chosen.repository is not None else None
+        for line in write_heads(chosen.folder or ROOT, repository, dry_run=chosen.dry_run):
             print(line)
     elif chosen.subcommand == "store":
         notebooks.store(chosen.notebooks or notebooks.NOTEBOOKS, chosen.language)
@@ -594,7 +605,7 @@ COMMANDS = {
         "run the course's notebooks, or store them",
         _notebooks_options,
         _notebooks,
-        ("run", "store", "adapters", "exercises"),
+        ("run", "store", "adapters", "exercises", "badges"),
     ),
     "class": Command(
         "who of a class solved which exercise, from the files they hand in", _class_options, _class, ("report",)

@@ -5,6 +5,7 @@ kotune notebooks store      execute them in place, so that their stored outputs 
                             (with names: these alone, each from what the repository ships)
 kotune notebooks adapters   copy the adapters of the last run into assets/, so that each notebook can start alone
 kotune notebooks exercises  put exercises and questions into them (kotune/exercises/cells.py)
+kotune notebooks badges     write their heads: badges, and the cell that fetches the course (kotune/first_cells.py)
 
 With --language ko, `run` and `store` take the Korean edition in ko/ of each notebook that has one.
 """

@@ -24,7 +24,7 @@ STYLE = {
 }
 # in English and in Korean
 NATS_A_TOKEN = "nats per token", "토큰당 내트"
-UNITS = {"pretrain": NATS_A_TOKEN, "sft": ("nats per completion token", "응답 토큰당 내트")}
+UNITS = {"pretrain": NATS_A_TOKEN, "sft": ("nats per completion token", "답변 토큰당 내트")}
 NATS_A_PAIR = "loss (nats a pair)", "손실 (쌍당 내트)"
 OPTIMISER_STEP = "optimiser step", "옵티마이저 스텝"
 BATCH = "training batch", "학습 배치"

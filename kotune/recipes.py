@@ -24,9 +24,10 @@ else:
 
 LOCAL_GEMMA = "gemma-3-270m"  # the name in recipes: the package on PyPI, never a hub
 FILES = Path(__file__).parent / "recipe_files"
-# the order in which they are listed: the two defaults, then the reference systems'; any other comes behind them
+# the order in which they are listed: the defaults, then the reference systems'; any other comes behind them
 ORDER = (
-    "gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora", "llama-2-7b-qlora", "solar-10.7b-qlora", "llama-3.1-8b-qlora",
+    "gemma-3-270m-cpu", "gemma-3-270m-t4", "gemma-2b-l4",
+    "llama-3-8b-qlora", "llama-2-7b-qlora", "solar-10.7b-qlora", "llama-3.1-8b-qlora",
 )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from kotune.language import said
+
 BOOTSTRAP_DRAWS = 10_000
 Z95 = NormalDist().inv_cdf(0.975)
 Z_POWER = NormalDist().inv_cdf(0.8)  # the chance to find a difference that is there
@@ -286,9 +288,14 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     """
     y, d = np.asarray(points, dtype=float), np.asarray(differences, dtype=float)
     if np.ptp(y) == 0:
-        return LengthControlled(None, None, None, None, "every question has the same verdict: there is nothing to fit")
+        why = said("every question has the same verdict: there is nothing to fit", "모든 질문의 판정이 같아 맞출 것이 없음")
+        return LengthControlled(None, None, None, None, why)
     if np.std(d) == 0:
-        return LengthControlled(None, None, None, None, "the lengths differ by the same everywhere: no effect to tell")
+        why = said(
+            "the lengths differ by the same everywhere: no effect to tell",
+            "길이의 차이가 어디서나 같아 길이의 영향을 알 수 없음",
+        )
+        return LengthControlled(None, None, None, None, why)
     longer, shorter = int((d > 0).sum()), int((d < 0).sum())
     # fitted from one side, whichever of the two is called A: the other's figures are then its exact mirror image
     turned = (y.sum(), d.tolist()) < (len(y) - y.sum(), (-d).tolist())
@@ -305,12 +312,16 @@ def length_controlled(points: Sequence[float], differences: Sequence[float]) -> 
     error = np.sqrt(np.diag(covariance))
     theta, phi = float(-beta[0] if turned else beta[0]), float(beta[1])
     extrapolated = min(longer, shorter) < FEW * len(d)
+    guess = said(
+        f"a guess: A is longer {longer} and shorter {shorter} times of {len(d)}",
+        f"짐작: {len(d)}번 가운데 A가 더 긴 것이 {longer}번, 더 짧은 것이 {shorter}번",
+    )
     return LengthControlled(
         win_rate=float(_sigmoid(theta)),
         interval=(float(_sigmoid(theta - Z95 * error[0])), float(_sigmoid(theta + Z95 * error[0]))),
         length_effect=phi,
         length_effect_interval=(phi - Z95 * float(error[1]), phi + Z95 * float(error[1])),
-        note=f"a guess: A is longer {longer} and shorter {shorter} times of {len(d)}" if extrapolated else "",
+        note=guess if extrapolated else "",
     )
 
 

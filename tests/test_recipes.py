@@ -8,6 +8,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 from pydantic import ValidationError
 
+from kotune.models.memory import SHAPES, memory
 from kotune.overrides import read_config, require_sound, with_overrides
 from kotune.recipes import FILES, MEANINGS, RECIPES, Recipe, by_name
 from utils import ASSETS, CourseError
@@ -97,3 +98,19 @@ def test_a_recipe_of_ones_own_is_a_file_with_the_same_names(tmp_path):
             by_name(str(own))
     with pytest.raises(CourseError, match="cannot be read"):
         by_name(str(tmp_path / "absent.yaml"))
+
+
+def test_the_recipe_for_a_t4_makes_the_steps_of_the_cpu_and_computes_in_what_a_t4_has():
+    """Float16 is what a T4 is built for, and a Gemma overflows in it; bfloat16 it only emulates."""
+    cpu, t4 = RECIPES["gemma-3-270m-cpu"], RECIPES["gemma-3-270m-t4"]
+    assert replace(t4, name=cpu.name, device=cpu.device, dtype=cpu.dtype) == cpu
+    assert (t4.device, t4.dtype) == ("cuda", "float32")
+    require_sound(t4)
+    with pytest.raises(CourseError, match="cannot be trained in float16"):
+        require_sound(replace(t4, dtype="float16"))
+
+
+@pytest.mark.parametrize(("stage", "rows"), [("sft", 8), ("pretrain", 8), ("reward", 8), ("dpo", 8)])
+def test_the_recipe_for_a_t4_needs_what_its_comment_says(stage, rows):
+    t4 = RECIPES["gemma-3-270m-t4"]
+    assert memory(SHAPES[t4.model], t4, rows=rows, width=t4.max_length, stage=stage).total < 3.0  # of about 14.7 GiB

@@ -31,4 +31,4 @@ weight_rate = 1.1
 rate_because = "b"
 
 # %% basics-6
-adapter_numbers = 1024 * 8 + 8 * 640
+adapter_numbers = 2048 * 16 + 16 * 640

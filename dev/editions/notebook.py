@@ -52,12 +52,13 @@ def build(english: dict, translation: Translation, stored: dict | None) -> Built
         else:
             korean["source"] = _lines(source)
             earlier = ran.get(cell["id"])
+            pairs = translation.pairs.get(cell["id"])  # an exercise has none: what it shows comes from the package
             fresh = earlier is not None and beside.get(cell["id"]) == outputs_digest(cell)
             if cell["outputs"] and fresh and earlier["source"] == korean["source"]:
                 korean["outputs"] = copy.deepcopy(earlier["outputs"])
-            elif (outputs := in_korean(cell["outputs"], translation.pairs[cell["id"]])) is not None:
+            elif pairs is not None and (outputs := in_korean(cell["outputs"], pairs)) is not None:
                 korean["outputs"] = outputs
-            else:
+            elif cell["outputs"]:
                 to_run.append(cell["id"])
             _count(korean, cell["execution_count"])
         cells.append(korean)

@@ -3,18 +3,22 @@
 A cell begins with a comment of its own line, `<!-- cell 8ba78b4e · of 1a2b3c4d5e6f -->`: the id of the English cell, and the
 first 12 digits of the SHA-256 of the text that was translated. Below it stands the Korean text of a markdown cell; of a
 code cell, a block ```diff with the comments and strings that change, the English behind `-` and the Korean behind `+`.
+Exercises stand in no text file: their cells come in both languages from `kotune/exercises/texts/`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.editions.code_texts import Pair, code_texts, skeleton, translated
-from utils import CourseError, read_json, read_text
+from kotune import first_cells
+from kotune.exercises.catalogue import TEXTS
+from kotune.exercises.cells import TAG, cells_of
+from utils import CourseError, read_json, read_text, relative
 
 _HEAD = re.compile(r"<!-- cell (?P<id>[\w-]+) · of (?P<digest>[0-9a-f]{12}) -->\s*$")
 _LIKE_A_HEAD = re.compile(r"\s*<!--\s*cell\b")
@@ -32,6 +36,7 @@ class Cell:
     id: str
     kind: str  # markdown, code
     source: str
+    is_exercise: bool = False  # put in by `kotune notebooks exercises`
 
     @property
     def digest(self) -> str:
@@ -59,14 +64,17 @@ class Translation:
     """What a text file makes of a notebook: the Korean source of each cell by its id, and what is wrong, a line each."""
 
     sources: dict[str, str] = field(default_factory=dict)
-    pairs: dict[str, list[Pair]] = field(default_factory=dict)
+    pairs: dict[str, list[Pair]] = field(default_factory=dict)  # of the code cells, but for exercises
     problems: list[str] = field(default_factory=list)
     in_english: list[str] = field(default_factory=list)  # texts of code cells that were left: no fault, but to be looked at
 
 
 def notebook_cells(path: Path) -> list[Cell]:
     """Return the cells of a notebook."""
-    return [Cell(cell["id"], cell["cell_type"], "".join(cell["source"])) for cell in read_json(path)["cells"]]
+    return [
+        Cell(cell["id"], cell["cell_type"], "".join(cell["source"]), TAG in cell["metadata"].get("tags", []))
+        for cell in read_json(path)["cells"]
+    ]
 
 
 def cell_texts(path: Path) -> list[CellText]:
@@ -137,10 +145,23 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
     done = Translation()
     texts = cell_texts(path)
     by_id = {text.id: text for text in texts}
-    known = [cell.id for cell in cells]
+    heads = head_in_korean(cells, path.stem)
+    own = [cell for cell in cells if not cell.is_exercise and cell.id not in heads]
+    exercises = {cell.id: cell for cell in cells if cell.is_exercise}
+    known = [cell.id for cell in own]
     say = done.problems.append
     for text in texts:
-        if text.id not in known:
+        if text.id in heads:
+            say(
+                f"{path.name}, line {text.line}: cell {text.id} is written in both languages by kotune/first_cells.py; take "
+                "its text out of here."
+            )
+        elif text.id in exercises:
+            say(
+                f"{path.name}, line {text.line}: cell {text.id} is an exercise, whose Korean stands in "
+                f"{relative(TEXTS / f'{path.stem}.yaml')}; take its text out of here."
+            )
+        elif text.id not in known:
             say(f"{path.name}, line {text.line}: the notebook has no cell {text.id}; take its text out, or mend the id.")
         elif by_id[text.id] is not text:
             say(f"{path.name}, line {text.line}: cell {text.id} stands here twice; keep one.")
@@ -148,7 +169,7 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
     wanted = sorted(order, key=known.index)
     if misplaced := next((one for one, other in zip(order, wanted, strict=True) if one != other), None):
         say(f"{path.name}, line {by_id[misplaced].line}: cell {misplaced} is out of the notebook's order; move it.")
-    for cell in cells:
+    for cell in own:
         if cell.id not in by_id:
             say(f"{path.name}: cell {cell.id} has no translation; put {cell.head} and its Korean there.")
             continue
@@ -162,7 +183,30 @@ def translate(cells: Sequence[Cell], path: Path) -> Translation:
             _translate_cell(cell, text, done)
         except CourseError as error:
             say(f"{path.name}, cell {cell.id}, {error}")
+    done.sources |= heads
+    if exercises:
+        _take_exercises(exercises, path.stem, done)
     return done
+
+
+def head_in_korean(cells: Sequence[Cell], name: str) -> dict[str, str]:
+    """Return the Korean of the cells at a notebook's head, by their ids: the package writes them in both languages."""
+    repository = first_cells.repository_of({cell.id: cell.source for cell in cells})
+    texts = {cell.id: first_cells.in_korean(name, cell.id, cell.source, repository) for cell in cells}
+    return {identity: text for identity, text in texts.items() if text is not None}
+
+
+def _take_exercises(exercises: Mapping[str, Cell], name: str, done: Translation) -> None:
+    """Give each exercise its Korean, from where its English comes from; an English cell that is another now is a problem."""
+    english, korean = ({made.id: made.source for made in cells_of(name, language)} for language in ("en", "ko"))
+    for cell in exercises.values():
+        if cell.source != english.get(cell.id):
+            done.problems.append(
+                f"{name}.ipynb: cell {cell.id} is not as {relative(TEXTS / f'{name}.yaml')} has it; run `kotune notebooks "
+                "exercises`."
+            )
+        else:
+            done.sources[cell.id] = korean[cell.id]
 
 
 def _translate_cell(cell: Cell, text: CellText, done: Translation) -> None:

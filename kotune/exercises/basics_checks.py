@@ -92,12 +92,12 @@ def too_large_a_rate(rate: object, because: object) -> None:
 
 
 def adapter_size(count: object) -> None:
-    """Rank 8 beside a matrix of 1024 x 640."""
+    """Rank 16 beside a matrix of 2048 x 640."""
     said = number(count)
-    if said in (1024 * 8, 8 * 640):
+    if said in (2048 * 16, 16 * 640):
         raise MistakeError("one_only")
-    mistakes = {"full": 1024 * 640, "product": 8 * 1024 * 640, "no_rank": 1024 + 640}
-    require_number(count, 8 * (1024 + 640), mistakes, tolerance=0)
+    mistakes = {"full": 2048 * 640, "product": 16 * 2048 * 640, "no_rank": 2048 + 640}
+    require_number(count, 16 * (2048 + 640), mistakes, tolerance=0)
 
 
 CHECKS = {

@@ -36,15 +36,21 @@ class Said(Form):
         return (self.ko if (which or language()) == "ko" else self.en).strip()
 
 
-class Exercise(Form):
-    """Something to predict, to write, or to change and explain."""
+class Item(Form):
+    """What an exercise and a question have in common."""
 
     id: str
-    level: Level
     after: str  # the cell behind which it stands
+    then: Said | None = None  # leads back to the lesson, where code stands behind it
     title: Said
     text: Said
-    starter: str  # runs without an error
+
+
+class Exercise(Item):
+    """Something to predict, to write, or to change and explain."""
+
+    level: Level
+    starter: Said  # runs without an error; the two differ in their comments alone
     answers: tuple[str, ...]  # the names that the starter leaves to the check
     hints: tuple[Said, Said]  # the second says more
     right: Said
@@ -64,13 +70,9 @@ class Option(Form):
     right: bool = False
 
 
-class Question(Form):
+class Question(Item):
     """A question with answers to choose from, one of them right."""
 
-    id: str
-    after: str
-    title: Said
-    text: Said
     options: tuple[Option, ...] = Field(min_length=3, max_length=len(LETTERS))
 
     @model_validator(mode="after")

@@ -32,7 +32,9 @@ class Cell:
 
 
 def cells_of(name: str, which: Language) -> list[Cell]:
-    """Return the cells of a lesson in a language, in their order: the introduction, then what stands behind each cell.
+    """Return the cells of a lesson in a language: the introduction, then those of each question and of each exercise.
+
+    Of two that stand behind one cell of the lesson, the one that comes first here comes first there.
 
     Raises:
         CourseError: the lesson's file has not the form.
@@ -43,34 +45,32 @@ def cells_of(name: str, which: Language) -> list[Cell]:
         Cell(f"{start}-introduction", found.imports_after, "markdown", said["introduction"](which)),
         Cell(f"{start}-import", found.imports_after, "code", "from kotune.exercises import check, hint, question\n\nhint()"),
     ]
-    for exercise in found.exercises:
-        cells += [
-            Cell(f"ex-{exercise.id}-text", exercise.after, "markdown", _exercise_text(exercise, which)),
-            Cell(f"ex-{exercise.id}", exercise.after, "code", _with_check(exercise)),
-        ]
-    for question in found.questions:
-        cells += [
-            Cell(f"ex-{question.id}-text", question.after, "markdown", _question_text(question, which)),
-            Cell(f"ex-{question.id}", question.after, "code", f'question("{question.id}")'),
-        ]
+    # of those at one place the questions come first: they take less
+    items: tuple[Exercise | Question, ...] = (*found.questions, *found.exercises)
+    for item in items:
+        cells += _cells_of_item(item, which)
     return cells
 
 
-def _exercise_text(exercise: Exercise, which: Language) -> str:
+def _cells_of_item(item: Exercise | Question, which: Language) -> Iterator[Cell]:
+    code = f'question("{item.id}")' if isinstance(item, Question) else _with_check(item, which)
+    yield Cell(f"ex-{item.id}-text", item.after, "markdown", f"**{_head(item, which)}**\n\n{item.text(which)}")
+    yield Cell(f"ex-{item.id}", item.after, "code", code)
+    if item.then is not None:
+        yield Cell(f"ex-{item.id}-then", item.after, "markdown", item.then(which))
+
+
+def _head(item: Exercise | Question, which: Language) -> str:
+    """Return the line above an item: no heading of Markdown, which would take in what follows of the lesson."""
     said = phrases()
-    level = said[exercise.level](which)
-    head = said["exercise"](which).format(id=exercise.id, level=level, title=exercise.title(which))
-    return f"#### {head}\n\n{exercise.text(which)}"
+    if isinstance(item, Question):
+        return said["question"](which).format(id=item.id, title=item.title(which))
+    return said["exercise"](which).format(id=item.id, level=said[item.level](which), title=item.title(which))
 
 
-def _question_text(question: Question, which: Language) -> str:
-    head = phrases()["question"](which).format(id=question.id, title=question.title(which))
-    return f"#### {head}\n\n{question.text(which)}"
-
-
-def _with_check(exercise: Exercise) -> str:
+def _with_check(exercise: Exercise, which: Language) -> str:
     """Return the starter with the check below it, two lines apart where the starter ends in a function."""
-    starter = exercise.starter.rstrip()
+    starter = exercise.starter(which)
     apart = "\n\n\n" if starter.splitlines()[-1].startswith(" ") else "\n"
     return starter + apart + exercise.check_line
 

@@ -16,6 +16,7 @@ from kotune.data import readers
 from kotune.judging.judges import Judge
 from kotune.judging.judgments import FAILED, JUDGED, LEADS, UNPARSED, Judgment, Tally, judge_pairs
 from kotune.korean.sentences import sentence_texts
+from kotune.language import said
 from kotune.stats import Agreement, Interval, agree, wilson
 from utils import DATA, CourseError
 
@@ -215,14 +216,17 @@ def _kind(kind: str, pairs: Sequence[tuple[LabelledPair, Judgment]]) -> KindAccu
 
 def _warning(judge: str, right: int, interval: Interval, kinds: Sequence[KindAccuracy]) -> str:
     n = sum(kind.n for kind in kinds)
-    below = [f"{kind.kind} {kind.right} of {kind.n}" for kind in kinds if not kind.passes]
+    counts = [(kind.kind, kind.right, kind.n) for kind in kinds if not kind.passes]
     if interval[0] < OVERALL_BAR:
-        below.insert(0, f"overall {right} of {n}")
-    if not below:
+        counts.insert(0, (said("overall", "전체"), right, n))
+    if not counts:
         return ""
-    return (
+    below = ", ".join(said(f"{name} {right} of {n}", f"{name} {right}/{n}") for name, right, n in counts)
+    return said(
         f"{judge} is below the bar (the 95% interval must reach {OVERALL_BAR:g} overall and {KIND_BAR:g} on each kind): "
-        f"right on {', '.join(below)}. Its verdicts say little about these."
+        f"right on {below}. Its verdicts say little about these.",
+        f"{judge} 심사자는 기준 미달입니다(95% 신뢰구간의 아래쪽 끝이 전체에서 {OVERALL_BAR:g}, "
+        f"유형마다 {KIND_BAR:g} 이상이어야 합니다). 맞힌 수: {below}. 이런 것에 대한 판정은 믿을 만하지 않습니다.",
     )
 
 
@@ -239,7 +243,7 @@ def _first_place(judged: Sequence[Judgment]) -> Preference:
     """Each pair is shown in both orders, so a judge without bias takes the first place in half of its choices."""
     chosen = sum((line.verdict_ab == "a") + (line.verdict_ba == "b") for line in judged)
     decided = sum((line.verdict_ab != "tie") + (line.verdict_ba != "tie") for line in judged)
-    return _preference("the first place", chosen, decided, 0.5)
+    return _preference(said("the first place", "첫 자리"), chosen, decided, 0.5)
 
 
 def _longer(core: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
@@ -251,7 +255,7 @@ def _longer(core: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
     ]
     chosen = sum(winner == longer for _, winner, longer in pairs)
     fair = sum(0.5 if right == "tie" else float(right == longer) for right, _, longer in pairs)
-    return _preference("the longer", chosen, len(pairs), fair / len(pairs) if pairs else 0.5)
+    return _preference(said("the longer", "더 긴 답변"), chosen, len(pairs), fair / len(pairs) if pairs else 0.5)
 
 
 def _lists(both: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
@@ -260,4 +264,4 @@ def _lists(both: Sequence[tuple[LabelledPair, Judgment]]) -> Preference:
         for one, line in both
         if one.kind == LIST_KIND and line.winner in ("a", "b")
     ]
-    return _preference("lists", sum(winner == bulleted for winner, bulleted in pairs), len(pairs), 0.5)
+    return _preference(said("lists", "목록"), sum(winner == bulleted for winner, bulleted in pairs), len(pairs), 0.5)

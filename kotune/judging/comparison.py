@@ -20,6 +20,7 @@ from kotune.judging.judgments import (
     read_judgments,
     read_scores,
 )
+from kotune.language import said
 from kotune.stats import (
     Interval,
     LengthControlled,
@@ -32,7 +33,6 @@ from kotune.stats import (
 )
 from utils import CourseError
 
-NOT_CALIBRATED = "was not calibrated: how often it is right is not known (calibrate it first)."
 POINTS: dict[Winner | None, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
@@ -137,9 +137,16 @@ def report(
         why = f" (most often: {reasons[0][0]})" if reasons else ""
         raise CourseError(f"None of {len(lines)} judgments has a verdict{why}; look at the judge's raw replies.")
     parts = (_origin(lines), _counts(lines), _wins(judged, seed), _flips(judged), _lengths(judged), _problems(lines))
-    warning = calibration.warning if calibration else f"{lines[0].judge} {NOT_CALIBRATED}"
+    warning = calibration.warning if calibration else _not_calibrated(lines[0].judge)
     fields = {name: value for part in parts for name, value in vars(part).items()}
     return Report(corrected=_corrected(judged, calibration, votes), warning=warning, **fields)
+
+
+def _not_calibrated(judge: str) -> str:
+    return said(
+        f"{judge} was not calibrated: how often it is right is not known (calibrate it first).",
+        f"{judge} 심사자는 검증하지 않아 얼마나 맞히는지 알 수 없습니다. 먼저 검증하세요.",
+    )
 
 
 def _corrected(

@@ -39,6 +39,7 @@ import numpy as np
 
 from kotune.judging.calibration import Calibration
 from kotune.judging.judgments import LEADS, Judgment, Tally, Winner
+from kotune.language import said
 from kotune.stats import Z95, Interval, fieller
 
 MADE_UP_VERDICTS = Z95**2  # half of them wins, half losses: Agresti and Coull (1998)
@@ -83,7 +84,10 @@ def correct(asked: Tally, better: Tally, by_rule: Tally | None = None) -> Correc
     """
     sure = by_rule or Tally()
     if better.n == 0:
-        return _without("no calibration pair has both a better answer and a verdict", better)
+        why = said(
+            "no calibration pair has both a better answer and a verdict", "정답을 아는 쌍 가운데 판정이 나온 것이 없습니다"
+        )
+        return _without(why, better)
     measured = _lead(better)
     n = asked.n + sure.n + MADE_UP_VERDICTS
     # a pair with a sure verdict is worth what a judge would give it on average, so that one ratio serves them all
@@ -91,19 +95,29 @@ def correct(asked: Tally, better: Tally, by_rule: Tally | None = None) -> Correc
     square = (asked.decided + measured[0] ** 2 * sure.decided + MADE_UP_VERDICTS) / n
     ratio = fieller((asked.lead / n, (square - mean**2) / n), measured)
     if ratio is None:
-        what = f"it preferred the better answer of {_sensitivity(better):.1%} of {better.n}, a tie as half"
-        return _without(f"the judge is no better than chance on the calibration pairs ({what})", better)
+        share = f"{_sensitivity(better):.1%}"
+        why = said(
+            f"the judge is no better than chance on the calibration pairs (it preferred the better answer of {share} of "
+            f"{better.n}, a tie as half)",
+            f"정답을 아는 쌍에서 심사자가 우연보다 나을 것이 없습니다({better.n}쌍의 {share}에서 더 나은 답변을 골랐고 "
+            "무승부는 반으로 셉니다)",
+        )
+        return _without(why, better)
     low, high = (_win_rate(sure.lead / n + end) for end in ratio)
     if low > 1 or high < 0:
-        return _without(
+        why = said(
             "the judge prefers one system more often than its errors on the calibration pairs allow, and so errs otherwise "
             "on these pairs",
-            better,
+            "정답을 아는 쌍에서 잰 오류로는 나올 수 없을 만큼 자주 한쪽을 고르므로, 이 쌍들에서는 다르게 틀립니다",
         )
+        return _without(why, better)
     rate = _clipped(_win_rate((sure.lead + asked.lead * better.n / better.lead) / (asked.n + sure.n)))
-    note = (
+    share = f"{_sensitivity(better):.1%}"
+    note = said(
         f"it assumes that the judge errs on these pairs as on the {better.n} calibration pairs with a better answer, which "
-        f"it preferred on {_sensitivity(better):.1%} of them (a tie as half), and alike for both systems"
+        f"it preferred on {share} of them (a tie as half), and alike for both systems",
+        f"더 나은 답변을 아는 {better.n}쌍에서 심사자는 {share}를 맞혔습니다(무승부는 반으로 셉니다). 비교한 쌍에서도 "
+        "똑같이 틀리고, 어느 시스템에나 똑같이 틀린다고 전제합니다",
     )
     return _measured(rate, (min(rate, _clipped(low)), max(rate, _clipped(high))), note, better)
 
@@ -128,7 +142,7 @@ def _measured(rate: float | None, interval: Interval | None, note: str, better: 
 
 
 def _without(why: str, better: Tally) -> Corrected:
-    return _measured(None, None, f"cannot be corrected: {why}", better)
+    return _measured(None, None, said(f"cannot be corrected: {why}", f"보정할 수 없습니다. {why}"), better)
 
 
 # --- votes -----------------------------------------------------------------------------------
@@ -149,7 +163,10 @@ def by_votes(judged: Sequence[Judgment], winners: Mapping[str, Winner]) -> Corre
         by_rule=Tally.of(LEADS[line.winner] for line in judged if not (line.was_asked and line.worth_a_vote)),
     )
     unused = len(winners) - len(voted)
-    return replace(found, note=f"{found.note}; {unused} votes are on pairs without a verdict") if unused else found
+    if not unused:
+        return found
+    more = said(f"; {unused} votes are on pairs without a verdict", f". 투표 {unused}개는 판정이 없는 쌍에 대한 것입니다")
+    return replace(found, note=found.note + more)
 
 
 def correct_by_votes(
@@ -160,19 +177,24 @@ def correct_by_votes(
     A lead is 1 for A, 0 for a tie and -1 for B; `people` and `judge` are of the same pairs, in the same order.
     """
     if len(people) < FEWEST_VOTES:
-        few = f"cannot be corrected: {len(people)} votes on these pairs say too little, {FEWEST_VOTES} are needed"
+        few = said(
+            f"cannot be corrected: {len(people)} votes on these pairs say too little, {FEWEST_VOTES} are needed",
+            f"보정할 수 없습니다. 이 쌍들에 대한 투표가 {len(people)}개뿐입니다. {FEWEST_VOTES}개는 있어야 합니다",
+        )
         return Corrected(None, None, "votes", len(people), few)
     sure = by_rule or Tally()
-    voted, said, rest = (np.asarray(leads, dtype=float) for leads in (people, judge, others))
-    weight = _judge_weight(voted, said, rest)
-    rate, _ = _with_sure(_prediction_powered(voted, said, rest, weight), len(voted) + len(rest), sure)
-    made_up = np.append(voted, MADE_UP_VOTES), np.append(said, [0, 0]), np.append(rest, MADE_UP_VOTES)
+    voted, judged, rest = (np.asarray(leads, dtype=float) for leads in (people, judge, others))
+    weight = _judge_weight(voted, judged, rest)
+    rate, _ = _with_sure(_prediction_powered(voted, judged, rest, weight), len(voted) + len(rest), sure)
+    made_up = np.append(voted, MADE_UP_VOTES), np.append(judged, [0, 0]), np.append(rest, MADE_UP_VOTES)
     mean, variance = _with_sure(_prediction_powered(*made_up, weight), len(voted) + len(rest), sure)
     low, high = (_clipped(_win_rate(mean + side * Z95 * math.sqrt(variance))) for side in (-1, 1))
     rate = _clipped(_win_rate(rate))
-    note = (
+    note = said(
         f"it takes {len(people)} votes of people for the truth, and the pairs voted on for drawn by lot; what the judge "
-        f"says of the other pairs weighs {weight:.0%}"
+        f"says of the other pairs weighs {weight:.0%}",
+        f"사람의 투표 {len(people)}개를 옳은 것으로 보고, 투표한 쌍은 제비로 뽑았다고 전제합니다. 나머지 쌍에 대한 "
+        f"심사자의 판정은 {weight:.0%}만큼 반영합니다",
     )
     return Corrected(rate, (min(rate, low), max(rate, high)), "votes", len(people), note, judge_weight=weight)
 

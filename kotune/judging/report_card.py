@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from utils import CourseError, atomic_path
 TEMPLATE = Path(__file__).with_name("report_card.html.jinja")
 MOST_INSTRUCTIVE = 10
 HISTOGRAM_BINS = 10
-MEASURED_BY = {"calibration": "calibration pairs", "votes": "votes"}
 
 
 @dataclass(frozen=True)
@@ -102,39 +102,61 @@ class ReportCard:
     def corrections(self) -> list[str]:
         """What each judge's corrected win rate assumes, or why there is none: a sentence a judge that was measured."""
         reports = (self.report, *(second.report for second in self.seconds))
-        return [f"The correction for {one.judge}: {one.corrected.note}." for one in reports if one.corrected]
+        return [
+            said(
+                f"The correction for {one.judge}: {one.corrected.note}.", f"{one.judge} 심사자의 보정: {one.corrected.note}."
+            )
+            for one in reports
+            if one.corrected
+        ]
 
     def table(self):
         """Return a DataFrame for the notebook: warnings, a row a measure with its value, 95% interval and n, corrections."""
         import pandas as pd
 
-        warned = [("warning", warning, "", "") for warning in self.warnings]
-        assumed = [("correction", sentence, "", "") for sentence in self.corrections]
-        rows = [*warned, *self.lines(), *assumed]
-        return pd.DataFrame(rows, columns=["measure", "value", "95% interval", "n"]).set_index("measure")
+        warned = [(said("warning", "주의"), warning, "", "") for warning in self.warnings]
+        assumed = [(said("correction", "보정의 전제"), sentence, "", "") for sentence in self.corrections]
+        columns = [said("measure", "항목"), said("value", "값"), said("95% interval", "95% 구간"), "n"]
+        return pd.DataFrame([*warned, *self.lines(), *assumed], columns=columns).set_index(columns[0])
 
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return (measure, value, interval, n) in words, as the table and the page show them."""
         r = self.report
         lc = r.length_controlled
-        needed = "no difference to show" if r.questions_needed is None else f"{r.questions_needed:,}"
+        none = said("no difference to show", "확인할 차이가 없음")
+        needed = none if r.questions_needed is None else f"{r.questions_needed:,}"
+        asked, judged, decided = f"{r.n_asked}", f"{r.n_judged}", f"{r.wins + r.losses}"
+        outcome = said(f"wins / ties / losses of {self.name_a}", f"{self.name_a}의 승 / 무승부 / 패")
+        changed = said("verdicts that changed with the order", "순서에 따라 뒤집힌 판정")
+        lengths = f"{r.mean_length_a:.0f} / {r.mean_length_b:.0f}"
+        first, longer = _of(r.first_place, r.first_place_of), _of(r.longer_won, r.longer_won_of)
         rows = [
-            ("asked / answered by both / judged", f"{r.n_asked} / {r.n_answered} / {r.n_judged}", "", f"{r.n_asked}"),
-            ("unparsed / failed / left out", f"{r.unparsed} / {r.failed} / {r.left_out}", "", f"{r.n_asked}"),
-            (f"wins / ties / losses of {self.name_a}", f"{r.wins} / {r.ties} / {r.losses}", "", f"{r.n_judged}"),
-            ("win rate (a tie is half)", _percent(r.win_rate), _interval(r.interval), f"{r.n_judged}"),
-            *_corrected_lines("  corrected for the judge's errors", r),
-            ("sign test of wins against losses", f"p = {r.p_value:.2g}", "", f"{r.wins + r.losses}"),
-            ("win rate at equal length", _percent(lc.win_rate), _with_note(lc), f"{r.n_judged}"),
-            ("questions that would show it (80% power)", needed, "", ""),
-            ("verdicts that changed with the order", _percent(r.flip_rate), _interval(r.flip_interval), _shown(r)),
-            ("of these, took the first place", f"{r.first_place} of {r.first_place_of}", "", f"{r.first_place_of}"),
-            ("longer answer won", f"{r.longer_won} of {r.longer_won_of}", "", f"{r.longer_won_of}"),
-            ("mean length in characters, A / B", f"{r.mean_length_a:.0f} / {r.mean_length_b:.0f}", "", f"{r.n_judged}"),
+            (
+                said("asked / answered by both / judged", "질문 / 둘 다 답함 / 판정함"),
+                f"{asked} / {r.n_answered} / {judged}",
+                "",
+                asked,
+            ),
+            (
+                said("unparsed / failed / left out", "읽지 못함 / 실패 / 제외"),
+                f"{r.unparsed} / {r.failed} / {r.left_out}",
+                "",
+                asked,
+            ),
+            (outcome, f"{r.wins} / {r.ties} / {r.losses}", "", judged),
+            (said("win rate (a tie is half)", "승률 (무승부는 0.5승)"), _percent(r.win_rate), _interval(r.interval), judged),
+            *_corrected_lines(said("  corrected for the judge's errors", "  심사자의 오류를 보정한 승률"), r),
+            (said("sign test of wins against losses", "승과 패의 부호 검정"), f"p = {r.p_value:.2g}", "", decided),
+            (said("win rate at equal length", "길이를 맞춘 승률"), _percent(lc.win_rate), _with_note(lc), judged),
+            (said("questions that would show it (80% power)", "확인에 필요한 질문 (검정력 80%)"), needed, "", ""),
+            (changed, _percent(r.flip_rate), _interval(r.flip_interval), _shown(r)),
+            (said("of these, took the first place", "그중 첫 자리를 고른 것"), first, "", f"{r.first_place_of}"),
+            (said("longer answer won", "더 긴 답변이 이긴 것"), longer, "", f"{r.longer_won_of}"),
+            (said("mean length in characters, A / B", "평균 글자 수, A / B"), lengths, "", judged),
         ]
         for summary, name in zip(self.scores or (), (self.name_a, self.name_b), strict=False):
-            low, high = summary.interval
-            rows.append((f"mean score of {name}", f"{summary.mean:.2f}", f"{low:.2f} to {high:.2f}", f"{summary.n}"))
+            measure = said(f"mean score of {name}", f"{name}의 평균 점수")
+            rows.append((measure, f"{summary.mean:.2f}", _plain(summary.interval), f"{summary.n}"))
         for second in self.seconds:
             rows += _second_lines(second)
         return rows
@@ -145,8 +167,10 @@ def _corrected_lines(measure: str, report: Report) -> list[tuple[str, str, str, 
     found = report.corrected
     if found is None:
         return []
-    value = "cannot be corrected" if found.win_rate is None else _percent(found.win_rate)
-    return [(measure, value, _interval(found.interval), f"{report.n_judged}, {found.n} {MEASURED_BY[found.by]}")]
+    value = said("cannot be corrected", "보정할 수 없음") if found.win_rate is None else _percent(found.win_rate)
+    pairs = said(f"{found.n} calibration pairs", f"정답을 아는 쌍 {found.n}")
+    measured_by = pairs if found.by == "calibration" else said(f"{found.n} votes", f"투표 {found.n}")
+    return [(measure, value, _interval(found.interval), f"{report.n_judged}, {measured_by}")]
 
 
 def _with_note(fitted: LengthControlled) -> str:
@@ -160,30 +184,49 @@ def _shown(report: Report) -> str:
 def _second_lines(second: SecondOpinion) -> list[tuple[str, str, str, str]]:
     other = second.report
     rows = [
-        (f"win rate by {other.judge}", _percent(other.win_rate), _interval(other.interval), f"{other.n_judged}"),
-        *_corrected_lines("  corrected for its errors", other),
+        (
+            said(f"win rate by {other.judge}", f"{other.judge} 심사자의 승률"),
+            _percent(other.win_rate),
+            _interval(other.interval),
+            f"{other.n_judged}",
+        ),
+        *_corrected_lines(said("  corrected for its errors", "  그 오류를 보정한 승률"), other),
     ]
-    for where, agreed in (("", second.agreement), (", calibration set", second.calibration_agreement)):
+    on_calibration = said(", calibration set", ", 정답을 아는 쌍")
+    for where, agreed in (("", second.agreement), (on_calibration, second.calibration_agreement)):
         if agreed:
-            kappa = "undefined" if agreed.kappa is None else f"{agreed.kappa:.2f}"
+            kappa = said("undefined", "정의되지 않음") if agreed.kappa is None else f"{agreed.kappa:.2f}"
+            same, cohen, gwet = (
+                said("same verdict", "같은 판정"),
+                said("Cohen's kappa", "코헨의 카파"),
+                said("Gwet's AC1", "그웨트의 AC1"),
+            )
             rows += [
-                (f"  same verdict{where}", _percent(agreed.share), _interval(agreed.share_interval), f"{agreed.n}"),
-                (f"  Cohen's kappa{where}", kappa, _plain(agreed.kappa_interval), f"{agreed.n}"),
-                (f"  Gwet's AC1{where}", f"{agreed.ac1:.2f}", _plain(agreed.ac1_interval), f"{agreed.n}"),
+                (f"  {same}{where}", _percent(agreed.share), _interval(agreed.share_interval), f"{agreed.n}"),
+                (f"  {cohen}{where}", kappa, _plain(agreed.kappa_interval), f"{agreed.n}"),
+                (f"  {gwet}{where}", f"{agreed.ac1:.2f}", _plain(agreed.ac1_interval), f"{agreed.n}"),
             ]
     return rows
 
 
+def _of(count: int, n: int) -> str:
+    return said(f"{count} of {n}", f"{count}/{n}")
+
+
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f}%"
+    return said("none", "없음") if share is None else f"{100 * share:.1f}%"
 
 
 def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{100 * interval[0]:.1f}% to {100 * interval[1]:.1f}%"
+    return "" if interval is None else _between(*(f"{100 * end:.1f}%" for end in interval))
 
 
 def _plain(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+    return "" if interval is None else _between(*(f"{end:.2f}" for end in interval))
+
+
+def _between(low: str, high: str) -> str:
+    return said(f"{low} to {high}", f"{low}–{high}")
 
 
 # --- made ------------------------------------------------------------------------------------
@@ -264,28 +307,30 @@ def disagreements(judgments: Sequence[Judgment], others: Sequence[Sequence[Judgm
             verdicts, between = {line.winner, *(other.winner for other in differing)}, "judges"
         else:
             continue
-        said = [
-            (f"{line.judge}, A shown first", line.verdict_ab, _reason(line.raw_ab)),
-            (f"{line.judge}, B shown first", line.verdict_ba, _reason(line.raw_ba)),
+        a_first, b_first = said("A shown first", "A를 먼저"), said("B shown first", "B를 먼저")
+        verdicts_of = [
+            (f"{line.judge}, {a_first}", line.verdict_ab, _reason(line.raw_ab)),
+            (f"{line.judge}, {b_first}", line.verdict_ba, _reason(line.raw_ba)),
         ]
         if not line.flipped:
-            said = [(line.judge, line.winner, _reason(line.raw_ab))]
-        said += [(other.judge, other.winner, _reason(other.raw_ab)) for other in second]
+            verdicts_of = [(line.judge, line.winner, _reason(line.raw_ab))]
+        verdicts_of += [(other.judge, other.winner, _reason(other.raw_ab)) for other in second]
         opposite = {"a", "b"} <= verdicts
         texts = (line.question, line.reference, line.answer_a, line.answer_b)
-        found.append(Disagreement(line.id, between, opposite, *texts, tuple(said)))
+        found.append(Disagreement(line.id, between, opposite, *texts, tuple(verdicts_of)))
     return sorted(found, key=lambda one: (not one.opposite, -abs(len(one.answer_a) - len(one.answer_b))))
 
 
 def _reason(raw: str | dict | None) -> str:
     """Return the reason in a judge's reply, or the scores behind its verdict (first and second, as shown)."""
     if isinstance(raw, dict):
-        return f"{', '.join(f'{side} {score:.3f}' for side, score in raw.items())} (as shown)"
+        scores = ", ".join(f"{side} {score:.3f}" for side, score in raw.items())
+        return said(f"{scores} (as shown)", f"{scores} (보여 준 순서)")
     try:
-        said = json.loads(raw or "")
+        replied = json.loads(raw or "")
     except (ValueError, RecursionError):  # the latter where a model repeats "[" to its limit
         return (raw or "").strip()
-    return str(said.get("reason", "")) if isinstance(said, dict) else str(said)
+    return str(replied.get("reason", "")) if isinstance(replied, dict) else str(replied)
 
 
 def histogram(a: ScoreSummary, b: ScoreSummary) -> Histogram:
@@ -308,7 +353,8 @@ def html(card: ReportCard) -> str:
     tallest = max([*card.histogram.a, *card.histogram.b, 1]) if card.histogram else 1
     filters = {"percent": _percent, "interval": _interval}
     bars = OVERALL_BAR, KIND_BAR
-    return render(TEMPLATE, filters, card=card, r=card.report, lines=card.lines(), names=names, tallest=tallest, bars=bars)
+    values = {"card": card, "r": card.report, "lines": card.lines(), "names": names, "tallest": tallest, "bars": bars}
+    return render(TEMPLATE, filters, said=said, **values)
 
 
 def write_html(card: ReportCard, path: str | Path) -> Path:
@@ -354,9 +400,15 @@ def _plain_text(text: str) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    from textwrap import fill
-
-    return fill(text, width)
+    """Return a text in lines of so many columns at most, a syllable of Hangul taking two."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and sum(2 if east_asian_width(one) in "WF" else 1 for one in longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def _draw_verdicts(axes, card: ReportCard) -> None:
@@ -426,8 +478,8 @@ def _draw_scores(axes, card: ReportCard) -> None:
     axes.legend(fontsize=8, frameon=False)
 
 
-def _draw_absence(axes, said: str) -> None:
-    axes.text(0.5, 0.5, said, ha="center", va="center", color=GREY, transform=axes.transAxes)
+def _draw_absence(axes, what: str) -> None:
+    axes.text(0.5, 0.5, what, ha="center", va="center", color=GREY, transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])
 
 
@@ -442,7 +494,7 @@ def win_rates(reports: Sequence[tuple[str, Report]]) -> None:
         axes.plot([low, high], [place, place], color=BLUE, linewidth=3)
         axes.plot(report.win_rate, place, "o", color=BLUE, markersize=9)
     axes.axvline(0.5, color=GREY, linestyle="--")
-    below_the_bar = said("careful: its judge is below the bar", "주의: 판정 모델(judge) 기준 미달")
+    below_the_bar = said("careful: its judge is below the bar", "주의: 심사자(judge) 기준 미달")
     marked = [f"{name}\n({below_the_bar})" if report.warning else name for name, report in reports]
     axes.set_yticks(range(len(reports)), marked)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(reports) - 0.4))

@@ -21,11 +21,11 @@ CURVE_POINTS = 200  # a longer curve is drawn from the means of its stretches
 TEXTS = {
     "ko": {
         "before": "학습 전", "after": "학습 후", "given": "입력", "score": "얼마나 자주 맞나요", "of": "{n}개 중 {right}개",
-        "interval": "가는 선은 95% 신뢰구간(윌슨)입니다.", "curve": "학습 곡선", "step": "스텝", "loss": "손실(nat/토큰)",
-        "facts": "어떻게 학습했나요", "made": "이 페이지는 한국어 지시 학습 강좌의 마지막 셀이 만들었습니다.",
+        "interval": "가는 선은 95% 신뢰구간(윌슨)입니다.", "curve": "학습 곡선", "step": "스텝", "loss": "손실(토큰당 내트)",
+        "facts": "어떻게 학습했나요", "made": "이 페이지는 한국어 지시 튜닝 강의의 마지막 셀이 만들었습니다.",
         "limits": "같은 종류의 자료에서 잰 값입니다. 다른 자료에서 어떤지는 이 표가 말해 주지 않습니다.",
-        "model": "바탕 모델", "rows": "학습 자료", "rows_value": "{rows:,}개", "epochs": "에포크", "rank": "LoRA 랭크",
-        "rate": "학습률", "minutes": "걸린 시간", "minutes_value": "{minutes:.0f}분", "device": "기계",
+        "model": "베이스 모델", "rows": "학습 자료", "rows_value": "{rows:,}개", "epochs": "에포크", "rank": "LoRA 랭크",
+        "rate": "학습률", "minutes": "걸린 시간", "minutes_value": "{minutes:.0f}분", "device": "컴퓨터",
         "sha256": "어댑터 SHA-256",
     },
     "en": {

@@ -23,6 +23,7 @@ from kotune.data.readers import read
 from kotune.data.records import UnusedFields, known_names, of_a_table
 from kotune.korean.answer import CheckedAnswer, Finding, Spans
 from kotune.korean.ending_checks import check_no_end_token, check_unfinished
+from kotune.korean.error_sentences import FINDINGS, in_korean
 from kotune.korean.grounding import misplaced, unsupported
 from kotune.korean.leftover_checks import check_leftover, check_template_marker
 from kotune.korean.numbers import Quantity
@@ -46,6 +47,7 @@ from kotune.korean.script_checks import (
 from kotune.korean.sentences import Sentence
 from kotune.korean.spacing_checks import check_spacing
 from kotune.korean.speech_levels import HAE, HAEYO, HAPSYO, PLAIN_LEVELS, POLITE_LEVELS, is_banmal, is_of_either_polite_level
+from kotune.language import language
 from utils import CourseError, normalized, require_other_files, write_jsonl
 
 # --- speech level and particles --------------------------------------------------------------
@@ -158,7 +160,8 @@ def check(
 
     question and source serve the checks `echo` and `unsupported_number`, `ended` (whether the model wrote its end token)
     serves `no_end_token`; each is left out where what it needs is None. Starts and ends count characters of the answer
-    as it was given: an answer in NFD (as macOS names files) has the findings of its NFC.
+    as it was given: an answer in NFD (as macOS names files) has the findings of its NFC. Messages are in the language of
+    the edition at hand.
 
     Raises:
         CourseError: the answer is no string.
@@ -173,13 +176,18 @@ def check(
 
 
 def _findings(answer: CheckedAnswer) -> list[Finding]:
+    tell = _in_korean if language() == "ko" else str  # asked once an answer: the setting may stand in a file
     if not re.search(r"\w", answer.text):  # nothing else can be said of it
-        return [Finding("empty", start, end, answer.text, message) for start, end, message in check_empty(answer)]
+        return [Finding("empty", start, end, answer.text, tell(message)) for start, end, message in check_empty(answer)]
     return [
-        Finding(name, start, end, answer.text[start:end], message)
+        Finding(name, start, end, answer.text[start:end], tell(message))
         for name, (function, _) in _CHECKS.items()
         for start, end, message in function(answer)
     ]
+
+
+def _in_korean(message: str) -> str:
+    return in_korean(message, FINDINGS) or message
 
 
 _CLUSTER = re.compile(r".[\u0300-\u036f\u1160-\u11ff\u302a-\u302f\u3099\u309a]*", re.DOTALL)

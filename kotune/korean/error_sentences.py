@@ -1,9 +1,9 @@
-"""The course's error sentences in Korean: written in English where they are raised, looked up here where they are shown.
+"""The package's sentences in Korean: written in English where they are made, looked up here where they are shown.
 
-`error_sentences.yaml` pairs an English template with a Korean one. A sentence is of a template when the template's fixed
-parts stand in it, in their order; what stands between them are its values. They are put into the Korean as they are, or in
-Korean where they are themselves in the table. Behind a value, 을(를) and the like become the form that its last sound asks
-for.
+`error_sentences.yaml` has those of errors, `finding_sentences.yaml` those of the checks of Korean. A table pairs an English
+template with a Korean one. A sentence is of a template when the template's fixed parts stand in it, in their order; what
+stands between them are its values. They are put into the Korean as they are, or in Korean where they are themselves in the
+table. Behind a value, 을(를) and the like become the form that its last sound asks for.
 """
 
 from __future__ import annotations
@@ -76,19 +76,23 @@ class Template:
         return dict(zip(reversed(self.names), reversed(found), strict=True))  # of equal names the first counts
 
 
+ERRORS = "error_sentences.yaml"
+FINDINGS = "finding_sentences.yaml"
+
+
 @cache
-def templates() -> tuple[Template, ...]:
-    """Return the table, those with the most fixed words first, so that the closest template of a sentence is met first."""
+def templates(table: str = ERRORS) -> tuple[Template, ...]:
+    """Return a table, those with the most fixed words first, so that the closest template of a sentence is met first."""
     import yaml
 
-    rows = yaml.safe_load(read_text(Path(__file__).with_name("error_sentences.yaml")))
+    rows = yaml.safe_load(read_text(Path(__file__).with_name(table)))
     pairs = [Template(row["en"], row["ko"], row.get("part", False)) for row in rows]
     return tuple(sorted(pairs, key=lambda pair: -len("".join(pair.fixed))))
 
 
-def in_korean(sentence: str) -> str | None:
-    """Return an error sentence in Korean, or None where the table has no template of it."""
-    return _translated(sentence, depth=0)
+def in_korean(sentence: str, table: str = ERRORS) -> str | None:
+    """Return a sentence in Korean, or None where the table has no template of it."""
+    return _translated(sentence, table, depth=0)
 
 
 def in_edition(sentence: str) -> str:
@@ -96,15 +100,17 @@ def in_edition(sentence: str) -> str:
     return (in_korean(sentence) or sentence) if language() == "ko" else sentence
 
 
-def _translated(sentence: str, depth: int) -> str | None:
+def _translated(sentence: str, table: str, depth: int) -> str | None:
     if len(sentence) > _LONGEST or depth > _DEEPEST:
         return None
-    for template in templates():
+    for template in templates(table):
         if template.is_part and depth == 0:
             continue
         values = template.values(sentence)
         if values is not None:
-            return _filled(template.korean, {name: _translated(text, depth + 1) or text for name, text in values.items()})
+            return _filled(
+                template.korean, {name: _translated(text, table, depth + 1) or text for name, text in values.items()}
+            )
     return None
 
 

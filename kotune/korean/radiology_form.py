@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kotune.korean.radiology import compare_facts
+from kotune.language import said
 from utils import require_same_length
 
 _LIST_NUMBER = re.compile(r"(?m)^[^\S\n]*+(?:\d++[.)]|[-•*])\s++")
@@ -77,10 +78,9 @@ class ReportScores:
     faults: dict[str, int]  # how often each part of the form is wrong
 
     def row(self) -> dict[str, str]:
-        """Return the counts as one row for a table."""
-        return {
-            "facts": f"{self.facts} of {self.n}", "form": f"{self.form} of {self.n}", "both": f"{self.both} of {self.n}",
-        }  # fmt: skip
+        """Return the counts as one row for a table, in the language of the edition at hand."""
+        counts = {said("facts", "사실"): self.facts, said("form", "형식"): self.form, said("both", "둘 다"): self.both}
+        return {name: said(f"{count} of {self.n}", f"{count}/{self.n}") for name, count in counts.items()}
 
 
 def score_reports(

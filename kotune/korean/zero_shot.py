@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kotune.data.text_files import encoding_of
+from kotune.language import said
 from kotune.stats import Interval, macro_f1, macro_f1_interval, share
 from utils import DATA, CourseError, normalized, relative, require_same_length
 
@@ -258,20 +259,23 @@ class ZeroShotReport:
         return self.dropped.macro_f1 - self.strict.macro_f1
 
     def row(self) -> dict:
-        """Return the report as one flat row for a table; low and high bound the strict macro F1 (95%)."""
+        """Return the report as one flat row for a table, its names in the language of the edition at hand.
+
+        low and high bound the strict macro F1 (95%).
+        """
         low, high = self.strict.interval
         return {
-            "set": self.name,
+            said("set", "세트"): self.name,
             "n": self.n,
-            "coverage": self.coverage,
-            "lenient coverage": self.lenient_coverage,
-            "strict": self.strict.macro_f1,
-            "low": low,
-            "high": high,
-            "lenient": self.lenient.macro_f1,
-            "dropped": self.dropped.macro_f1,
-            "n dropped": self.n - self.dropped.n,
-            "inflation": self.inflation,
+            said("coverage", "읽힌 비율"): self.coverage,
+            said("lenient coverage", "너그럽게 읽힌 비율"): self.lenient_coverage,
+            said("strict", "엄격"): self.strict.macro_f1,
+            said("low", "하한"): low,
+            said("high", "상한"): high,
+            said("lenient", "너그럽게"): self.lenient.macro_f1,
+            said("dropped", "버림"): self.dropped.macro_f1,
+            said("n dropped", "버린 수"): self.n - self.dropped.n,
+            said("inflation", "부풀린 폭"): self.inflation,
         }
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kotune.language import said
 from kotune.models.files import model_path
 from kotune.models.machine import Recipe
 from kotune.models.weight_files import never_unpickled, refuse_pickles, sha256_of
@@ -302,7 +303,11 @@ def find_adapters(recipe: Recipe, need_dpo: bool) -> Adapters:
         CourseError: neither place has adapters for this recipe's model.
     """
     missing = []
-    for root, what in ((OUTPUTS, "trained on this machine"), (ASSETS, "shipped with the course")):
+    own, shipped = (
+        said("trained on this machine", "이 컴퓨터에서 학습함"),
+        said("shipped with the course", "저장소에 들어 있음"),
+    )
+    for root, what in ((OUTPUTS, own), (ASSETS, shipped)):
         sft, dpo = root / "sft", root / "dpo"
         sft_card, dpo_card = _card(sft), _card(dpo)
         if sft_card.get("base") != recipe.model:

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
+from kotune.language import said
 from kotune.models.files import load_config, prepare_libraries
 from kotune.models.memory import GIB, SHAPES, ModelShape, memory
 from kotune.overrides import require_sound
@@ -22,6 +23,7 @@ from utils import CourseError, setting
 
 EMULATED = 5.0  # GFLOP/s; what computes in the format itself does ten times as many
 CPU_DEFAULT, GPU_DEFAULT = "gemma-3-270m-cpu", "gemma-2b-l4"
+T4_DEFAULT = "gemma-3-270m-t4"  # for a GPU without bfloat16 of its own
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def require_runnable(recipe: Recipe) -> None:
         if recipe.dtype == "bfloat16" and torch.cuda.get_device_capability()[0] < 8:
             raise CourseError(
                 f"{torch.cuda.get_device_name()} only emulates bfloat16, which {recipe.name} computes in; set its dtype to "
-                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {CPU_DEFAULT}'s model in float32."
+                f"float32 if that fits, or let the machine choose (unset COURSE_RECIPE): {T4_DEFAULT}."
             )
     needs = "its NF4 weights" if recipe.quantization else "adamw_8bit" if recipe.optimizer == "adamw_8bit" else None
     if needs and not installed("bitsandbytes"):
@@ -99,16 +101,24 @@ def choose(name: str | None = None) -> RecipeChoice:
             require_runnable(recipe)
         except CourseError as error:
             raise error if name else CourseError(f"COURSE_RECIPE is {asked!r}: {error}") from None
-        reason = "asked for by name" if name else "COURSE_RECIPE asks for it"
+        reason = (
+            said("asked for by name", "이름으로 지정함")
+            if name
+            else said("COURSE_RECIPE asks for it", "COURSE_RECIPE로 지정함")
+        )
     elif torch.cuda.is_available():
         recipe, reason = _for_this_gpu()
     else:
-        recipe, reason = RECIPES[CPU_DEFAULT], f"no CUDA GPU, {os.cpu_count()} CPU cores"
+        cores = os.cpu_count()
+        recipe, reason = RECIPES[CPU_DEFAULT], said(f"no CUDA GPU, {cores} CPU cores", f"CUDA GPU 없음, CPU 코어 {cores}개")
     if recipe.device == "cuda":
         recipe, attention = _with_attention(recipe)
         return RecipeChoice(recipe, f"{reason}; {attention}")
     bf16, fp32 = bf16_speed()
-    reason += f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32"
+    reason += said(
+        f"; matrix products run at {bf16:.0f} GFLOP/s in bfloat16, {fp32:.0f} in float32",
+        f"; 행렬 곱셈 속도는 bfloat16 {bf16:.0f} GFLOP/s, float32 {fp32:.0f} GFLOP/s",
+    )
     return RecipeChoice(replace(recipe, dtype="bfloat16" if bf16 > fp32 else "float32"), reason)
 
 
@@ -119,29 +129,42 @@ def _for_this_gpu() -> tuple[Recipe, str]:
     major, minor = torch.cuda.get_device_capability()
     free = free_gib("cuda")
     if major < 8:
-        return replace(small, dtype="float32"), f"{gpu} has no bf16 of its own: the small model in float32"
+        why = said(
+            f"{gpu} has no bf16 of its own: the small model in float32", f"{gpu}에는 bf16 연산이 없음: 작은 모델을 float32로"
+        )
+        return RECIPES[T4_DEFAULT], why
     needed = _at_full_length(RECIPES[GPU_DEFAULT])
     if free < needed:
-        return small, (
-            f"{gpu} has {free:.1f} GiB free and {GPU_DEFAULT} needs {needed:.1f} at its full length: the small model in bf16"
+        return small, said(
+            f"{gpu} has {free:.1f} GiB free and {GPU_DEFAULT} needs {needed:.1f} at its full length: the small model in "
+            "bf16",
+            f"{gpu}의 여유 메모리는 {free:.1f} GiB, {GPU_DEFAULT}의 가장 긴 행에는 {needed:.1f} GiB가 필요함: 작은 모델을 "
+            "bf16으로",
         )
-    reason = f"{gpu} (compute capability {major}.{minor}) with bf16 and {free:.1f} GiB free"
+    reason = said(
+        f"{gpu} (compute capability {major}.{minor}) with bf16 and {free:.1f} GiB free",
+        f"{gpu}(compute capability {major}.{minor}), bf16 가능, 여유 메모리 {free:.1f} GiB",
+    )
     larger = [recipe for recipe in RECIPES.values() if recipe.quantization and _at_full_length(recipe) <= free]
+    names = ", ".join(recipe.name for recipe in larger)
     if larger and not installed("bitsandbytes"):
-        reason += f"; {', '.join(r.name for r in larger)} would fit too, but bitsandbytes is not installed"
+        reason += said(
+            f"; {names} would fit too, but bitsandbytes is not installed", f"; {names}도 들어가지만 bitsandbytes가 없음"
+        )
     elif larger:
-        reason += f"; {', '.join(r.name for r in larger)} would fit too, by name"
+        reason += said(f"; {names} would fit too, by name", f"; 이름으로 지정하면 {names}도 들어감")
     return RECIPES[GPU_DEFAULT], reason
 
 
 def _with_attention(recipe: Recipe) -> tuple[Recipe, str]:
     """Return the recipe with FlashAttention 2 where a backward step passes, else with SDPA, and why."""
     if recipe.dtype == "float32":
-        return replace(recipe, attention="sdpa"), "attention through SDPA, because FlashAttention needs 16 bits"
+        needs = said("FlashAttention needs 16 bits", "FlashAttention은 16비트에서만 됨")
+        return replace(recipe, attention="sdpa"), said(f"attention through SDPA, because {needs}", f"어텐션은 SDPA({needs})")
     works, why = flash_attention(shape_of(recipe).head_dim)
-    if works:
-        return replace(recipe, attention="flash_attention_2"), f"attention through FlashAttention 2, because {why}"
-    return replace(recipe, attention="sdpa"), f"attention through SDPA, because {why}"
+    name = "FlashAttention 2" if works else "SDPA"
+    reason = said(f"attention through {name}, because {why}", f"어텐션은 {name}({why})")
+    return replace(recipe, attention="flash_attention_2" if works else "sdpa"), reason
 
 
 # --- what a run takes ------------------------------------------------------------------------
@@ -208,7 +231,7 @@ def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, st
     Gemma's head size on most GPUs.
     """
     if not installed("flash_attn"):
-        return False, "flash-attn is not installed"
+        return False, said("flash-attn is not installed", "flash-attn이 없음")
     import torch
 
     try:
@@ -219,7 +242,16 @@ def flash_attention(head_dim: int = 256, device: str = "cuda") -> tuple[bool, st
         )
         flash_attn_func(query, key, value, causal=True).sum().backward()
     except (ImportError, OSError, RuntimeError) as error:
-        return False, f"flash-attn fails at head size {head_dim} ({str(error).strip().splitlines()[0]})"
+        told = str(error).strip().splitlines()[0]
+        return False, said(
+            f"flash-attn fails at head size {head_dim} ({told})", f"flash-attn이 헤드 크기 {head_dim}에서 실패함: {told}"
+        )
     if query.grad is None or not query.grad.isfinite().all():
-        return False, f"flash-attn gives no finite gradient at head size {head_dim}"
-    return True, f"flash-attn passes a backward step at head size {head_dim}"
+        return False, said(
+            f"flash-attn gives no finite gradient at head size {head_dim}",
+            f"flash-attn의 기울기가 헤드 크기 {head_dim}에서 유한하지 않음",
+        )
+    return True, said(
+        f"flash-attn passes a backward step at head size {head_dim}",
+        f"flash-attn의 역전파가 헤드 크기 {head_dim}에서 통과함",
+    )

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 
-from fastapi.responses import StreamingResponse
+from starlette.responses import StreamingResponse
 
 from kotune.models.sampling import Progress
 from kotune.serving.api import Chunks

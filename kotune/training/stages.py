@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kotune import mirror
 from kotune.data import registry
 from kotune.models import adapters, loading
 from kotune.recipes import Recipe
@@ -204,9 +205,9 @@ class _Run:
         from transformers import EarlyStoppingCallback
 
         from kotune.plots import live_plot
-        from kotune.training.trainers import EvaluateLast, ProgressBar
+        from kotune.training.trainers import EvaluateLast, MirrorCheckpoints, ProgressBar
 
-        called = [ProgressBar(), *live_plot(self.request.stage)]
+        called = [ProgressBar(), MirrorCheckpoints(self.request.output_dir), *live_plot(self.request.stage)]
         if self.validation:
             called.append(EvaluateLast())
             if self.recipe.early_stopping is not None:
@@ -325,6 +326,7 @@ def _finish(trainer, run: _Run, log: list[dict], validation: list[dict], figures
     if is_main_process():
         adapters.save_adapter(trainer.model, request.output_dir, run.card(figures), parent=request.parent, state=state)
         save_losses(log, validation, request.output_dir, request.stage, request.reporting.plot_loss)
+        mirror.keep(request.output_dir)
     trainer.accelerator.wait_for_everyone()
     return TrainingResult(request.output_dir, log, figures, validation)
 

@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from kotune import mirror
 from kotune.progress import bar
 from kotune.training.losses import CompletionLogprobs, add_completion_head, completion_logprobs, dpo_loss, sum_by_row
 from kotune.training.runs import mark_whole
@@ -169,6 +170,17 @@ class ProgressBar(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self.shown.close()
+
+
+class MirrorCheckpoints(TrainerCallback):
+    """Copies each checkpoint of a run to the mirror, where there is one, once it lies whole on the local disk."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            mirror.keep(self.folder)
 
 
 class EvaluateLast(TrainerCallback):

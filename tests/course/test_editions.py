@@ -3,21 +3,25 @@
 import os
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
+from dev import build_editions
 from dev.build_editions import edition
 from dev.editions import notebook as editions
 from dev.editions.code_texts import Pair, code_texts, placeholders, skeleton, translated
 from dev.editions.notebook import START, START_ID, build, linked
 from dev.editions.outputs import in_korean
-from dev.editions.text_file import Cell, Translation, notebook_cells, translate
+from dev.editions.text_file import Cell, Translation, cell_texts, head_in_korean, notebook_cells, translate
+from kotune.exercises import cells as exercise_cells
 from kotune.notebooks import outputs_digest
 from utils import ROOT, CourseError, read_json
 
 TEXTS = sorted((ROOT / "ko" / "text").glob("*.md"))
 WAITING_FOR_A_RUN = {
     "dpo",
+    "evaluation",
     "preprocess",
     "train",
 }  # translated, and not yet run and stored in Korean; these may only become fewer
@@ -164,6 +168,18 @@ def test_outputs_of_a_korean_run_stay_until_the_english_ones_or_the_code_change(
     other_words = Translation({**KOREAN.sources, "bb": 'print("손실값", 1)'}, {**KOREAN.pairs})
     other_words.pairs["bb"] = [Pair('"loss"', '"손실값"')]
     assert build(ENGLISH, other_words, ran).notebook["cells"][2]["outputs"] == [text_output("손실값 1")]
+
+
+def test_what_an_exercise_prints_wants_a_run_and_one_without_outputs_does_not():
+    asked, drawn = code_cell("ex-x", 'check("x", y)', text_output("x · not done yet")), code_cell("ex-y", 'question("y")')
+    english = {**ENGLISH, "cells": [ENGLISH["cells"][0], asked, drawn]}
+    korean = Translation(sources={"aa": "보세요.", "ex-x": 'check("x", y)', "ex-y": 'question("y")'})
+    built = build(english, korean, None)
+    assert built.to_run == ["ex-x"]
+    built.notebook["cells"][2]["outputs"] = [text_output("x · 풀기 전")]
+    built.notebook["metadata"]["english_outputs"] = {"ex-x": outputs_digest(asked)}
+    again = build(english, korean, built.notebook)
+    assert again.to_run == [] and again.notebook == built.notebook
 
 
 def test_links_lead_into_the_edition_where_it_has_the_file(tmp_path, monkeypatch):
@@ -321,3 +337,65 @@ def test_cells_in_another_order_are_told(tmp_path):
 def test_code_that_moved_does_not_make_a_translation_old():
     assert Cell("aa", "markdown", "[`x`](a.py#L1)").digest == Cell("aa", "markdown", "[`x`](a.py#L20)").digest
     assert Cell("aa", "markdown", "[`x`](a.py#L1)").digest != Cell("aa", "markdown", "[`x`](b.py#L1)").digest
+
+
+# --- exercises -------------------------------------------------------------------------------
+
+
+def of_basics(language):
+    made = exercise_cells.cells_of("basics", language)
+    return [Cell(cell.id, cell.kind, cell.source, is_exercise=True) for cell in made]
+
+
+def translated_basics(tmp_path, exercises, text=WHOLE):
+    (tmp_path / "basics.md").write_text(text, encoding="utf-8")
+    return translate([CELLS[0], *exercises, *CELLS[1:]], tmp_path / "basics.md")
+
+
+def test_an_exercise_needs_no_text_and_has_its_korean_from_the_catalogue(tmp_path):
+    done = translated_basics(tmp_path, of_basics("en"))
+    assert done.problems == []
+    assert {cell.id: done.sources[cell.id] for cell in of_basics("ko")} == {cell.id: cell.source for cell in of_basics("ko")}
+    assert "# 숫자" in done.sources["ex-basics-1"] and "**연습 basics-1" in done.sources["ex-basics-1-text"]
+    assert done.pairs.keys() == {"bb", "cc"}
+
+
+def test_the_text_of_an_exercise_that_is_given_twice_is_refused(tmp_path):
+    exercise = next(cell for cell in of_basics("en") if cell.id == "ex-basics-1-text")
+    done = translated_basics(tmp_path, of_basics("en"), f"{WHOLE}\n{exercise.head}\n두 번째 글\n")
+    (problem,) = done.problems
+    assert "cell ex-basics-1-text is an exercise, whose Korean stands in kotune/exercises/texts/basics.yaml" in problem
+
+
+def test_an_english_exercise_that_is_not_the_catalogues_is_told(tmp_path):
+    old = [replace(cell, source="old") if cell.id == "ex-basics-1" else cell for cell in of_basics("en")]
+    gone = Cell("ex-basics-99", "code", "x", is_exercise=True)
+    problems = translated_basics(tmp_path, [*old, gone]).problems
+    assert [problem.split()[2] for problem in problems] == ["ex-basics-1", "ex-basics-99"]
+    assert all("run `kotune notebooks exercises`" in problem for problem in problems)
+
+
+def test_a_text_that_is_begun_has_no_exercises_and_no_head(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_editions, "TEXTS", tmp_path)
+    assert build_editions.main(["start", "basics"]) == 0
+    begun = {text.id for text in cell_texts(tmp_path / "basics.md")}
+    cells = notebook_cells(ROOT / "basics.ipynb")
+    heads = head_in_korean(cells, "basics")
+    assert len(heads) == 2
+    assert begun == {cell.id for cell in cells if not cell.is_exercise and cell.id not in heads}
+    assert len(begun) < len(cells) - len(heads)
+
+
+def test_the_head_of_a_notebook_takes_no_text_of_a_translator(tmp_path):
+    cells = notebook_cells(ROOT / "basics.ipynb")
+    head = next(cell for cell in cells if cell.id in head_in_korean(cells, "basics"))
+    (tmp_path / "basics.md").write_text(f"{head.head}\n글\n", encoding="utf-8")
+    assert any("take its text out of here" in problem for problem in translate(cells, tmp_path / "basics.md").problems)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_an_edition_has_all_exercises_of_its_lesson_in_korean(path):
+    built = edition(path.stem).notebook["cells"]
+    shown = {cell["id"]: "".join(cell["source"]) for cell in built if "exercise" in cell["metadata"].get("tags", [])}
+    wanted = {cell.id: cell.source for cell in exercise_cells.cells_of(path.stem, "ko")}
+    assert shown == wanted

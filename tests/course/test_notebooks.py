@@ -48,37 +48,15 @@ def test_outputs_are_small_and_name_no_machine(notebook):
     assert not any(o.get("name") == "stderr" for cell in code_cells(notebook) for o in cell["outputs"])
 
 
-def test_the_first_code_cell_does_nothing_outside_colab(notebook, tmp_path, monkeypatch):
+def test_the_first_code_cell_does_nothing_outside_colab_and_kaggle(notebook, monkeypatch):
+    """What it does there: tests/test_hosted.py."""
     first = source(code_cells(notebook)[0])
-    monkeypatch.setattr(subprocess, "run", lambda *arguments, **settings: pytest.fail("nothing is to be run here"))
+    assert "COURSE_REPOSITORY" in first
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    monkeypatch.setattr(subprocess, "call", lambda *arguments, **settings: pytest.fail("nothing is to be run here"))
     before = os.getcwd(), list(sys.path)
     exec(first, {})
     assert (os.getcwd(), sys.path) == before
-
-
-def test_on_colab_the_first_cell_clones_installs_and_keeps_torch(notebook, tmp_path, monkeypatch, capsys):
-    import importlib.metadata
-
-    ran = []
-
-    def run(command, check):
-        ran.append(command)
-        if command[:2] == ["git", "clone"]:
-            (tmp_path / "course" / "kotune").mkdir(parents=True)
-
-    monkeypatch.setitem(sys.modules, "google.colab", object())
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COURSE_FOLDER", str(tmp_path / "course"))
-    monkeypatch.setenv("COURSE_REPOSITORY", "https://example.org/course.git")
-    for clones in (1, 0):  # the second time the package is there already
-        ran.clear()
-        exec(source(code_cells(notebook)[0]), {})
-        assert [command[-2] for command in ran if "clone" in command] == ["https://example.org/course.git"] * clones
-        assert ran[-1][-3:] == ["-e", ".", f"torch=={importlib.metadata.version('torch')}"]
-        assert os.getcwd() == str(tmp_path / "course") == sys.path[0]
-        assert "installed beside Colab's own torch==" in capsys.readouterr().out
 
 
 def test_what_differs_by_machine_is_followed_by_what_must_hold(notebook):

@@ -14,7 +14,8 @@ FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)]+)\)")
 # a command in a block or between backticks: its name, and the word that follows where it is no flag or file
 CALL = re.compile(r"(?:^|[`!/]|-m )kotune ([a-z]+)(?: ([a-z]+)(?=[ `\n]))?", re.M)
-PAGES = [ROOT / name for name in (ENGLISH, KOREAN, "CONTRIBUTING.md", "colab_guide.md", "data/README.md")]
+GUIDES = ("colab_guide.md", "colab_guide.ko.md")
+PAGES = [ROOT / name for name in (ENGLISH, KOREAN, "CONTRIBUTING.md", *GUIDES, "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
@@ -38,9 +39,10 @@ def figures(prose: str) -> set[str]:
 def test_both_editions_have_the_same_blocks_links_and_code():
     (blocks, prose), (korean_blocks, korean_prose) = split(ENGLISH), split(KOREAN)
     assert korean_blocks == blocks
-    # each edition shows its own drawing of a figure, and a link to a notebook may lead to its Korean edition
+    # each edition shows its own drawing of a figure, and a link to a notebook or a guide may lead to its Korean edition
     links = Counter(
-        re.sub(r"^ko/(\w+\.ipynb)$", r"\1", link.replace(".ko.svg", ".en.svg")) for link in LINK.findall(korean_prose)
+        re.sub(r"^ko/(\w+\.ipynb)$", r"\1", link.replace(".ko.svg", ".en.svg").replace(".ko.md", ".md"))
+        for link in LINK.findall(korean_prose)
     )
     assert links == Counter(LINK.findall(prose))
     assert code(korean_prose) == code(prose)
@@ -51,6 +53,16 @@ def test_both_editions_have_the_same_figures_and_tables():
     assert figures(korean_prose) == figures(prose)
     columns = [[line.count("|") for line in text.splitlines() if line.startswith("|")] for text in (prose, korean_prose)]
     assert columns[0] == columns[1]
+
+
+def test_both_guides_to_colab_have_the_same_sections_links_tables_and_figures():
+    (blocks, prose), (korean_blocks, korean_prose) = map(split, GUIDES)
+    assert [block.splitlines()[0] for block in korean_blocks] == [block.splitlines()[0] for block in blocks]
+    assert Counter(LINK.findall(korean_prose)) == Counter(LINK.findall(prose))
+    assert figures(korean_prose) == figures(prose)
+    for line_starts in ("#", "|"):
+        lines = [[line for line in text.splitlines() if line.startswith(line_starts)] for text in (prose, korean_prose)]
+        assert [line.count("|") for line in lines[0]] == [line.count("|") for line in lines[1]]
 
 
 @pytest.mark.parametrize("name", [ENGLISH, KOREAN])

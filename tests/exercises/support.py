@@ -35,7 +35,7 @@ def blocks(path):
 def answer(exercise: Exercise, code: str = ""):
     """Return the verdict on a cell: the starter, then what a learner has written, then the check."""
     cell: dict = {"check": checking.judge}
-    exec(exercise.starter, cell)
+    exec(exercise.starter("en"), cell)
     exec(code, cell)
     return eval(exercise.check_line, cell)
 

@@ -2,10 +2,15 @@
 
 import ast
 import copy
+import itertools
+import re
+import symtable
 
 import nbformat
 import pytest
 
+from dev.editions.code_texts import code_texts
+from dev.editions.text_file import is_prose
 from kotune import cli
 from kotune.exercises import cells
 from kotune.exercises.catalogue import LESSONS, lesson
@@ -42,8 +47,25 @@ def test_inserted_twice_is_once_and_the_rest_is_as_it_was(name, notebook):
     assert others == before.cells
     ids = [cell.id for cell in notebook.cells]
     assert len({*ids}) == len(ids)
-    found = lesson(name)
-    assert len(notebook.cells) - len(others) == 2 * (1 + len(found.exercises) + len(found.questions))
+    items = lesson(name).items
+    leading_back = sum(item.then is not None for item in items)
+    assert len(notebook.cells) - len(others) == 2 * (1 + len(items)) + leading_back
+
+
+def test_the_notebook_holds_the_exercises_as_the_catalogue_has_them(name):
+    """Where this fails, `kotune notebooks exercises` inserts them anew."""
+    stored = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+    before = [(cell.id, cell.source) for cell in stored.cells]
+    cells.insert(stored, name, "en")
+    assert [(cell.id, cell.source) for cell in stored.cells] == before
+
+
+def test_each_code_cell_follows_a_text_and_no_sentence_leads_back_in_vain(name, notebook):
+    cells.insert(notebook, name, "en")
+    for before, cell in itertools.pairwise(notebook.cells):
+        assert "markdown" in (before.cell_type, cell.cell_type), f"no text between {before.id} and {cell.id}"
+        if before.id.endswith("-then"):
+            assert cell.cell_type == "code" and not cells.is_exercise(cell), before.id
 
 
 def test_what_a_notebook_must_hold_holds_with_its_exercises(name, notebook):
@@ -66,20 +88,29 @@ def test_outputs_of_what_has_not_changed_are_kept(name, notebook):
 
 
 def test_cells_are_short_parse_and_stand_behind_a_sentence(name):
-    made = cells.cells_of(name, "en")
+    made = [cell for cell in cells.cells_of(name, "en") if not cell.id.endswith("-then")]
     assert [cell.kind for cell in made] == ["markdown", "code"] * (len(made) // 2)
     for text, code in zip(made[::2], made[1::2], strict=True):
         assert text.after == code.after and code.id in (text.id.removesuffix("-text"), f"ex-{name}-import")
         ast.parse(code.source)
         assert len([line for line in code.source.splitlines() if line.strip()]) <= 15
         assert max(map(len, code.source.splitlines())) <= 110
+        assert not re.search(r"^#", text.source, re.M), "a heading would take in what follows of the lesson"
 
 
-def test_both_languages_have_the_same_code(name):
+def test_both_languages_have_the_same_code_but_for_its_comments(name):
     english, korean = (cells.cells_of(name, language) for language in ("en", "ko"))
     assert [(cell.id, cell.after, cell.kind) for cell in english] == [(cell.id, cell.after, cell.kind) for cell in korean]
     for one, other in zip(english, korean, strict=True):
-        assert (one.source == other.source) == (one.kind == "code")
+        if one.kind == "markdown":
+            assert one.source != other.source
+            continue
+        assert ast.dump(ast.parse(one.source)) == ast.dump(ast.parse(other.source)), one.id
+        (said, said_in_korean) = (
+            [text.text for text in code_texts(cell.source) if text.is_comment] for cell in (one, other)
+        )
+        assert len(said) == len(said_in_korean), one.id
+        assert not [text for text in said if is_prose(text) and text in said_in_korean], one.id
 
 
 def names_in(source, contexts):
@@ -101,7 +132,7 @@ def test_no_exercise_takes_a_name_of_the_lesson(name, notebook):
                 for alias in node.names
             }
     for exercise in lesson(name).exercises:
-        tree = ast.parse(exercise.starter)
+        tree = ast.parse(exercise.starter("en"))
         given = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         given |= {
             node.id
@@ -114,17 +145,12 @@ def test_no_exercise_takes_a_name_of_the_lesson(name, notebook):
         assert not given & used, exercise.id
 
 
-def test_the_lesson_does_not_use_check_hint_or_question_itself(notebook):
+def test_the_lesson_does_not_take_the_names_check_hint_and_question_for_itself(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            top = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign | ast.For)]
-            stored = {
-                leaf.id
-                for node in top
-                for leaf in ast.walk(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-                if isinstance(leaf, ast.Name)
-            }
-            assert not stored & {"check", "hint"}
+            table = symtable.symtable(cell.source, cell.id, "exec")  # of the cell itself, not of the functions in it
+            taken = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+            assert not taken & {"check", "hint", "question"}, cell.id
 
 
 def test_terms_of_the_glossary_are_still_defined_where_they_are_met_first(tmp_path, monkeypatch):

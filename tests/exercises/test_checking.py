@@ -108,7 +108,7 @@ def test_a_starter_prints_the_same_line_each_time(capsys):
     for exercise in EXERCISES:
         cell = {"check": check}
         for _ in range(2):
-            exec(f"{exercise.starter}\n{exercise.check_line}", cell)
+            exec(f"{exercise.starter('en')}\n{exercise.check_line}", cell)
         first, second = capsys.readouterr().out.splitlines()
         assert first == second
         assert first.startswith(f"{exercise.id} · not done yet: ")

@@ -59,6 +59,9 @@ def said_of_exercises():
         yield from ((f"{exercise.id} {name}", getattr(exercise, name)) for name in ("title", "text", "right"))
         yield from ((f"{exercise.id} hint {number}", hint) for number, hint in enumerate(exercise.hints, start=1))
         yield from ((f"{exercise.id} {key}", said) for key, said in exercise.sentences.items())
+    for item in (*EXERCISES, *QUESTIONS):
+        if item.then is not None:
+            yield f"{item.id} then", item.then
     yield from phrases().items()
 
 
@@ -112,7 +115,7 @@ def test_the_losses_of_the_epochs_are_those_that_were_measured():
     with (DATA / "ablations.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["job"] == "housing" and row["changed"] in ("none", "epochs")]
     cell = {}
-    exec(find("train-7").starter, cell)
+    exec(find("train-7").starter("en"), cell)
     measured = {int(row["epochs"]): (float(row["training_loss"]), float(row["held_out_loss"])) for row in rows}
     assert cell["losses_by_epochs"].keys() == measured.keys()
     for epochs, losses in cell["losses_by_epochs"].items():

@@ -1,6 +1,7 @@
 """Protects: the card shows every count, escapes what models wrote, renders Korean, and marks a judge below the bar."""
 
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -11,7 +12,7 @@ from kotune.judging.calibration import calibrate
 from kotune.judging.comparison import report, scores_behind, summarise
 from kotune.judging.judges import ReferenceJudge
 from kotune.judging.judgments import Judgment, ScoreLine, compare
-from kotune.judging.report_card import disagreements, histogram, html, make_card, write_html, write_png
+from kotune.judging.report_card import _wrapped, disagreements, histogram, html, make_card, write_html, write_png
 from kotune.judging.run import summary
 from tests.judging.test_calibration import By
 from tests.judging.test_comparison import fifteen, judged
@@ -120,6 +121,44 @@ def test_a_judge_no_better_than_chance_is_shown_as_one_whose_rate_cannot_be_corr
     assert "심사자의 오류를 보정할 수 없습니다." in Page(html(card)).text
     assert card.json()["corrected"]["win_rate"] is None and said in card.json()["corrected"]["note"]
     assert card.table().loc["  corrected for the judge's errors", "value"] == "cannot be corrected"
+
+
+def test_the_card_of_the_korean_edition_is_in_korean_with_the_same_figures(monkeypatch, lines):
+    """What stays as it is: names of judges and kinds, n, p, the two sides and the reasons of a judge."""
+    rows = [{"id": str(i), "question": "질문", "answer": "네.", "reference": "네."} for i in range(4)]
+
+    def card():
+        other = By(lambda pair: "first", name="다른 심사자")
+        judgments, seconds = (
+            compare(judge, rows, [row | {"answer": "아니요."} for row in rows]) for judge in (first, other)
+        )
+        own, theirs = calibrate(first), calibrate(other)
+        return make_card(
+            "가", "나", report(judgments, own), judgments, calibration=own, seconds=[(report(seconds, theirs), seconds)],
+            second_calibrations=[theirs],
+        )  # fmt: skip
+
+    first = By(lambda pair: "first" if "네" in pair.first else "second", name="심사자")
+    figures = [sorted(re.findall(r"\d+\.?\d*%?", " ".join(row[1:]))) for row in card().lines()]
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = card()
+    assert [sorted(re.findall(r"\d+\.?\d*%?", " ".join(row[1:]))) for row in korean.lines()] == figures
+    told = [*(" ".join(row) for row in korean.lines()), *korean.warnings, *korean.corrections]
+    assert len(korean.warnings) == 2 == len(korean.corrections)
+    assert [text for text in told if re.search("[A-Za-z]{2,} [A-Za-z]{2,}", text)] == []
+    assert [*korean.table().columns] == ["값", "95% 구간", "n"]
+    shown = Page(html(korean)).text.split("</style>")[-1]
+    assert "구간의 아래쪽 끝이 전체에서 70.0%, 유형마다 50.0% 이상이어야 합니다." in shown
+    assert "A tie counts as half" not in shown and "measure" not in shown
+    uncalibrated = report(lines)
+    assert uncalibrated.warning.endswith("심사자는 검증하지 않아 얼마나 맞히는지 알 수 없습니다. 먼저 검증하세요.")
+
+
+def test_a_warning_is_drawn_in_lines_that_fit_the_picture():
+    korean = _wrapped("심사자는 기준 미달입니다 " * 20, 60)
+    english = _wrapped("a judge below the bar " * 20, 60)
+    assert max(map(len, korean.splitlines())) <= 40 < max(map(len, english.splitlines())) <= 60
+    assert korean.split() == ("심사자는 기준 미달입니다 " * 20).split()
 
 
 def test_korean_and_dollars_are_drawn_with_glyphs_that_are_there(lines, tmp_path, recwarn):

@@ -8,8 +8,9 @@ from functools import cache
 
 import pytest
 
-from kotune.korean.error_sentences import PLACEHOLDER, Template, in_edition, in_korean, templates
-from utils import ROOT, CourseError
+from kotune.korean.checks import check
+from kotune.korean.error_sentences import FINDINGS, PLACEHOLDER, Template, in_edition, in_korean, templates
+from utils import ROOT, CourseError, read_jsonl
 
 # sentences of the source that have no Korean yet; a number that may only fall
 MOST_WITHOUT_KOREAN = 256
@@ -101,7 +102,7 @@ def test_both_sides_have_the_same_values():
         ),
         (
             "COURSE_RECIPE is 'x': There is no recipe 'gemma'; did you mean gemma-2b-qlora? The recipes are a, b.",
-            "COURSE_RECIPE의 값이 'x'입니다. 'gemma'라는 레시피는 없습니다. gemma-2b-qlora을(를) 찾으셨나요? 있는 것: a, b.",
+            "COURSE_RECIPE의 값이 'x'입니다. 'gemma'라는 레시피는 없습니다. 혹시 gemma-2b-qlora인가요? 있는 것: a, b.",
         ),
         ("There is no tune like this one.", None),
     ],
@@ -136,3 +137,26 @@ def test_the_command_line_speaks_korean_where_it_is_asked_to(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("오류: 없는파일.jsonl은 파일도 등록된 데이터 세트도 아닙니다.")
+
+
+# --- what the checks of Korean say ---
+
+
+def test_every_finding_of_the_labelled_answers_is_said_in_korean_in_its_edition(monkeypatch):
+    """Where this fails, a check says something new: put it into kotune/korean/finding_sentences.yaml, with its Korean."""
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    rows = read_jsonl(ROOT / "tests" / "korean" / "korean_checks.jsonl")
+    asked = [{name: row.get(name) for name in ("question", "source", "ended")} for row in rows]
+    found = [one for row, given in zip(rows, asked, strict=True) for one in check(row["answer"], **given)]
+    assert len({one.check for one in found}) > 20
+    assert [one for one in found if not re.search(r"니다(?:\(|:|\.|$)", one.message)] == []
+    monkeypatch.setenv("KOTUNE_LANG", "en")
+    assert check("보증금를 맡깁니다.")[0].message == "보증금를 should be 보증금을."
+
+
+def test_the_table_of_findings_is_of_the_present_sentences():
+    literals = {text for node in nodes() if isinstance(node, ast.expr) and (text := template_of(node))}
+    known = {PLACEHOLDER.sub("{}", text) for text in literals}
+    table = templates(FINDINGS)
+    assert [one.english for one in table if key(one) not in known] == []
+    assert all(set(PLACEHOLDER.findall(one.korean)) == set(one.names) for one in table)

@@ -47,13 +47,15 @@ def test_each_fault_of_form_is_found(report, fault):
     assert not getattr(report_form(report, CONCLUSION, True), fault)
 
 
-def test_a_report_that_was_cut_or_wrong_in_a_fact_is_not_right():
+def test_a_report_that_was_cut_or_wrong_in_a_fact_is_not_right(monkeypatch):
     assert not report_form(REPORT, CONCLUSION, False).right
     wrong = REPORT.replace("left lower", "right lower")
     scores = score_reports([REPORT, wrong, REPORT], [REPORT] * 3, [CONCLUSION] * 3, [True, True, False])
     assert (scores.facts, scores.form, scores.both) == (2, 2, 1)
     assert scores.faults["ended"] == 1
     assert scores.row() == {"facts": "2 of 3", "form": "2 of 3", "both": "1 of 3"}
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    assert scores.row() == {"사실": "2/3", "형식": "2/3", "둘 다": "1/3"}
 
 
 def test_lists_of_different_length_are_refused():

@@ -185,6 +185,17 @@ def test_the_three_ways_by_hand_and_how_dropping_inflates():
     assert report.row()["low"] < report.row()["strict"] < report.row()["high"]
 
 
+def test_the_columns_of_the_table_are_korean_in_the_korean_edition(monkeypatch):
+    """`ko/text/evaluation.md` asks for these by name."""
+    report = zero_shot_report("sentiment", items_of(["긍정", "부정"]), ["긍정", "글쎄요"])
+    english = report.row()
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = report.row()
+    assert [*korean.values()] == [*english.values()]
+    assert {"n", "읽힌 비율", "엄격", "하한", "상한"} <= set(korean)
+    assert {name for name in korean if name.isascii()} == {"n"}
+
+
 def test_constant_answers_and_answers_without_a_label():
     items = zero_shot.read("sentiment")
     constant = zero_shot_report("sentiment", items, ["긍정"] * len(items))

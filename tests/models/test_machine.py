@@ -109,6 +109,7 @@ def test_a_t4_does_not_count_as_bf16(gpu):
     gpu("Tesla T4", (7, 5), 15)
     choice = choose()
     assert (choice.recipe.dtype, choice.recipe.model, choice.recipe.device) == ("float32", "gemma-3-270m", "cuda")
+    assert choice.recipe.name == "gemma-3-270m-t4"
     assert "no bf16 of its own" in choice.reason
     for name in ("gemma-2b-l4", "llama-3-8b-qlora"):
         with pytest.raises(CourseError, match="Tesla T4 only emulates bfloat16"):

@@ -15,7 +15,7 @@ from pathlib import Path
 import prompts
 import similarity
 import utils
-from kotune import highlight, line_file, shards
+from kotune import first_cells, highlight, line_file, shards
 from kotune.answering import answer_files, pair_files
 from kotune.data import (
     addresses,
@@ -353,6 +353,10 @@ TEXT_FUNCTIONS = tuple(
         # --- the modules at the top
         ("utils.normalized", lambda text: [utils.normalized(form, text) for form in ("NFC", "NFD", "NFKC")]),
         ("utils.json_line", lambda text: utils.json_line({"a": text, text: 1})),
+        ("kotune.first_cells.Repository.parse", first_cells.Repository.parse),
+        ("kotune.first_cells.fetches", first_cells.fetches),
+        ("kotune.first_cells.in_korean", lambda text: first_cells.in_korean("train", "cell", text, None)),
+        ("kotune.first_cells.repository_of", lambda text: first_cells.repository_of({"cell": text})),
         ("utils.http_address", lambda text: utils.http_address(text, "--backend")),
         ("prompts.open_book_prompt", lambda text: prompts.open_book_prompt(text, [{"title": text, "text": text}])),
         ("prompts.format_documents", lambda text: prompts.format_documents([{"id": text, "title": text, "text": text}])),
@@ -661,7 +665,7 @@ LEFT_OUT = {
     "is called with the text in what stands above for another": """
         kotune.data.pii.text_fields kotune.data.records.known_names kotune.data.records.rename kotune.data.records.shape_of
         kotune.data.records.unknown_fields kotune.data.writers.stage_of kotune.korean.answer.CheckedAnswer
-        kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values
+        kotune.korean.checks.highlight_html kotune.korean.error_sentences.Template.values kotune.korean.error_sentences.templates
         kotune.korean.error_sentences.in_edition kotune.korean.task_styles.written kotune.korean.tasks.Task.output
         kotune.models.sampling.StopTexts kotune.teacher.filters.ContentWords kotune.teacher.filters.ContentWords.of
         kotune.teacher.replies.Request

@@ -1,7 +1,9 @@
 """Protects: a run that was killed goes on where it was, and never from a half-written or a foreign checkpoint."""
 
 import csv
+import errno
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kotune import mirror
+from kotune.mirror import Mirror
 from kotune.models import adapters
 from kotune.training import runs, stages
 from utils import CourseError, write_json
@@ -136,3 +140,44 @@ def test_the_last_whole_checkpoint_is_the_one_by_number(tmp_path):
     found = runs.resume_point(tmp_path, wanted)
     assert found.checkpoint.name == "checkpoint-10"
     assert [path.name for path in found.skipped] == ["checkpoint-100"]
+
+
+# --- a second place --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_mirror_on_a_fresh_machine(saved_model, records, tmp_path, monkeypatch):
+    data = write_records(tmp_path / "data.jsonl", records)
+    drive = tmp_path / "drive" / "kotune"
+    monkeypatch.setenv("COURSE_MIRROR", str(drive))
+    monkeypatch.setenv("COURSE_OUTPUTS", str(tmp_path / "first"))
+    assert run("sft", saved_model, data, tmp_path / "first" / "sft", "step:5")[0] == -signal.SIGKILL
+    checkpoints = drive / "sft" / "checkpoints"
+    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-4"}
+    assert all(runs.is_whole(path) for path in checkpoints.glob("checkpoint-*"))
+    shutil.rmtree(tmp_path / "first")  # the machine is gone
+    fresh = tmp_path / "second"
+    assert Mirror(drive, fresh).open().restore().refused == ()
+    monkeypatch.setenv("COURSE_OUTPUTS", str(fresh))
+    code, printed = run("sft", saved_model, data, fresh / "sft")
+    assert code == 0, printed
+    assert "checkpoint-4" in printed
+    assert json.loads((fresh / "sft" / "run.json").read_text(encoding="utf-8"))["figures"]["continued_from_step"] == 4
+    assert adapters.adapter_hash(drive / "sft") == adapters.adapter_hash(fresh / "sft")
+    assert not checkpoints.exists()  # a finished run needs none, here or there
+
+
+@pytest.mark.slow
+def test_a_full_mirror_is_told_and_the_run_ends(tiny_model, tiny_recipe, tokenizer, records, tmp_path, monkeypatch, capsys):
+    full = Mirror(tmp_path / "drive", tmp_path / "outputs").open()
+    monkeypatch.setenv("COURSE_MIRROR", str(full.root))
+    monkeypatch.setattr(mirror, "_mirrors", {full.root: full})
+
+    def no_room(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mirror, "_copy_bytes", no_room)
+    recipe = replace(tiny_recipe, save_steps=1, epochs=2.0)
+    result = stages.sft(recipe, records, tiny_model, tokenizer, tmp_path / "outputs" / "sft")
+    assert (result.adapter / "run.json").exists()
+    assert capsys.readouterr().out.count("is full, so the newest results lie in") == 1

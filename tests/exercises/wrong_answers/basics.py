@@ -178,16 +178,16 @@ weight_rate = 1.5
 rate_because = "it is too large"
 
 # %% basics-6 full
-adapter_numbers = 1024 * 640
+adapter_numbers = 2048 * 640
 
 # %% basics-6 one_only
-adapter_numbers = 1024 * 8
+adapter_numbers = 2048 * 16
 
 # %% basics-6 product
-adapter_numbers = 1024 * 8 * 640
+adapter_numbers = 2048 * 16 * 640
 
 # %% basics-6 no_rank
-adapter_numbers = 1024 + 640
+adapter_numbers = 2048 + 640
 
 # %% basics-6 other
 adapter_numbers = 64
