@@ -212,3 +212,21 @@ def test_layers_that_rounds_do_not_know_are_left_to_transformers(tiny_model, tok
     monkeypatch.setattr("kotune.models.rounds.KINDS", {"full_attention"})  # the model has sliding ones too
     monkeypatch.setattr(Runner, "step", lambda _: pytest.fail("rounds ran"))
     assert decode_tokens(tiny_model, tokenizer, [[2, 105, 107], [2, 9]], Sampling(max_tokens=6)) == expected
+
+
+def test_an_adapter_on_top_is_heard_and_can_be_switched_off(tokenizer):
+    from peft import LoraConfig, get_peft_model
+
+    model, _ = tiny_families.make("gemma 3")
+    prompts, sampling = [[2, 9, 30, 31], [2, 12]], Sampling(max_tokens=8)
+    base = decode_tokens(model, tokenizer, prompts, sampling)
+    torch.manual_seed(1)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")).eval()
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=1.0)
+    found = decode_tokens(adapted, tokenizer, prompts, sampling)
+    for prompt, said in zip(prompts, found, strict=True):
+        assert said == padded_batches.generate_batch(adapted, tokenizer, [prompt], sampling)[0]
+    with adapted.disable_adapter():
+        assert decode_tokens(adapted, tokenizer, prompts, sampling) == base != found
