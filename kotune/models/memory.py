@@ -154,18 +154,18 @@ def weights_gib(shape: ModelShape, recipe: Recipe) -> float:
     return (linear + shape.other_parameters * size) / GIB
 
 
-def activation_bytes(shape: ModelShape, dtype: str, *, lean: bool = False) -> int:
+def activation_bytes(shape: ModelShape, dtype: str, *, lean: bool = False, row: float = 0) -> float:
     """Return what one token leaves in one decoder layer for the backward pass under LoRA.
 
     Counted with `torch.autograd.graph.saved_tensors_hooks` on Gemma, Gemma 3 and Llama: five tensors as wide as the
     hidden state, three as the queries, keys and values, four as the feed-forward layer; and where the weights have 16 bits,
-    the input of each norm in float32. Lean (`training.lean`): the input and output of each norm of the hidden state once,
-    and a norm's input in its own dtype.
+    the input of each norm in float32. Lean (`training.lean`), in rows of `row` tokens: the input and output of each norm of
+    the hidden state once, in its own dtype, and the attention weights of each head.
     """
     size, query, key = BYTES[dtype], shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     if lean:
-        hidden = (2 + shape.norms) * shape.hidden
-        return size * (hidden + (3 + shape.qk_norm) * query + (2 + shape.qk_norm) * key + 4 * shape.intermediate)
+        attention = (2 + shape.qk_norm) * (query + key) + shape.heads * row
+        return size * ((2 + shape.norms) * shape.hidden + attention + 4 * shape.intermediate)
     wide = size * (5 * shape.hidden + 3 * query + 2 * key + 4 * shape.intermediate)
     norms = 4 * shape.norms * shape.hidden if size == 2 else 0
     return wide + norms + 4 * shape.qk_norm * (query + key)
@@ -180,7 +180,7 @@ def memory(shape: ModelShape, recipe: Recipe, *, rows: int, width: float, stage:
     size, tokens = BYTES[recipe.dtype], math.ceil(rows * width)
     parameters = shape.adapter_parameters(recipe.lora_r, recipe.target_modules)
     state = 2 if "8bit" in recipe.optimizer else 8  # two moments of 8 or 32 bits
-    layer = tokens * activation_bytes(shape, recipe.dtype, lean=lean)
+    layer = tokens * activation_bytes(shape, recipe.dtype, lean=lean, row=width)
     if recipe.device == "cuda":
         activations = shape.layers * tokens * shape.hidden * size + 1.5 * layer
     else:

@@ -17,6 +17,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from kotune.training.end_to_end import wide
+
 # The norms of these families multiply by one plus their weight, in float32, and round once;
 ONE_PLUS_WEIGHT = ("GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm")
 # those of these round first, and multiply by their weight.
@@ -65,30 +67,24 @@ def rms_norm(hidden: torch.Tensor, gain: torch.Tensor, eps: float, *, rounds_fir
     return _RmsNorm.apply(hidden, gain, eps, rounds_first)
 
 
-def _wide(values: torch.Tensor) -> torch.Tensor:
-    """Return values in float32, or as they are where they are at least as precise."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, gain, eps, rounds_first):
-        wide = _wide(hidden)
-        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        values = wide(hidden)
+        norm = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
         scale = norm.square_().div_(hidden.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
         ctx.save_for_backward(hidden, gain, scale)
-        normed = wide * scale
+        normed = values * scale
         return normed.to(hidden.dtype).mul_(gain) if rounds_first else normed.mul_(gain).to(hidden.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
         hidden, gain, scale = ctx.saved_tensors
-        wide = _wide(hidden)
-        weighted = grad * _wide(gain)  # (..., width), at least float32
+        values, weighted = wide(hidden), wide(grad) * wide(gain)  # (..., width)
         # y = x s g with s = (mean(x^2) + eps)^(-1/2): dx = s (g dy) - x s^3 mean(x g dy)
-        along = (weighted * wide).mean(dim=-1, keepdim=True).mul_(scale.pow(3))
-        return weighted.mul_(scale).addcmul_(wide, along, value=-1).to(hidden.dtype), None, None, None
+        along = (weighted * values).mean(dim=-1, keepdim=True).mul_(scale.pow(3))
+        return weighted.mul_(scale).addcmul_(values, along, value=-1).to(hidden.dtype), None, None, None
 
 
 # --- LoRA ------------------------------------------------------------------------------------
@@ -164,5 +160,5 @@ class _LoraLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             hidden_grad = (grad @ weight).addmm_(low_grad, down, alpha=ctx.scaling).view(hidden.shape)
         down_grad = (low_grad.T @ hidden.flatten(0, -2)).to(ctx.dtypes[0]).mul_(ctx.scaling)
-        up_grad = (grad.T @ low).to(ctx.dtypes[1]).mul_(ctx.scaling)
+        up_grad = (low.T @ grad).T.to(ctx.dtypes[1]).mul_(ctx.scaling)  # so, and not as grad.T @ low: twice as fast
         return hidden_grad, None, None, None, down_grad, up_grad

@@ -172,7 +172,46 @@ def test_a_cap_on_scores_is_that_of_the_model():
     assert torch.allclose(found, alone, atol=1e-5)
 
 
-def test_attention_makes_no_mask_but_for_a_row_longer_than_the_window(families, monkeypatch):
+LAYOUT = RowLayout((3, 5, 2, 6), (0, 2, 0, 0))  # the second row goes on from two tokens of the first
+
+
+@pytest.mark.parametrize("heads", [(4, 1), (4, 2), (3, 3)])
+@pytest.mark.parametrize("window", [None, WINDOW])
+def test_the_gradients_of_attention_are_right(heads, window):
+    torch.manual_seed(0)
+    query, key, value = (
+        torch.randn(1, number, 16, 2, dtype=torch.float64, requires_grad=True) for number in (heads[0], heads[1], heads[1])
+    )
+    assert torch.autograd.gradcheck(
+        lambda *states: end_to_end._RowAttention.apply(*states, LAYOUT, 0.7, window), (query, key, value)
+    )
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("window", [None, WINDOW])
+def test_long_rows_have_the_attention_of_short_ones(transposed, window, monkeypatch):
+    """Long ones keep no weights, and are left to PyTorch."""
+    torch.manual_seed(0)
+    shape = (1, 16, 4, 8) if transposed else (1, 4, 16, 8)  # as the layers give it, tokens before heads
+    states = [torch.randn(shape).transpose(1, 2) if transposed else torch.randn(shape) for _ in range(3)]
+    states[1:] = [one[:, :2] for one in states[1:]]
+    states = [one.requires_grad_(True) for one in states]
+    weights = torch.randn(1, 16, 4, 8)
+
+    def figures():
+        output, none = end_to_end.attend_by_row(None, *states, None, layout=LAYOUT, sliding_window=window)
+        assert none is None
+        return [output, *torch.autograd.grad((output * weights).sum(), states)]
+
+    short = figures()
+    monkeypatch.setattr(end_to_end, "LONGEST_KEPT", LAYOUT.longest - 1)
+    for one, other in zip(short, figures(), strict=True):
+        assert one.shape == other.shape
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_long_rows_have_no_mask_within_the_window(families, monkeypatch):
+    monkeypatch.setattr(end_to_end, "LONGEST_KEPT", 0)
     masks = []
     attend = torch.nn.functional.scaled_dot_product_attention
 
@@ -187,11 +226,13 @@ def test_attention_makes_no_mask_but_for_a_row_longer_than_the_window(families, 
     assert full == [(2, None), (WINDOW + 3, None)]
 
 
-def test_a_window_is_made_once_a_batch():
-    layout = RowLayout((3, 9), (0, 0))
+def test_a_mask_is_made_once_a_batch():
+    layout = RowLayout((3, 9, 9), (0, 0, 0))
     assert layout.window(9, 4) is layout.window(9, 4)
     assert layout.window(4, 4) is None
     assert layout.window(9, None) is None
+    assert layout.bias(1, 4, 2) is layout.bias(2, 4, 2)  # for each row of a length
+    assert layout.bias(0, 4, 2) is layout.bias(0, None, 2)  # and for any window that is no shorter
 
 
 # --- fused layers ----------------------------------------------------------------------------
