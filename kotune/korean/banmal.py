@@ -62,12 +62,14 @@ def speaks_to_someone(tail: str, *, asks: bool) -> bool:
 # --- 해체 ------------------------------------------------------------------------------------
 
 _HAE = _ends_in(
-    "잖아", "거든", "구나", "더라고?", "더군", "(?:하|있|없|는|은|한|겠|었|았|했)군", f"{WITH_SS}[어지네니]", "야지", "마세",
+    "잖아", "거든", rf"(?:[렇는있없좋많같싶쁘크이르]|{WITH_SS})구나",
+    "더라고?", "더군", "(?:하|있|없|는|은|한|겠|었|았|했)군", f"{WITH_SS}[어지네니]", "야지", "마세",
     "괜찮아", "(?:지|걱정|염려) 마", rf"(?:{_WORD_START}|[아어여해와워려져겨켜쳐봐])[봐줘둬놔]", "돼",
-    "[하없되좋많같]네", f"{WITH_L}래", f"{WITH_L}게", "[할갈볼줄둘쓸을]걸", "(?:하|말)든[가지]",
+    "[하없되좋많같]네", f"{WITH_L}래", f"{WITH_L}게", "[할갈볼줄둘쓸을럴될일낼날살올]걸", "(?:하|말)든[가지]",
 )  # fmt: skip
 _HAE_IF_ENDED = _ends_in(
-    "[없싶]어", "[같많좋않알맞]아", "[야지게좀못왜꼭다안잘터] 해", "(?:빨리|그냥|직접) 해", "[말못]해",
+    "[없싶]어", "[같많좋않알맞]아", "[야지게좀못왜뭐꼭다안잘터] 해",
+    "(?:더|가장|제일|훨씬|너무|아주|꽤) 싸", "(?:빨리|그냥|직접) 해", "[말못]해",
     "(?<![가-힣])거지", "[가-힣](?<![양우좌상])하지", "[안못도만고게지] 하지",  # 하지 alone are the legs
     "[없싶좋같않많되맞알]지", "(?<![페데에테레케베세게])이지",  # not 홈페이지
     "[받찾알살팔놓작남막앉낮높날달볶닦깎참잡갚밝얇쫓쏟담감돌낳쌓솟나모짧맡닳낡밟안잦]아",
@@ -85,6 +87,9 @@ _HAE_IF_ENDED = _ends_in(
     "(?:크|쓰|나오|들어오|바꾸|나누|미루|내리|올리|돌리|버리|걸리|알리|기다리|지키|맡기|챙기|옮기|넘기|생기|따지|떨어지)지",
     "(?:나|들어)가지", "[려해아어] ?주지", "[이맞싸크받늦쉽렵리기르치키추꾸누]네", "나오네", rf"{_WORD_START}[가오]네",
 )  # fmt: skip
+# no noun ends so, whatever its last two syllables are: 이사했대, 불법인데, 위험한데
+_SURELY_HAE_IF_ENDED = _ends_in(rf"(?:{WITH_SS}|는|된)대", "[가-힣]인데", "[가-힣]{2}한데", "[텐건]데")
+_SAYS_OF_COURSE = re.compile(r"(?<![가-힣])([가-힣]{2,8})하지$")  # 위험하지, though 하지 is a noun
 _NOUNS_IN_HAE = _nouns(
     r"\S*(?:[고배염우독격장심]려|승려|고구려|하려|으려|[참기대부수투급증잔관상]여|파워|샤워|타워|플라워|아워|목적어|수식어|벌써|"
     r"가운데|토지|동네|그네|우리네|장군|국군|기와|박하지|영하지)",
@@ -106,6 +111,8 @@ def is_hae(tail: str, *, ended: bool) -> bool:
         known = is_noun(action[1])
         return known if _NOUN_IN_HAE.search(tail) else ended or known  # 배상해, but no 산업재해
     words = tail.split()
+    if ended and (_SURELY_HAE_IF_ENDED.search(tail) or ((said := _SAYS_OF_COURSE.search(tail)) and is_noun(said[1]))):
+        return True
     if last == "마" and len(words) > 1 and re.fullmatch("[가-힣]지", words[-2]) and is_noun(words[-2]):  # 라. 농지 마. 임야
         return False
     if _HAE.search(tail):
@@ -121,6 +128,8 @@ def joins_or_is_hae(tail: str) -> bool:
 
 _HANGUL_SYLLABLE = re.compile("[가-힣]")
 _PARTICLE_YA = re.compile(r"(?:그제|이제|[고아어여해와가]서|[에고라])야$")  # 이제야, 하고서야
+_PAPER_WITH_YA = re.compile("(?:신고|보고|원고|광고|권고)서야$")  # 전입신고서야, and no 하고서야
+_SIGN_OR_LETTER = re.compile(r"(?:[%㎡℃]|[A-Z]{2}|\d[A-Za-z]{1,2})$")  # 10%야, LTV야
 _NOUNS_IN_YA = re.compile(r"(?:분|시|평|심|임|전|광|재|초|철|주)야$")
 _STEM_WITH_A = re.compile(r"[아어여해돼와워려져겨켜쳐춰줘둬봐놔써꺼떠내가사자타세셔펴]$")  # 받아야: no noun, but a clause
 
@@ -128,6 +137,10 @@ _STEM_WITH_A = re.compile(r"[아어여해돼와워려져겨켜쳐춰줘둬봐놔
 def _is_noun_with_ya(word: str, ended: bool) -> bool:
     """Say whether a word is a noun with the 해체 of 이다: 돈이야, 친구야, 손해야; not 분야, 받아야, 이제야."""
     noun = word[:-1]
+    if ended and _PAPER_WITH_YA.search(word):
+        return True
+    if ended and _SIGN_OR_LETTER.search(noun):
+        return True
     if not _HANGUL_SYLLABLE.match(noun[-1:]) or _NOUNS_IN_YA.search(word) or _PARTICLE_YA.search(word):
         return False
     if noun.endswith(("이", "아니")):

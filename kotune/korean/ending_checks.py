@@ -30,6 +30,7 @@ _ITEM_DANGLING = re.compile(  # "- 잔금: 서류를 넘기면서" is whole
 )
 
 
+_OPEN_BOLD = re.compile(r"(?<![\w*])\*\*(?=[^\s*])[^*\n]*\Z")
 _MOST_TOKENS = 64  # at the end of an answer; behind more of them nothing else can be told
 _TOKEN_LAST, _LONGEST_TOKEN = re.compile(rf"(?:{TOKENS}|</?[a-z]{{1,10}} ?/?>)\Z", re.IGNORECASE), 50
 
@@ -45,6 +46,9 @@ def check_unfinished(answer: CheckedAnswer) -> Spans:
         return
     core = _AFTER_THE_END.sub("", text)
     if not core or core[-1] in FINAL_MARKS:
+        return
+    if bold := _OPEN_BOLD.search(text, last_line):
+        yield bold.start(), len(text), "A word in bold does not end."
         return
     reason = _why_unfinished(answer, core, last_line)
     if reason:
@@ -67,7 +71,7 @@ def _left_open(text: str, last_line: int) -> tuple[int, str] | None:
     """Return where something begins that the marks of a text leave open, and what it is."""
     if text.count("```") % 2:
         return text.rfind("```"), "A block of code does not end."
-    if _BARE_MARK.match(text, last_line):
+    if _BARE_MARK.match(text, last_line) or _is_bare_mark_in_line(text, last_line):
         return last_line, "The last item of the list is empty."
     opened = _OPENING.search(text, max(last_line, *(text.rfind(mark, last_line) for mark in _CLOSING)))
     if opened:
@@ -77,6 +81,12 @@ def _left_open(text: str, last_line: int) -> tuple[int, str] | None:
     if _DECIMAL_POINT.search(text[-3:]):
         return len(text) - 2, "The number breaks off at its decimal point."
     return None
+
+
+def _is_bare_mark_in_line(text: str, last_line: int) -> bool:
+    """Return whether a line of circled numbers ends in the next of them: ① 등기부 ② 계약서 ③."""
+    last, before = text[-1], text[last_line:-1].rstrip()
+    return "②" <= last <= "⑳" and chr(ord(last) - 1) in before and before[-1:].isalnum() and before[-1] not in "은는과와및①"
 
 
 def _last_word(text: str) -> int:

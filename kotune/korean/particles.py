@@ -52,9 +52,12 @@ _V, _R, _C = frozenset({VOWEL}), frozenset({RIEUL}), frozenset({CONSONANT})
 _DIGIT_SOUNDS = {**dict.fromkeys("036", _C), **dict.fromkeys("178", _R), **dict.fromkeys("2459", _V)}
 # names of the letters; R is read 아르 or 알
 _LETTER_SOUNDS = {**dict.fromkeys("ABCDEFGHIJKOPQSTUVWXYZ", _V), "L": _R, "R": _V | _R, "M": _C, "N": _C}
-_UNIT = re.compile(r"\d\s?(?:[kcm]?m[²³]?|m[lL]|[KMGT]B|[kMG]?Hz|k?Wh?)$")  # ends in 미터, 리터, 바이트, 헤르츠, 와트
-_OTHER_UNIT = re.compile(r"\d\s?\w$|\dkg$")
-_SYMBOLS = "%℃㎡㎥㎞㎝㎜㎖㎘ℓ$°"
+# ends in 미터, 리터, 바이트, 헤르츠, 와트; 59A, 220V and 5G end in a vowel whatever they stand for
+_UNIT = re.compile(r"\d\s?(?:[kcm]?m[²³]?|m[lL]|[KMGT]B|[kMG]?Hz|k?Wh?)$|\d[ABCDEGVW]$")
+_OTHER_UNIT = re.compile(r"\d\s?\w$|\d\s?[km]?g$")  # 5kg: 킬로그램 or 킬로
+_SYMBOLS = "%％℃㎡㎥㎞㎝㎜㎖㎘ℓ$°"
+# ①은, and 1번은: with 번 all end in a consonant, and of the digits these do
+_CLOSED_CIRCLES = dict(zip("①③⑥⑦⑧⑩⓵⓷", "13678013", strict=True))
 _NUMBER = re.compile(r"(?<![A-Za-z%$~_])(?<![A-Za-z]-)\d[\d,.]*$")
 _FRACTION = re.compile(r"(\d+) ?/ ?(\d+)$")
 # no part of an address, a file name or code: http://a.b/fhs, http.postbuffer, --files-from
@@ -62,7 +65,7 @@ _LATIN = re.compile(r"(?<![A-Za-z0-9\\%$_{./<>@#:=-])[A-Za-z](?:[A-Za-z&'-]*[A-Z
 _PLACEHOLDER = re.compile(r"(?:O+|X+)$", re.IGNORECASE)
 # how English words end in Korean: a final l, m, n, ng is one, and most others are read with a vowel of their own (버스)
 _ENGLISH = (
-    (re.compile(r"l$"), _R),
+    (re.compile(r"l$|[bcdfkp]le$|(?<![so])tle$|(?:file|style|mobile|module|rule|schedule|console|scale|profile|sale)$"), _R),
     (re.compile(r"[aeiouy]ng$|[mn]$"), _C),
     (re.compile(r"[aiouyfhjsvwxz]$|[aeo]r$|[^aeiouyd]d$|[^aeiouyt]t$|[lrns]k$|[lrmst]p$"), _V),
 )
@@ -73,12 +76,12 @@ def sounds_after(text: str) -> frozenset[str]:
     last = text[-1:]
     if "가" <= last <= "힣":
         return _syllable_sound(last)
-    if (last and last in _SYMBOLS) or text.endswith("%p"):
+    if (last and last in _SYMBOLS) or text.endswith("%p") or _UNIT.search(text[-8:]):
         return _V
+    if last in _CLOSED_CIRCLES:
+        return _C | _DIGIT_SOUNDS[_CLOSED_CIRCLES[last]]
     if last in _DIGIT_SOUNDS:
         return _digit_sounds(text[-_REACH:])
-    if _UNIT.search(text[-8:]):
-        return _V
     if last.isascii() and last.isalpha():
         return _latin_sounds(text[-_REACH:])
     return _NOTHING
@@ -177,6 +180,10 @@ def _is_other_word(stem: str, form: str, list_name: str) -> bool:
 # --- which words are surely nouns with a particle that does not fit --------------------------
 
 
+_ONES = "한|두|세|네|다섯|여섯|일곱|여덟|아홉"
+_NATIVE_NUMBER = re.compile(rf"(?<![가-힣])(?:{_ONES}|석|넉|(?:열|스물|서른|마흔|쉰)(?:{_ONES})?|스무|몇|여러) $")
+
+
 class _Candidate(NamedTuple):
     """A Hangul word with a form that does not fit its stem; `before` and `after` are what stands around the word."""
 
@@ -187,7 +194,7 @@ class _Candidate(NamedTuple):
 
     @property
     def follows_a_number(self) -> bool:
-        return self.before[-1:].isdigit()
+        return self.before[-1:].isdigit() or bool(_NATIVE_NUMBER.search(self.before))
 
     @property
     def ends_the_sentence(self) -> bool:
@@ -449,7 +456,8 @@ def _is_wrong(text: str, start: int, stem_end: int, end: int, form: str) -> bool
     if form not in _RULES or _BOTH_FORMS.match(text, end):
         return False
     stem = text[max(start, stem_end - 2 * _LONGEST_WORD) : stem_end]
-    if stem + form in _nouns() or text[start:end] in _nouns():
+    is_counted = stem != "인" and stem in _words("counters") and text[max(0, start - 1) : start].isdigit()
+    if not is_counted and (stem + form in _nouns() or text[start:end] in _nouns()):  # 분가 is a noun, but not in 30분가
         return False
     return _is_surely_wrong(stem, form, text[max(0, start - _REACH) : start], text[end : end + _REACH])
 

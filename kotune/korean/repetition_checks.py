@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from operator import eq
 
 from kotune.korean.answer import CheckedAnswer, Spans, bare_letters
+from kotune.korean.particles import is_noun
 from kotune.korean.sentences import FINAL_MARKS, LIST_MARK
 
 NGRAM, NGRAM_TIMES = 5, 3
 LEAST_REPEATED_LETTERS = 6  # of a sentence
+_TIMES_IN_A_ROW, _LEAST_LETTERS_IN_A_ROW = 3, 4  # of a shorter one
 
 
-_EMPHASIS = frozenset(("정말", "진짜", "너무", "아주", "매우", "제발", "꼭", "하나씩", "조금씩"))  # may be said thrice
+_MAY_BE_SAID_THRICE = "정말 진짜 너무 아주 매우 제발 꼭 하나씩 조금씩 더 또 네 예 훨씬 많이 천천히 빨리"
+_EMPHASIS = frozenset(_MAY_BE_SAID_THRICE.split())
 
 
 _REPEATED_CHARACTER = re.compile(r"([가-힣!?~,;])\1{3,}|([가-힣]{2,6}?)\2{3,}|([^\s\w*=\-_.#|─━])\3{5,}|\.{7,}")
@@ -31,10 +34,13 @@ def check_repeated_sentence(answer: CheckedAnswer) -> Spans:
     if len(answer.sentences) < 2:
         return
     seen: set[str] = set()
+    last, in_a_row = "", 0
     for sentence in answer.sentences:
         opening = _OPENING_WORD.match(answer.text, sentence.start)
         letters = bare_letters(answer.text[opening.end() if opening else sentence.start : sentence.end])
-        if letters in seen:
+        in_a_row = in_a_row + 1 if letters == last else 1
+        last = letters
+        if letters in seen or (in_a_row >= _TIMES_IN_A_ROW and len(letters) >= _LEAST_LETTERS_IN_A_ROW):
             yield sentence.start, sentence.end, "This sentence stands in the answer before."
         elif len(letters) >= LEAST_REPEATED_LETTERS:
             seen.add(letters)
@@ -156,7 +162,7 @@ def check_echo(answer: CheckedAnswer) -> Spans:
         if _says_the_question_again(text, asked, is_open):
             found = True
             yield sentence.start, sentence.end, "This sentence only says the question again."
-    if is_open and not found and _hardly_says_more(answer, asked):
+    if is_open and not found and (_is_circular(answer, asked) or _hardly_says_more(answer, asked)):
         yield 0, len(answer.text), "The answer hardly says more than the question."
 
 
@@ -171,6 +177,68 @@ def _says_the_question_again(text: str, asked: Counter[tuple[str, str]], is_open
     return bool(said or (share >= ECHO_SHARE and (is_open or text.endswith("?")) and not _OPENS_A_LIST.search(text)))
 
 
+_ANNOUNCES = re.compile(  # what it will speak of, and nothing of it
+    r"에 ?(?:대해|대하여|대한|관해|관하여)(?:서)? ?(?:자세히|간단히|바로)? ?(?:설명|안내|답변?|말씀|정리)(?:을|를)? ?"
+    r"(?:해|하|드리)?(?: ?드리)?(?:겠습니다|도록 하겠습니다|릴게요|할게요)[.!]?$|"
+    r"궁금하(?:시군요|신가요|시죠|시네요|셨군요)[.!?]?$|(?:물어보셨네요|물으셨네요|질문하셨네요|문의하셨네요)[.!]?$"
+)
+CIRCULAR = 0.7, 0.4  # of the answer's pairs, those of the question; of the question's, those of the answer
+_WORD_AND_PARTICLE = re.compile(r"([가-힣]{2,}?)(?:은|는|이|가|을|를|의|에|에서|으로|로|과|와|도|입니다|이다|이에요|예요)?$")
+_OBJECT = re.compile(r"([가-힣]{2,})(?:을|를|에서|에게)$")
+_WORDS_OF_ANY_ANSWER = """
+경우 질문 답변 내용 문제 방법 때문 정도 사항 설명 안내 이유 위해 대해 통해 관해 다음 여러 가지 중요 필요 사람 우리 여기
+이것 그것
+"""
+_LONGEST_WORD = 24
+_SAYS_NOTHING_NEW = frozenset(_WORDS_OF_ANY_ANSWER.split())
+
+
+def _is_circular(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) -> bool:
+    """Return whether an answer only announces itself, or says a thing by itself: 차이는 전세와 월세의 차이입니다."""
+    text = answer.text.strip()
+    own = list(itertools.pairwise(bare_letters(text)))
+    if not own or len(own) > 3 * asked.total():
+        return False
+    of_answer, of_question = CIRCULAR
+    said = set(own)
+    in_question = sum(pair in asked for pair in own) / len(own)
+    in_answer = sum(count for pair, count in asked.items() if pair in said) / asked.total()
+    if len(answer.sentences) == 1 and in_answer >= of_question and _ANNOUNCES.search(text):
+        return True
+    is_once = len(own) == len(said)  # what is said twice is said by itself
+    return in_question >= of_answer and in_answer >= of_question and not is_once and not text.endswith("?")
+
+
+def _names_something_new(answer: CheckedAnswer) -> bool:
+    """Return whether an answer has a noun, or a number, that the question has not."""
+    asked = _Stretches(answer.question or "")
+    if any(answer.text[number.start : number.end] not in asked for number in answer.quantities):
+        return True
+    for word in (word.strip(FINAL_MARKS)[-_LONGEST_WORD:] for word in answer.text.split()):
+        match = _OBJECT.search(word) or _WORD_AND_PARTICLE.search(word)
+        noun = match[1] if match else ""
+        stem = noun[:-1] if len(noun) > 2 else noun  # 돌려받기 is the question's 돌려받지
+        known = noun in _SAYS_NOTHING_NEW or stem in asked
+        if noun and not known and (is_noun(noun) or _OBJECT.search(word)):
+            return True
+    return False
+
+
+class _Stretches:
+    """The short stretches of a text, found at once however long it is; a longer one than a word is not known."""
+
+    def __init__(self, text: str):
+        self._text, self._by_length = text, dict[int, set[str]]()
+
+    def __contains__(self, stretch: str) -> bool:
+        length = len(stretch)
+        if length > _LONGEST_WORD:
+            return False
+        if length not in self._by_length:
+            self._by_length[length] = {self._text[at : at + length] for at in range(len(self._text) - length + 1)}
+        return stretch in self._by_length[length]
+
+
 def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) -> bool:
     """Return whether the pairs of letters of the whole answer are mostly the question's; a longer answer says more."""
     of_answer, of_question = WHOLE_ECHO
@@ -183,7 +251,8 @@ def _hardly_says_more(answer: CheckedAnswer, asked: Counter[tuple[str, str]]) ->
         if of_answer * said > asked.total():
             return False
     common = (asked & whole).total()
-    return common >= of_answer * said and common >= of_question * asked.total()
+    is_echo = common >= of_answer * said and common >= of_question * asked.total()
+    return is_echo and not _names_something_new(answer)
 
 
 # "갱신이 안 되는 두 경우" is asked, and "갱신이 안 되는 두 경우는 차임 연체와 ..." answers: a topic, and what is said of it

@@ -85,7 +85,10 @@ _OTHER_RUN = re.compile(
 _PARTIES = frozenset("甲乙丙丁")  # the parties of a contract, the heavenly stems
 
 
-_NEWS = frozenset("故前現新美中日北韓英獨佛伊對與野女男")  # stands alone before a name: 故 김 선생
+_COUNTRIES = frozenset("美中日北韓英獨佛伊露")
+_NEWS = _COUNTRIES | set("故前現新舊對反親與野女男老少大小上下全各檢警軍靑株")  # stands alone before a name: 故 김 선생
+_NEWS_PAIRS = frozenset(("男女", "老少", "上下", "大小", "與野"))
+_PREFIXES = frozenset("超非反脫親對第新舊前現全總準無未再各本") | _COUNTRIES  # stands on a word: 超고령사회, 第1조
 
 
 _READING = re.compile(r"[가-힣]+(?: [가-힣]+)*$")
@@ -123,39 +126,65 @@ def check_hanja(answer: CheckedAnswer) -> Spans:
         is_named = _NAMED_AS_HANJA.search(text[max(0, start - 6) : start]) or _is_quoted(text, start, end)
         named = len(run) <= 4 and is_named
         before, behind = text[max(0, start - 1) : start].strip(), text[end : end + 1]
-        apart = before in ("", "·") and (behind.isspace() or behind == "·")  # 韓·美 금리
-        alone = run in _PARTIES or (run in _NEWS and apart)
+        alone = run in _PARTIES or _is_of_the_news(run, before, behind)
         if (after and len(after[1].replace(" ", "")) >= len(run)) or named or alone:
             continue
         yield start, end, f"{run} is Hanja or Chinese without its Korean reading."
+
+
+def _is_of_the_news(run: str, before: str, behind: str) -> bool:
+    """Return whether Hanja stand as newspapers set them: 韓·美 금리, 超고령사회; before, behind: a character each."""
+    if before not in ("", "·"):
+        return False
+    if behind.isspace() or behind in ("·", "로"):  # 大·中·小로
+        return run in _NEWS or run in _NEWS_PAIRS or (len(run) <= 3 and _COUNTRIES.union("對反親").issuperset(run))
+    return run in _PREFIXES and (HANGUL.match(behind) is not None or behind.isdecimal())
 
 
 def _is_quoted(text: str, start: int, end: int) -> bool:
     return text[max(0, start - 1) : start] in tuple("‘'“\"「") and text[end : end + 1] in tuple("’'”\"」")
 
 
+_NAMES_A_LANGUAGE = re.compile(r"[가-힣]{1,5}어(?:로|에서|의|는|인)? ?(?:인사말|표현|단어|낱말|말|원문|이름)?인?:? ?$")
+_SAYS_WHAT_IT_IS = re.compile(r"[^.\n]{0,30}(?:뜻|의미|말|표현|글자|인사|단어|낱말|발음|읽|쓴|씁|적습|라고|라는|번역)")
+
+
+def _is_shown(text: str, start: int, end: int) -> bool:
+    """Return whether a run of another script is a gloss, or quoted and spoken of: 일본어 “すし”는 초밥이라는 말입니다."""
+    if _is_gloss(text, start, end, same_length=False):
+        return True
+    if not _is_quoted(text, start, end):
+        return False
+    before = text[max(0, start - 20) : start - 1]
+    return bool(_NAMES_A_LANGUAGE.search(before) or _SAYS_WHAT_IT_IS.match(text, end + 1))
+
+
 def check_kana(answer: CheckedAnswer) -> Spans:
     if not _KANA_LETTER.search(answer.text):
         return
     for match in _JAPANESE_OR_HANJA_RUN.finditer(answer.text):
-        if _KANA_LETTER.search(match[0]) and not _is_gloss(answer.text, *match.span(), same_length=False):
+        if _KANA_LETTER.search(match[0]) and not _is_shown(answer.text, *match.span()):
             yield *match.span(), f"{match[0]} is Japanese."
 
 
 def check_cyrillic(answer: CheckedAnswer) -> Spans:
     for match in _CYRILLIC_RUN.finditer(answer.text):
-        if not _is_gloss(answer.text, *match.span(), same_length=False):
+        if not _is_shown(answer.text, *match.span()):
             yield *match.span(), f"{match[0]} is Cyrillic."
 
 
 def check_other_script(answer: CheckedAnswer) -> Spans:
     for match in _OTHER_RUN.finditer(answer.text):
-        if not _is_gloss(answer.text, *match.span(), same_length=False):
+        if not _is_shown(answer.text, *match.span()):
             name = unicodedata.name(match[0][0], "UNKNOWN").split()[0].capitalize()
             yield *match.span(), f"{match[0]} is in another script ({name})."
 
 
-_WORD = r"[A-Za-z]++(?:['’][A-Za-z]++)*+(?:-[A-Za-z]++)*+"
+_LETTERS = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff"  # Vietnamese and French too
+_WORD = rf"[{_LETTERS}]++(?:['’][{_LETTERS}]++)*+(?:-[{_LETTERS}]++)*+"
+_COMMANDS = frozenset(
+    ("pip", "git", "npm", "docker", "sudo", "apt", "conda", "python", "cd", "curl", "brew", "uv", "kotune")
+)
 
 
 _LATIN_RUN = re.compile(rf"(?<![\w/.@\\$-])(?<![A-Za-z]['’]){_WORD}(?:[ ,;:]{{1,2}}{_WORD}){{2,}}")
@@ -168,7 +197,7 @@ _TERMS = frozenset(("end to end", "peer to peer", "point of sale", "do it yourse
 
 
 def check_latin_run(answer: CheckedAnswer) -> Spans:
-    if not re.search(r"[a-z] [a-z]", answer.text):
+    if not re.search(rf"[{_LETTERS}] [{_LETTERS}]", answer.text):
         return
     text = CODE.sub(lambda match: "\x01" * len(match[0]), answer.text)
     for match in _LATIN_RUN.finditer(text):
@@ -176,7 +205,8 @@ def check_latin_run(answer: CheckedAnswer) -> Spans:
         words = match[0].split()
         lower = [word for word in words if word[0].islower() and word not in _SMALL_WORDS]
         is_gloss = text[max(0, start - 1) : start] == "(" and text[end : end + 1] in tuple("),") and len(words) <= 6
-        if len(lower) >= 2 and not is_gloss and match[0].lower() not in _TERMS:
+        is_shown = is_gloss or words[0] in _COMMANDS or (len(words) <= 8 and _is_quoted(text, start, end))
+        if len(lower) >= 2 and not is_shown and match[0].lower() not in _TERMS:
             yield start, end, f"{len(words)} words run on in another language."
 
 

@@ -91,11 +91,17 @@ def levels_of(hidden: str, sentences: Sequence[Sentence]) -> list[str | None]:
 
     hidden: the text as `hide_quotations` returns it, so that what others say gives no sentence its level.
     """
-    stretches = (hidden[sentence.start : sentence.end] for sentence in sentences)
-    return [
-        None if sentence.is_item and not has_final_mark(stretch) else level_of(stretch)
-        for sentence, stretch in zip(sentences, stretches, strict=True)
-    ]
+    return [_level_in_text(hidden[sentence.start : sentence.end], is_item=sentence.is_item) for sentence in sentences]
+
+
+_LABELLED = re.compile(r"\W{0,4}(?:제목|주제|요약|결론|결과|답|정답|핵심|요점|근거|이유|판단|참고|주의|예|예시)\W{0,3}:\s")
+
+
+def _level_in_text(stretch: str, *, is_item: bool) -> str | None:
+    if (is_item or _LABELLED.match(stretch)) and not has_final_mark(stretch):
+        level = None if is_item else level_of(stretch)
+        return level if level != HAERA or is_banmal(stretch, level) else None  # "결론: 신고가 필요하다" is a note
+    return level_of(stretch)
 
 
 def is_polite(text: str) -> bool:
