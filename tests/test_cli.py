@@ -53,6 +53,7 @@ def test_each_command_explains_its_options(name, capsys):
     assert f"usage: kotune {name}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_1():
     for arguments, words in (
         (("tune",), "There is no command 'tune'"),

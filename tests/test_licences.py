@@ -71,6 +71,7 @@ def test_models_and_data_come_first_and_every_shipped_adapter_is_among_them():
     assert all(row.licence for row in rows)
 
 
+@pytest.mark.slow
 def test_the_model_of_kotune_llm_has_its_licence_whether_its_packages_are_installed_or_not(tmp_path, monkeypatch):
     """The packages name none of their own: what counts is the licence of the file that they make."""
 
@@ -88,6 +89,7 @@ def test_the_model_of_kotune_llm_has_its_licence_whether_its_packages_are_instal
     assert "extra llm" in row().said_by
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_writes_all_of_it_in_both_spellings(tmp_path, capsys):
     assert cli.run(["licenses"]) == 0
     table = capsys.readouterr().out

@@ -90,6 +90,7 @@ class Splitter:
         return [[Token(word, "NNG") for word in text.split()] for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_time_of_no_function_grows_with_the_square_of_a_text(name, monkeypatch):
     monkeypatch.setattr(similarity, "_kiwi", Splitter)

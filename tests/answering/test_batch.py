@@ -24,6 +24,8 @@ from tests.support.embedding import forget_model, install
 from tests.support.serving import environment, save_tiny_model
 from utils import DATA, CourseError, read_jsonl, write_jsonl
 
+pytestmark = pytest.mark.slow  # servers, browsers and models are started
+
 ROOT = Path(__file__).resolve().parents[2]
 ODD = ["=1+1", "NA", "없음", "-", "@SUM(A1)", "+82", "007", "여러\n줄", "🙂 表 <b>", "가" * 3000]
 

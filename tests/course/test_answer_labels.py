@@ -26,6 +26,7 @@ def card():
     return " ".join(read_text(DATA / "README.md").split())
 
 
+@pytest.mark.slow
 def test_the_labels_are_of_the_recorded_answers_in_their_order(labels):
     assert [row["question"] for row in labels] == [asked.about for asked in answers()]
 
@@ -51,6 +52,7 @@ def test_the_readers_agree_as_the_data_card_says(labels, card):
     assert all((row["verdict"] == "usable") == (row["second"] == "usable") for row in labels)
 
 
+@pytest.mark.slow
 def test_the_filters_reject_of_each_label_what_the_data_card_says(labels, card, tmp_path):
     """Fails when a filter, the passages that are found or a label changed: read the lesson's text again then."""
     documents = read_jsonl(DATA / "documents.jsonl")

@@ -109,6 +109,7 @@ def test_the_pairs_kept_back_have_every_kind_in_its_share():
         assert kept_back[kind] == pytest.approx(60 * count / len(ROWS), abs=3), kind
 
 
+@pytest.mark.slow
 def test_sft_has_not_seen_the_chosen_side_of_half_the_pairs():
     trained = [row for name in ("real_estate_train", "counsel_train") for row in registry.load_rows(name)]
     questions = {row.get("question", row.get("instruction")) for row in trained}

@@ -22,7 +22,7 @@ PAGES += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "assets" / "works
 def split(name: str) -> tuple[list[str], str]:
     """Return the fenced blocks of an edition, and the text around them without its link to the other edition."""
     text = read_text(ROOT / name)
-    prose = re.sub(r"^\[[^\]]+\]\(README[.\w]*\.md\)$", "", FENCED.sub("", text), flags=re.M)
+    prose = re.sub(r"^\[[^\]]+\]\(README[.\w]*\.md\)$|^<!-- .* -->$", "", FENCED.sub("", text), flags=re.M)
     return FENCED.findall(text), prose
 
 

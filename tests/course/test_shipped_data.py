@@ -21,6 +21,7 @@ from utils import DATA, CourseError, read_jsonl
 STAGES = ("pt", "sft", "rw", "dpo", "evaluation", "inference")
 
 
+@pytest.mark.slow
 def test_everything_registered_is_there_with_its_licence_and_checks_clean():
     for name, entry in registry.registry().items():
         report = registry.check(name, None, [])
@@ -97,6 +98,7 @@ def test_counsel_answers_are_polite_throughout():
         assert levels in ({HAPSYO}, {HAEYO}), (row["id"], levels)
 
 
+@pytest.mark.slow
 def test_reviews_are_asked_as_the_zero_shot_set_is_and_say_nothing_by_number():
     texts = {}
     for part in ("train", "written", "test"):
@@ -318,6 +320,7 @@ def test_the_full_sets_say_what_to_do_without_the_hub():
 # --- personal data ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_personal_data_but_in_the_document_that_has_it_on_purpose():
     found = read_jsonl(DATA / "found_documents.jsonl")
     hits = {found[hit["row"] - 1]["id"] for hit in pii.scan(found, ("title", "text"))}

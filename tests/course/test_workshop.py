@@ -20,7 +20,8 @@ BUTTONS = {"Run All", "모두 실행"}  # in italics, and no section
 
 
 def both(page: str) -> tuple[str, str]:
-    return read_text(FOLDER / f"{page}.md"), read_text(FOLDER / f"{page}.ko.md")
+    """Return both editions of a page, the Korean one without the line that says of which English text it is."""
+    return read_text(FOLDER / f"{page}.md"), read_text(FOLDER / f"{page}.ko.md").partition("\n")[2]
 
 
 def cells(notebook: str) -> list[str]:

@@ -26,6 +26,7 @@ def test_refused_with_one_sentence(tmp_path, case):
     assert case.words in str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", READ, ids=[case.name for case in READ])
 def test_read_right(tmp_path, case):
     path = tmp_path / case.name

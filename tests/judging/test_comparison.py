@@ -140,6 +140,7 @@ def test_a_report_needs_a_verdict_of_one_judge():
         report([unread, judged(1, "a", "a", served_by="m"), replace(judged(2, "a", "a"), judge="k")])
 
 
+@pytest.mark.slow
 def test_a_judge_below_the_bar_or_not_calibrated_is_marked_in_the_report():
     rows = [{"id": "1", "question": "질문", "answer": "14일 이내에 합니다.", "reference": "14일 이내에 해야 합니다."}]
     other = [rows[0] | {"answer": "재산세입니다."}]

@@ -20,6 +20,7 @@ from utils import CourseError, read_json, read_jsonl, write_jsonl
 GOOD, BAD = "전입신고는 이사한 날부터 14일 이내에 합니다.", "재산세는 소유자가 냅니다."
 
 
+@pytest.mark.slow
 @ANY_ROWS
 @given(rows("answer", most=10), COUNTS, st.lists(TEXTS, min_size=10, max_size=10), st.data())
 def test_merged_shards_are_one_processs_files_byte_for_byte(made, count, others, data):

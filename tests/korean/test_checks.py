@@ -254,6 +254,7 @@ def test_quoted_sentences_neither_end_a_sentence_nor_give_it_a_level():
 messy = st.text(alphabet="가는은 사람집을를로 .!?\n漢字かПр(“”)aB3%ㅋㅠ<>_#-e\u0301\u1112\u1161\u11ab", max_size=80)
 
 
+@pytest.mark.slow
 @given(messy)
 @settings(max_examples=500, deadline=None)
 def test_every_span_slices_to_its_text_in_any_form_of_unicode(text):

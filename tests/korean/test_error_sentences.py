@@ -56,6 +56,7 @@ def key(template: Template) -> str:
     return PLACEHOLDER.sub("{}", template.english)
 
 
+@pytest.mark.slow
 def test_every_template_of_the_table_is_one_of_the_source():
     """Where this fails, a sentence was changed: change it in the table too, and its Korean."""
     literals = {text for node in nodes() if isinstance(node, ast.expr) and (text := template_of(node))}

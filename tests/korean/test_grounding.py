@@ -99,6 +99,7 @@ def test_lists_of_different_length_are_refused():
         support(["가"], [DOCUMENT, DOCUMENT], [QUESTION])
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.sampled_from(["수수료는 600원입니다.", "주민센터", "보증금 5,000만 원", "모릅니다."]), min_size=1, max_size=4

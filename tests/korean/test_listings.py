@@ -160,6 +160,7 @@ def test_the_fields_are_those_of_the_guide_in_its_order():
     assert tuple(line.split("`")[1] for line in table.splitlines() if line.startswith("| `")) == FIELDS
 
 
+@pytest.mark.slow
 def test_the_prompt_renders_as_the_rows_of_the_data_do(tokenizer):
     from kotune.data import records
     from kotune.models.chat_template import render

@@ -123,6 +123,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [*HOSTILE, None])
 def test_a_megabyte_of_anything_takes_a_second_or_so(piece):
     rng = random.Random(0)

@@ -40,6 +40,7 @@ def test_sentences_are_in_order_apart_and_leave_out_nothing_but_space(text):
     assert len(hide_quotations(text)) == len(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["“", "‘", '"', "'", "(", "[", "`", ".", "…”", "_*", "1. ", "\n", " ", "- ", "가", "“가\n"])
 def test_any_megabyte_is_split_in_linear_time(unit):
     text = (unit * (1_000_000 // len(unit)) + "가")[:1_000_001]

@@ -157,6 +157,7 @@ def test_an_estimate_of_the_course_says_memory_tokens_and_minutes(capsys):
     assert list(pandas.DataFrame(found.rows()).columns) == ["what", "estimate"]
 
 
+@pytest.mark.slow
 def test_an_estimate_counts_what_training_encodes(tokenizer, records, pairs):
     from kotune.training import stages
 

@@ -86,6 +86,7 @@ def test_accuracy_is_told_by_kind_with_its_interval(shipped):
     assert 0 < found.interval[0] < found.accuracy < found.interval[1] < 1
 
 
+@pytest.mark.slow
 def test_form_alone_does_not_solve_the_shipped_pairs(shipped):
     held_out = surface_accuracy(shipped[:-HELD_OUT], shipped[-HELD_OUT:])
     assert held_out.accuracy <= 0.65

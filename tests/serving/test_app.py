@@ -46,6 +46,8 @@ from tests.support.serving import (
 )
 from utils import ASSETS, DATA, CourseError
 
+pytestmark = pytest.mark.slow  # servers, browsers and models are started
+
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
 ASKED = [{"role": "user", "content": QUESTION}]
 ANSWER = "확정일자는 주민센터에서 받습니다."

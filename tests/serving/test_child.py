@@ -81,6 +81,7 @@ def engine(tmp_path):
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("manner", ["", "stubborn"])
 def test_a_child_is_ended_with_its_workers_at_once(engine, tmp_path, manner, monkeypatch):
@@ -94,6 +95,7 @@ def test_a_child_is_ended_with_its_workers_at_once(engine, tmp_path, manner, mon
     assert stat.S_IMODE((tmp_path / "logs" / "engine.log").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_child_whose_leader_has_died_leaves_no_worker(engine, tmp_path):
     child = Child([str(engine.command)], tmp_path / "engine.log", dict(os.environ))

@@ -15,6 +15,8 @@ from kotune.serving.connections import BACKLOG, Server, protocol_class, raise_de
 from kotune.serving.desk import Desk
 from kotune.serving.guard import Door, Guard, Limits
 
+pytestmark = pytest.mark.slow  # servers, browsers and models are started
+
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "확정일자는 어디에서 받나요?"}]}
 QUICK = Limits(head_s=0.3, body_s=0.5, connections=5)
 

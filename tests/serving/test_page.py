@@ -26,6 +26,8 @@ from prompts import LISTING
 from tests.support.serving import CHROMIUM, KEY, Script, ServerProcess, StandIn
 from utils import DATA, CourseError
 
+pytestmark = pytest.mark.slow  # servers, browsers and models are started
+
 QUESTION = "확정일자는 어디에서 받을 수 있나요?"
 
 

@@ -702,6 +702,7 @@ def late(handler):
     time.sleep(5)
 
 
+@pytest.mark.slow
 def test_a_reply_that_comes_too_late_is_not_asked_for_again_and_the_others_are_answered(endpoint, connect):
     answers = {
         "늦음": late,
@@ -719,6 +720,7 @@ def test_a_reply_that_comes_too_late_is_not_asked_for_again_and_the_others_are_a
     assert len(server.requests) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retries", ["", "1"])
 def test_a_reply_that_trickles_without_an_end_is_a_late_one(endpoint, connect, monkeypatch, retries):
     monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 1)
@@ -744,6 +746,7 @@ def test_a_reply_that_trickles_without_an_end_is_a_late_one(endpoint, connect, m
     assert left.wait(300) and len(server.requests) == 1 + bool(retries)
 
 
+@pytest.mark.slow
 def test_a_reply_that_comes_too_late_is_asked_for_again_where_that_was_asked_for(endpoint, connect, monkeypatch):
     monkeypatch.setattr(endpoint_module, "MAX_RETRIES", 1)
     monkeypatch.setenv("TEACHER_RETRY_TIMEOUTS", "1")

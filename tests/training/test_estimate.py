@@ -53,6 +53,7 @@ def test_the_known_shapes_cover_every_recipe_and_the_real_configuration():
     assert ModelShape.from_config(load_config(LOCAL_GEMMA)) == SHAPES[LOCAL_GEMMA]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", WIDTHS)
 def test_activations_are_those_that_torch_saves(kind, dtype):

@@ -25,6 +25,7 @@ def test_values_and_gradient_equal_log_softmax(tokens):
     assert torch.allclose(gradient, expected_gradient, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_completion_logprobs_equal_the_models_own_logits(tiny_model, tokenizer, records):
     from kotune.training.stages import encode_supervised
 
