@@ -14,6 +14,7 @@ FENCED = re.compile(r"^(?P<mark>```|~~~).*?^(?P=mark)", re.M | re.S)
 OTHERS = [ROOT / "README.md", ROOT / "colab_guide.md", *sorted((ROOT / "assets" / "workshop").glob("*[a-z].md"))]
 TRANSLATED = [DOCS / f"{page}.md" for page in PAGES] + [page for page in OTHERS if not page.name.endswith(".ko.md")]
 HEAD = re.compile(r"\A<!-- of (?P<digest>[0-9a-f]{12}) -->\n")
+IN_WORDS = {" million": 1_000_000, "만": 10_000}
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#[^)]*)?\)")
 
 
@@ -22,7 +23,8 @@ def both(page: str) -> tuple[str, str]:
 
 
 def prose(text: str) -> str:
-    return FENCED.sub("", text)
+    """Return a page without its blocks and without the line that says of which English text it is."""
+    return FENCED.sub("", HEAD.sub("", text))
 
 
 def shape(text: str) -> dict:
@@ -44,7 +46,9 @@ def targets(text: str) -> Counter:
 
 def figures(text: str) -> set[str]:
     """Return the figures with a point or a comma in them, and those of three digits and more: no words in any language."""
-    numbers = re.findall(r"\d[\d.,]*\d", re.sub(r"`[^`]+`|\]\([^)]+\)", "", prose(text)))
+    text = re.sub(r"`[^`]+`|\]\([^)]+\)", "", prose(text))
+    text = re.sub(r"([\d.]+)( million|만)", lambda match: f"{float(match[1]) * IN_WORDS[match[2]]:,.0f}", text)
+    numbers = re.findall(r"\d[\d.,]*\d", text)
     return {number for number in numbers if re.search(r"[.,]|\d{3}", number)}
 
 
