@@ -349,7 +349,7 @@ def histogram(a: ScoreSummary, b: ScoreSummary) -> Histogram:
 
 def html(card: ReportCard) -> str:
     """Return the card as one page of HTML that needs nothing else; every text in it is escaped."""
-    names = {"a": card.name_a, "b": card.name_b, "tie": "무승부 (tie)"}
+    names = {"a": card.name_a, "b": card.name_b, "tie": said("tie", "무승부")}
     tallest = max([*card.histogram.a, *card.histogram.b, 1]) if card.histogram else 1
     filters = {"percent": _percent, "interval": _interval}
     bars = OVERALL_BAR, KIND_BAR
@@ -384,10 +384,12 @@ def write_png(card: ReportCard, path: str | Path) -> Path:
     _draw_calibration(bottom[0], card)
     _draw_scores(bottom[1], card)
     r = card.report
-    title = f"A = {card.name_a},  B = {card.name_b}\n심사자: {r.judge}, n = {r.n_judged} / {r.n_asked}, p = {r.p_value:.2g}"
+    judge = said("judge", "심사자")
+    title = f"A = {card.name_a},  B = {card.name_b}\n{judge}: {r.judge}, n = {r.n_judged} / {r.n_asked}, p = {r.p_value:.2g}"
     figure.suptitle(_plain_text(title), fontsize=12)
     if card.warnings:
-        warned = "\n".join(_wrapped(f"주의: {warning}", 120) for warning in card.warnings)
+        begins = said("Warning", "주의")
+        warned = "\n".join(_wrapped(f"{begins}: {warning}", 120) for warning in card.warnings)
         figure.supxlabel(_plain_text(warned), fontsize=8.5, color=RED)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
@@ -414,30 +416,49 @@ def _wrapped(text: str, width: int) -> str:
 def _draw_verdicts(axes, card: ReportCard) -> None:
     r = card.report
     left = 0
-    for count, colour, label in ((r.wins, BLUE, "A 승"), (r.ties, GREY, "무승부"), (r.losses, ORANGE, "B 승")):
+    for count, colour, label in (
+        (r.wins, BLUE, said("A wins", "A 승")),
+        (r.ties, GREY, said("ties", "무승부")),
+        (r.losses, ORANGE, said("B wins", "B 승")),
+    ):
         axes.barh(0, count, left=left, color=colour, label=f"{label} {count}")
         left += count
     without = r.n_asked - r.n_judged
     if without:
-        axes.barh(0, without, left=left, color="white", edgecolor=GREY, hatch="//", label=f"판정 없음 {without}")
-    axes.set(yticks=[], ylim=(-0.8, 1.2), title="판정 (두 순서가 같을 때만 승)", xlabel="질문")
+        axes.barh(
+            0,
+            without,
+            left=left,
+            color="white",
+            edgecolor=GREY,
+            hatch="//",
+            label=said(f"no verdict {without}", f"판정 없음 {without}"),
+        )
+    axes.set(
+        yticks=[],
+        ylim=(-0.8, 1.2),
+        title=said("Verdicts (won where both orders agree)", "판정 (두 순서가 같을 때만 승)"),
+        xlabel=said("questions", "질문"),
+    )
     axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False)
 
 
 def _draw_rates(axes, card: ReportCard) -> None:
     r = card.report
-    rates = [("승률 (무승부 = 0.5)", r.win_rate, r.interval)]
+    rates = [(said("win rate (a tie is half)", "승률 (무승부 = 0.5)"), r.win_rate, r.interval)]
     if r.corrected and r.corrected.win_rate is not None and r.corrected.interval is not None:
-        rates.append(("심사 오류를 보정한 승률", r.corrected.win_rate, r.corrected.interval))
+        rates.append(
+            (said("corrected for the judge's errors", "심사 오류를 보정한 승률"), r.corrected.win_rate, r.corrected.interval)
+        )
     fitted = r.length_controlled
     if fitted.win_rate is not None and fitted.interval is not None:
-        guess = " (추정)" if fitted.note else ""
-        rates.append((f"길이를 맞춘 승률{guess}", fitted.win_rate, fitted.interval))
+        guess = said(" (a guess)", " (추정)") if fitted.note else ""
+        rates.append((said("at equal length", "길이를 맞춘 승률") + guess, fitted.win_rate, fitted.interval))
     rates += [(second.report.judge, second.report.win_rate, second.report.interval) for second in card.seconds]
-    rates.append(("순서에 따라 바뀐 비율", r.flip_rate, r.flip_interval))
+    rates.append((said("changed with the order", "순서에 따라 바뀐 비율"), r.flip_rate, r.flip_interval))
     _draw_intervals(axes, rates, BLUE)
     axes.axvline(0.5, color=GREY, linestyle="--")
-    axes.set_title("비율과 95% 구간")
+    axes.set_title(said("Shares with 95% intervals", "비율과 95% 구간"))
 
 
 def _draw_intervals(axes, rates: Sequence[tuple[str, float, Interval]], colour: str | Sequence[str]) -> None:
@@ -450,22 +471,24 @@ def _draw_intervals(axes, rates: Sequence[tuple[str, float, Interval]], colour: 
 
 
 def _draw_calibration(axes, card: ReportCard) -> None:
-    axes.set_title("심사자 검증: 정답을 아는 쌍에서의 정확도")
+    axes.set_title(
+        said("Calibration of the judge: accuracy on pairs of known verdict", "심사자 검증: 정답을 아는 쌍에서의 정확도")
+    )
     if card.calibration is None:
-        _draw_absence(axes, "검증하지 않음 (not calibrated)")
+        _draw_absence(axes, said("not calibrated", "검증하지 않음"))
         return
     c = card.calibration
     rates = [(f"{k.kind} (n={k.n})", k.accuracy, k.interval) for k in c.kinds]
     colours = [GREEN if kind.passes else RED for kind in c.kinds]
-    rates.append((f"전체 (n={c.n})", c.accuracy, c.interval))
+    rates.append((said(f"all (n={c.n})", f"전체 (n={c.n})"), c.accuracy, c.interval))
     _draw_intervals(axes, rates, [*colours, GREEN if c.interval[0] >= OVERALL_BAR else RED])
     axes.axvline(KIND_BAR, color=GREY, linestyle="--")
 
 
 def _draw_scores(axes, card: ReportCard) -> None:
-    axes.set_title("점수 분포")
+    axes.set_title(said("Scores", "점수 분포"))
     if card.histogram is None or card.scores is None:
-        _draw_absence(axes, "점수 없음 (no scores)")
+        _draw_absence(axes, said("no scores", "점수 없음"))
         return
     edges = np.array(card.histogram.edges)
     widths = np.diff(edges)
@@ -474,7 +497,7 @@ def _draw_scores(axes, card: ReportCard) -> None:
         (card.histogram.b, 0.4, ORANGE, f"B = {card.name_b}"),
     ):
         axes.bar(edges[:-1] + (0.3 + shift) * widths, counts, width=0.4 * widths, color=colour, label=_plain_text(name))
-    axes.set(xlabel=f"점수: {card.scores[0].judge}", ylabel="답변")
+    axes.set(xlabel=said(f"score: {card.scores[0].judge}", f"점수: {card.scores[0].judge}"), ylabel=said("answers", "답변"))
     axes.legend(fontsize=8, frameon=False)
 
 

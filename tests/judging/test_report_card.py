@@ -60,7 +60,7 @@ def test_the_page_is_whole_by_itself_and_escapes_what_models_wrote(lines):
     assert "기한이 <i>맞습니다</i>" in page.text and "질문 q13 $x$ & <b>" in page.text
     for shown in ("73.3%", "p = 0.092", "10 / 2 / 3", "16 / 15 / 15", "0 / 0 / 1", "only_in_b", "was not calibrated"):
         assert shown in page.text
-    assert dict(page.attributes)["lang"] == "ko"
+    assert dict(page.attributes)["lang"] == "en"  # as KOTUNE_LANG has it
 
 
 def test_the_json_has_the_reports_fields_at_its_top(lines):
@@ -94,10 +94,8 @@ def test_a_calibrated_judge_is_shown_by_kind_with_its_warning(tmp_path):
                      scores=scores_behind(judgments))  # fmt: skip
     page = Page(html(card)).text
     assert "is below the bar" in page and "wrong_number" in page and "25.9% to 51.8%" in page
-    assert (
-        "심사자의 오류를 보정한 승률 100.0%, 95% 구간" in page
-        and "on the 208 calibration pairs with a better answer" in page
-    )
+    assert "Win rate corrected for the judge's errors 100.0%, 95% interval" in page
+    assert "on the 208 calibration pairs with a better answer" in page
     assert card.table().loc["  corrected for the judge's errors", "n"] == "3, 208 calibration pairs"
     assert card.json()["corrected"]["win_rate"] == 1 and card.json()["corrected"]["sensitivity"] > 0.7
     assert sum(card.histogram.a) == sum(card.histogram.b) == 3
@@ -118,7 +116,7 @@ def test_a_judge_no_better_than_chance_is_shown_as_one_whose_rate_cannot_be_corr
     said = "cannot be corrected: the judge is no better than chance on the calibration pairs"
     for text in (Page(html(card)).text, "\n".join(summary(card))):
         assert said in text and "50.0%" in text
-    assert "심사자의 오류를 보정할 수 없습니다." in Page(html(card)).text
+    assert "The judge's errors cannot be corrected." in Page(html(card)).text
     assert card.json()["corrected"]["win_rate"] is None and said in card.json()["corrected"]["note"]
     assert card.table().loc["  corrected for the judge's errors", "value"] == "cannot be corrected"
 
@@ -140,6 +138,18 @@ def test_the_card_of_the_korean_edition_is_in_korean_with_the_same_figures(monke
 
     first = By(lambda pair: "first" if "네" in pair.first else "second", name="심사자")
     figures = [sorted(re.findall(r"\d+\.?\d*%?", " ".join(row[1:]))) for row in card().lines()]
+    in_english = html(card())
+    assert '<html lang="en">' in in_english
+    words = Page(in_english).text.split("</style>")[-1]
+    assert {*re.findall("[가-힣]+", words)} <= {
+        "가",
+        "나",
+        "네",
+        "아니요",
+        "질문",
+        "심사자",
+        "다른",
+    }  # data, and names of judges
     monkeypatch.setenv("KOTUNE_LANG", "ko")
     korean = card()
     assert [sorted(re.findall(r"\d+\.?\d*%?", " ".join(row[1:]))) for row in korean.lines()] == figures
@@ -147,7 +157,9 @@ def test_the_card_of_the_korean_edition_is_in_korean_with_the_same_figures(monke
     assert len(korean.warnings) == 2 == len(korean.corrections)
     assert [text for text in told if re.search("[A-Za-z]{2,} [A-Za-z]{2,}", text)] == []
     assert [*korean.table().columns] == ["값", "95% 구간", "n"]
+    assert '<html lang="ko">' in html(korean)
     shown = Page(html(korean)).text.split("</style>")[-1]
+    assert "심사자의 오류를 보정한 승률" in shown and "판정이 엇갈린 질문" in shown and "not calibrated" not in shown
     assert "구간의 아래쪽 끝이 전체에서 70.0%, 유형마다 50.0% 이상이어야 합니다." in shown
     assert "A tie counts as half" not in shown and "measure" not in shown
     uncalibrated = report(lines)
