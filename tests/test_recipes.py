@@ -1,6 +1,7 @@
 """Protects: a recipe's file is what is trained, a value that cannot be is refused wherever it is set, and files are read late."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -79,7 +80,18 @@ def test_no_file_is_read_at_import():
 def test_every_setting_is_explained_in_a_sentence():
     assert list(MEANINGS) == [field.name for field in fields(Recipe)]
     (row,) = RECIPES["gemma-3-270m-cpu"].explained("learning_rate")
-    assert row == {"setting": "learning_rate", "value": 1e-3, "what it does": MEANINGS["learning_rate"]}
+    assert row == {"setting": "learning_rate", "value": 1e-3, "what it does": MEANINGS["learning_rate"][0]}
+
+
+def test_the_korean_edition_explains_every_setting_in_korean(monkeypatch):
+    recipe = RECIPES["gemma-3-270m-cpu"]
+    english = recipe.explained(*MEANINGS)
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = recipe.explained(*MEANINGS)
+    assert [(row["setting"], row["값"]) for row in korean] == [(row["setting"], row["value"]) for row in english]
+    told = [row["하는 일"] for row in korean]
+    assert len(set(told)) == len(told)
+    assert [text for text in told if not re.search("[가-힣]", text) or re.search("[A-Za-z]{2,} [A-Za-z]{2,}", text)] == []
 
 
 def test_a_recipe_of_ones_own_is_a_file_with_the_same_names(tmp_path):

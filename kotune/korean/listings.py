@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from kotune.language import said
 from kotune.stats import Interval, mean_interval, wilson
 from prompts import ListingRecord
 from utils import CourseError, require_same_length
@@ -89,6 +90,7 @@ def area_m2(record: ListingRecord) -> float | None:
 # --- compare ---------------------------------------------------------------------------------
 
 Fault = Literal["missing", "invented", "wrong"]
+FAULTS_IN_KOREAN: dict[Fault, str] = {"missing": "빠뜨림", "invented": "지어냄", "wrong": "틀림"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ class FieldFault:
 
     def __str__(self) -> str:
         due, given = (json.dumps(value, ensure_ascii=False) for value in (self.due, self.given))
-        return f"{self.field} is {given} and should be {due} ({self.fault})"
+        return said(
+            f"{self.field} is {given} and should be {due} ({self.fault})",
+            f"{self.field}: 응답은 {given}, 정답은 {due}({FAULTS_IN_KOREAN[self.fault]})",
+        )
 
 
 @dataclass(frozen=True)

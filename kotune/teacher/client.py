@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from kotune.language import said
 from kotune.teacher import batches
 from kotune.teacher.asking import Asking, PendingRequest
 from kotune.teacher.connection import MAX_COMPLETION_TOKENS, Connection
@@ -115,8 +116,15 @@ class Teacher:
         likely = round(sum(min(cap, cap / 4 if each is None else each) for cap in caps))
         seconds = past[1] if past else ASSUMED_START_S + likely / max(1, len(pending)) / ASSUMED_TOKENS_PER_S
         prompt = sum(item.prompt_tokens for item in pending)
-        length = "measured in this journal" if past else "as given" if each is not None else "a quarter of the longest"
-        prices = f"; prices of {price_table()['as_of']}" if self.connection.price else ""
+        length = (
+            said("measured in this journal", "저널에서 잰 평균")
+            if past
+            else said("as given", "알려 준 값")
+            if each is not None
+            else said("a quarter of the longest", "최대 길이의 4분의 1")
+        )
+        as_of = price_table()["as_of"]
+        prices = said(f"; prices of {as_of}", f", 가격은 {as_of} 기준") if self.connection.price else ""
         return CostEstimate(
             model=self.connection.model,
             requests=len(pending),
@@ -127,7 +135,10 @@ class Teacher:
             usd_low=self.connection.price.usd(Usage(prompt, likely)) if self.connection.price else None,
             usd_high=self.connection.price.usd(Usage(prompt, sum(caps))) if self.connection.price else None,
             minutes=math.ceil(len(pending) / self.concurrency) * seconds / 60,
-            basis=f"prompt tokens by {counter.method}; likely length {length}{prices}",
+            basis=said(
+                f"prompt tokens by {counter.method}; likely length {length}{prices}",
+                f"프롬프트 토큰은 {counter.method}, 응답의 예상 길이는 {length}{prices}",
+            ),
         )
 
     def _past(self, schema: type[BaseModel] | None) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from kotune.language import said
 from utils import DATA, CourseError, read_json, setting
 
 PRICES = DATA / "prices.json"
@@ -169,7 +170,8 @@ def token_counter(model: str, may_download: bool) -> TokenCounter:
     except (ImportError, KeyError):  # not installed; a model it does not know
         pass
     counted = lru_cache(100_000)(approximate_tokens)
-    return TokenCounter(counted, "an approximation for Korean prose, within about 10%", APPROXIMATION_MARGIN)
+    method = said("an approximation for Korean prose, within about 10%", "한국어 글에 맞춘 어림셈(오차 약 10%)")
+    return TokenCounter(counted, method, APPROXIMATION_MARGIN)
 
 
 # --- estimates -------------------------------------------------------------------------------
@@ -197,6 +199,9 @@ class CostEstimate:
 
     def __str__(self) -> str:
         """Return the estimate in words."""
+        return said(self._in_english(), self._in_korean())
+
+    def _in_english(self) -> str:
         if self.usd_low is None:
             cost = "unpriced (set TEACHER_PRICE to its USD per million tokens in and out)"
         else:
@@ -206,6 +211,18 @@ class CostEstimate:
             f"{self.prompt_tokens:,} prompt tokens, {self.completion_tokens_likely:,} completion tokens likely, "
             f"{self.completion_tokens_highest:,} at most\n"
             f"{cost}; {'within a day' if self.minutes is None else f'about {self.minutes:.1f} minutes'}\n({self.basis})"
+        )
+
+    def _in_korean(self) -> str:
+        if self.usd_low is None:
+            cost = "알 수 없음(TEACHER_PRICE에 입력과 출력 토큰 백만 개당 USD를 설정하세요)"
+        else:
+            cost = f"예상 USD {self.usd_low:.4f}, 최대 USD {self.usd_high:.4f}"
+        return (
+            f"{self.model}에 보낼 요청 {self.requests:,}건, 저널에 이미 있는 응답 {self.from_journal:,}건\n"
+            f"프롬프트 {self.prompt_tokens:,}토큰, 응답은 예상 {self.completion_tokens_likely:,}토큰, "
+            f"최대 {self.completion_tokens_highest:,}토큰\n"
+            f"비용: {cost}, 시간: {'하루 이내' if self.minutes is None else f'약 {self.minutes:.1f}분'}\n({self.basis})"
         )
 
 

@@ -27,6 +27,7 @@ from kotune.korean.sentences import Sentence, has_final_mark
 from kotune.korean.speech_levels import HAPSYO, is_banmal, is_of_either_polite_level, is_polite
 from kotune.korean.task_styles import check_reply, written
 from kotune.korean.tasks import TASKS
+from kotune.language import said
 from kotune.line_file import in_turn
 from prompts import DOCUMENT_QUESTIONS, GROUNDED_ANSWER, SEED_WORDS, SELF_INSTRUCT, TaskReply
 from similarity import content_words
@@ -95,7 +96,8 @@ class Collected:
 
     def table(self) -> str:
         """Return kept, rejected and the count of each reason, as lines of text."""
-        lines = [f"{len(self.rows)} kept, {len(self.rejected)} rejected"]
+        kept, rejected = len(self.rows), len(self.rejected)
+        lines = [said(f"{kept} kept, {rejected} rejected", f"남긴 것 {kept}개, 제외한 것 {rejected}개")]
         return "\n".join(lines + [f"{count:>7}  {name}" for name, count in self.counts.items()])
 
     def write(self, path: str | Path) -> None:
@@ -916,11 +918,11 @@ def _differs_in_length(pair: SpoiltPair) -> str | None:
 
 def _says_the_same(pair: SpoiltPair) -> str | None:
     """Other endings and marks change no fact: the words, their order, the numbers and the negations are the same."""
-    (ours, said), (theirs, again) = map(_numbers_and_rest, (pair.chosen, pair.rejected))
+    (ours, rest), (theirs, other_rest) = map(_numbers_and_rest, (pair.chosen, pair.rejected))
     if ours != theirs or difference(pair.chosen, pair.rejected):
         return None
-    said_in_words, again_in_words = content_words([said, again])
-    return "" if said_in_words == again_in_words else None
+    words, other_words = content_words([rest, other_rest])
+    return "" if words == other_words else None
 
 
 def _numbers_and_rest(text: str) -> tuple[list, str]:

@@ -7,9 +7,11 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from unicodedata import east_asian_width
 
 from kotune.data import registry
 from kotune.data.writers import stage_of
+from kotune.language import said
 from kotune.models.chat_template import rendered_lengths
 from kotune.models.files import load_tokenizer
 from kotune.models.machine import free_gib, require_runnable, shape_of
@@ -19,6 +21,16 @@ from kotune.recipes import LOCAL_GEMMA, RECIPES, Recipe
 from kotune.stage_table import STAGES
 from kotune.training.speed import TrainingSpeed, training_speed
 from utils import CourseError
+
+# the parts of a run's memory, as the Korean edition calls them
+PARTS_IN_KOREAN = {
+    "weights": "가중치",
+    "adapter": "어댑터",
+    "optimiser": "옵티마이저",
+    "activations": "활성값",
+    "logits": "마지막 층",
+    "overhead": "라이브러리",
+}
 
 
 def estimate_run(
@@ -73,9 +85,11 @@ def _tokenizer(recipe: Recipe) -> tuple[object, list[str]]:
     except CourseError:
         if recipe.model == LOCAL_GEMMA or Path(recipe.model).exists():
             raise
-        note = (
+        note = said(
             f"Tokens are counted with the tokenizer of {LOCAL_GEMMA}, because that of {recipe.model} cannot be loaded here; "
-            "a smaller vocabulary cuts Korean into more of them."
+            "a smaller vocabulary cuts Korean into more of them.",
+            f"{recipe.model}의 토크나이저를 여기서 불러올 수 없어 {LOCAL_GEMMA}의 토크나이저로 토큰을 세었습니다. "
+            "어휘가 더 작으면 한국어는 더 많은 토큰으로 나뉩니다.",
         )
         return load_tokenizer(LOCAL_GEMMA), [note]
 
@@ -86,7 +100,7 @@ def _count(records: list[dict], tokenizer, recipe: Recipe, name: str) -> Tokens:
     for number, record in enumerate(records, start=1):
         rendered = rendered_lengths(tokenizer, record)
         if max(length.tokens for length in rendered) > recipe.max_length:
-            too_long.append(str(record.get("id", f"document {number}")))
+            too_long.append(str(record.get("id", said(f"document {number}", f"문서 {number}"))))
             continue
         sequences = len(rendered)
         lengths += [length.tokens for length in rendered]
@@ -103,13 +117,13 @@ def _memory(shape: ModelShape, recipe: Recipe, tokens: Tokens, stage: str) -> Me
 
 def _does_not_fit(recipe: Recipe, tokens: Tokens, stage: str, needed: float, room: float) -> str:
     """Return the sentence of a refusal: by how much it does not fit, and what does."""
-    said = f"{recipe.name} needs {needed:.1f} GiB for {stage} on this data and {room:.1f} are free on {recipe.device}, "
-    said += f"{needed - room:.1f} too few; "
+    needs = f"{recipe.name} needs {needed:.1f} GiB for {stage} on this data and {room:.1f} are free on {recipe.device}, "
+    needs += f"{needed - room:.1f} too few; "
     shape = shape_of(recipe)
     for what, variant in smaller(recipe, stage):
         total = _memory(shape, variant, tokens, stage).total
         if total <= room:
-            return f"{said}{what} makes the same steps in {total:.1f}."
+            return f"{needs}{what} makes the same steps in {total:.1f}."
     others = [
         (_memory(shape_of(other), other, tokens, stage).total, other.name)
         for other in (replace(known, device=recipe.device, max_length=recipe.max_length) for known in RECIPES.values())
@@ -118,8 +132,8 @@ def _does_not_fit(recipe: Recipe, tokens: Tokens, stage: str, needed: float, roo
     fitting = [(total, name) for total, name in others if total <= room]
     if fitting:  # the largest that fits is the nearest to what was asked for
         total, name = max(fitting)
-        return f"{said}{name} needs {total:.1f}."
-    return f"{said}no recipe fits: the least, {min(others)[1]}, needs {min(others)[0]:.1f}; close other programs."
+        return f"{needs}{name} needs {total:.1f}."
+    return f"{needs}no recipe fits: the least, {min(others)[1]}, needs {min(others)[0]:.1f}; close other programs."
 
 
 @dataclass(frozen=True)
@@ -221,27 +235,48 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the table: what, and how much."""
-        parts = [(part.name, f"{getattr(self.memory, part.name):.2f} GiB") for part in fields(self.memory)]
-        trained = f"{self.tokens.records:,} of {self.tokens.records + len(self.tokens.too_long):,}"
-        time = "not measured" if self.minutes is None else f"about {self.minutes:.1f}" if self.minutes < 60 else (
-            f"about {self.minutes:,.0f}"
-        )  # fmt: skip
-        lines = [
-            ("recipe", f"{self.recipe}, {self.stage}, {self.device}"),
-            ("records trained on", trained),
-            ("tokens, mean and longest", f"{self.tokens.mean:.0f} and {self.tokens.longest:,}"),
-            ("optimiser steps", f"{self.steps:,}"),
-            *((f"memory: {name}", size) for name, size in parts),
-            ("memory together", f"{self.memory.total:.2f} GiB of {self.free_gib:.1f} free"),
-            ("minutes", time),
+        """Return the table: what, and how much; the lesson asks for the column `what` by name, in both editions."""
+        how_much = said("estimate", "추정값")
+        return [{"what": what, how_much: value} for what, value in self._lines()]
+
+    def _lines(self) -> list[tuple[str, str]]:
+        tokens, total, free = self.tokens, f"{self.memory.total:.2f} GiB", f"{self.free_gib:.1f}"
+        trained, given = f"{tokens.records:,}", f"{tokens.records + len(tokens.too_long):,}"
+        mean, longest = f"{tokens.mean:.0f}", f"{tokens.longest:,}"
+        parts = [
+            (said(part.name, PARTS_IN_KOREAN[part.name]), getattr(self.memory, part.name)) for part in fields(self.memory)
         ]
-        return [{"what": what, "estimate": value} for what, value in lines]
+        return [
+            (said("recipe", "레시피"), f"{self.recipe}, {self.stage}, {self.device}"),
+            (said("records trained on", "학습하는 레코드"), said(f"{trained} of {given}", f"{trained}/{given}")),
+            (said("tokens, mean and longest", "토큰 수(평균, 최대)"), said(f"{mean} and {longest}", f"{mean}, {longest}")),
+            (said("optimiser steps", "옵티마이저 스텝"), f"{self.steps:,}"),
+            *((f"{said('memory', '메모리')}: {part}", f"{size:.2f} GiB") for part, size in parts),
+            (said("memory together", "메모리 합계"), said(f"{total} of {free} free", f"{total}(여유 {free} GiB)")),
+            (said("minutes", "걸리는 시간(분)"), self._time()),
+        ]
+
+    def _time(self) -> str:
+        if self.minutes is None:
+            return said("not measured", "재지 않음")
+        minutes = f"{self.minutes:.1f}" if self.minutes < 60 else f"{self.minutes:,.0f}"
+        return said(f"about {minutes}", f"약 {minutes}")
 
     def __str__(self) -> str:
-        table = [f"{row['what']:26} {row['estimate']}" for row in self.rows()]
+        table = [f"{_filled_up(what, 26)} {value}" for what, value in self._lines()]
         left_out = self.tokens.too_long
         if left_out:
             some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
-            table.append(f"{len(left_out)} records are over max_length and are left out: {some}")
+            table.append(
+                said(
+                    f"{len(left_out)} records are over max_length and are left out: {some}",
+                    f"max_length를 넘어 제외하는 레코드 {len(left_out)}건: {some}",
+                )
+            )
         return "\n".join([*table, *self.notes])
+
+
+def _filled_up(text: str, columns: int) -> str:
+    """Return a text with spaces up to so many columns, a syllable of Hangul taking two."""
+    taken = sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    return text + " " * (columns - taken)

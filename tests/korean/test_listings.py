@@ -114,11 +114,19 @@ def test_faults_and_right_fields_share_out_the_fields_and_each_fault_stands_wher
         assert (fault.fault == "missing") == (fault.given is None) and (fault.fault == "invented") == (fault.due is None)
 
 
-def test_a_fault_is_told_in_words():
-    faults = check_reply(LINE.replace("500", "5000").replace("true", "null"), RECORD).faults
+def test_a_fault_is_told_in_words_of_the_edition(monkeypatch):
+    reply = LINE.replace("500", "5000").replace("true", "null").replace('"price":null', '"price":3')
+    faults = check_reply(reply, RECORD).faults
     assert [str(fault) for fault in faults] == [
         "deposit is 5000 and should be 500 (wrong)",
+        "price is 3 and should be null (invented)",
         "pets is null and should be true (missing)",
+    ]
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    assert [str(fault) for fault in faults] == [
+        "deposit: 응답은 5000, 정답은 500(틀림)",
+        "price: 응답은 3, 정답은 null(지어냄)",
+        "pets: 응답은 null, 정답은 true(빠뜨림)",
     ]
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from kotune.teacher import client
 from kotune.teacher import endpoint as endpoint_module
 from kotune.teacher.client import answered
+from kotune.teacher.costs import price_table
 from kotune.teacher.recording import recording_key, write_recording
 from kotune.teacher.replies import Reply, Request
 from prompts import SEED_WORDS
@@ -296,6 +297,22 @@ def test_the_estimate_is_the_price_of_what_is_missing(endpoint, connect):
     assert estimate.usd_high == pytest.approx((estimate.prompt_tokens * 0.15 + 2000 * 0.60) / 1e6)
     assert estimate.usd_low == pytest.approx((estimate.prompt_tokens * 0.15 + 20 * 0.60) / 1e6)
     assert "USD" in str(estimate)
+
+
+def test_the_estimate_says_in_the_language_of_the_edition_what_it_rests_on(endpoint, connect, monkeypatch, tmp_path):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    endpoint(echo)
+    who, other = connect(model="gpt-4o-mini"), connect(model="llama3:8b")
+    english = who.estimate(["가"], likely_tokens=50).basis, other.estimate(["가"]).basis
+    counted = "prompt tokens by an approximation for Korean prose, within about 10%; likely length"
+    as_of = price_table()["as_of"]
+    assert english == (f"{counted} as given; prices of {as_of}", f"{counted} a quarter of the longest")
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = who.estimate(["가"], likely_tokens=50).basis, other.estimate(["가"]).basis
+    counted = "프롬프트 토큰은 한국어 글에 맞춘 어림셈(오차 약 10%), 응답의 예상 길이는"
+    assert korean == (f"{counted} 알려 준 값, 가격은 {as_of} 기준", f"{counted} 최대 길이의 4분의 1")
+    who.ask(["가"])
+    assert "응답의 예상 길이는 저널에서 잰 평균" in who.estimate(["나"]).basis
 
 
 def test_a_model_without_a_price_is_unpriced_until_one_is_given(endpoint, connect, monkeypatch, capsys):

@@ -1,13 +1,15 @@
 """Protects: token counts near the real encoding's, prices as the table has them, a budget that adds up."""
 
+import re
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kotune.teacher import costs
-from kotune.teacher.costs import Budget, Price, Usage
+from kotune.teacher.costs import Budget, CostEstimate, Price, Usage
 from kotune.teacher.recording import read_recording
 
 
@@ -112,3 +114,39 @@ def test_a_budget_is_never_passed_whatever_the_order(requests):
         budget.settle(*entry)
     assert budget.reserved_usd == 0
     assert budget.spent_usd <= 1.0 + 1e-9
+
+
+EXPECTED = CostEstimate("gpt-4o-mini", 1018, 7, 6736, 13500, 36864, 0.0091, 0.0231, 0.42, "counted")
+
+
+@pytest.mark.parametrize(
+    ("estimate", "line"),
+    [
+        (EXPECTED, "USD 0.0091 likely, 0.0231 at most; about 0.4 minutes"),
+        (replace(EXPECTED, minutes=None), "USD 0.0091 likely, 0.0231 at most; within a day"),
+        (
+            replace(EXPECTED, usd_low=None, usd_high=None),
+            "unpriced (set TEACHER_PRICE to its USD per million tokens in and out); about 0.4 minutes",
+        ),
+    ],
+)
+def test_an_estimate_has_the_same_figures_in_the_language_of_its_edition(monkeypatch, estimate, line):
+    english = str(estimate)
+    assert english.splitlines() == [
+        "1,018 requests to gpt-4o-mini, 7 more are in the journal already",
+        "6,736 prompt tokens, 13,500 completion tokens likely, 36,864 at most",
+        line,
+        "(counted)",
+    ]
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = str(estimate)
+    figures = [[sorted(re.findall(r"\d[\d.,]*\d|\d", part)) for part in text.splitlines()] for text in (english, korean)]
+    assert figures[0] == figures[1]
+    assert not re.search("[A-Za-z]{2,} [A-Za-z]{2,}", korean)
+    assert korean.splitlines()[0] == "gpt-4o-mini에 보낼 요청 1,018건, 저널에 이미 있는 응답 7건"
+
+
+def test_the_counter_says_how_it_counts_in_the_language_of_the_edition(monkeypatch, tmp_path):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    assert costs.token_counter("gpt-4o-mini", may_download=False).method == "한국어 글에 맞춘 어림셈(오차 약 10%)"

@@ -470,7 +470,7 @@ def test_tasks_become_rows_or_are_kept_with_what_is_wrong():
     assert collected.counts == {"task_style": 1, "no_reply": 1}
 
 
-def test_a_row_with_two_reasons_counts_under_both_and_the_teachers_own_words_count_too():
+def test_a_row_with_two_reasons_counts_under_both_and_the_teachers_own_words_count_too(monkeypatch):
     rejected = [
         {"filters": ["copy", "speech_level"], "reason": "a; b"},
         {"filters": ["copy"], "reason": "a"},
@@ -478,7 +478,11 @@ def test_a_row_with_two_reasons_counts_under_both_and_the_teachers_own_words_cou
     ]
     collected = filters.Collected([], rejected)
     assert collected.counts == {"copy": 2, "speech_level": 1, "unsafe": 1}
-    assert collected.table().splitlines()[0] == "0 kept, 3 rejected"
+    english = collected.table().splitlines()
+    assert english[0] == "0 kept, 3 rejected"
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    korean = collected.table().splitlines()
+    assert korean == ["남긴 것 0개, 제외한 것 3개", *english[1:]]  # the names of filters stay
 
 
 # --- words in a row --------------------------------------------------------------------------

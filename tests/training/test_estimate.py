@@ -1,5 +1,6 @@
 """Protects: an estimate's arithmetic against what torch, peft and bitsandbytes really hold, and its laws."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kotune.models import memory
-from kotune.models.memory import SHAPES, ModelShape
+from kotune.models.memory import SHAPES, Memory, ModelShape
 from kotune.recipes import RECIPES
 from kotune.training import estimate, speed
-from kotune.training.estimate import Tokens
+from kotune.training.estimate import Estimate, Tokens
 from utils import CourseError
 
 CPU, L4, LLAMA = (RECIPES[name] for name in ("gemma-3-270m-cpu", "gemma-2b-l4", "llama-3-8b-qlora"))
@@ -175,3 +176,63 @@ def test_dpo_scores_its_reference_first():
     plan = estimate.batches(make_tokens([10, 50, 20, 30], sequences=2), CPU, "dpo")
     once = estimate.training_minutes(shape, plan, measured, "sft")
     assert estimate.training_minutes(shape, plan, measured, "dpo") == pytest.approx(once * 4 / 3)
+
+
+# --- what is shown ---------------------------------------------------------------------------
+
+ENGLISH = """\
+recipe                     gemma-3-270m-cpu, sft, cpu
+records trained on         1,475 of 1,481
+tokens, mean and longest   695 and 1,190
+optimiser steps            1,060
+memory: weights            0.50 GiB
+memory: adapter            0.01 GiB
+memory: optimiser          0.02 GiB
+memory: activations        0.76 GiB
+memory: logits             0.41 GiB
+memory: overhead           1.50 GiB
+memory together            3.20 GiB of 17.5 free
+minutes                    {minutes}
+6 records are over max_length and are left out: r0, r1, r2, r3, r4 ...
+a note"""
+
+
+def estimated(minutes, notes=("a note",)):
+    tokens = Tokens(1475, 1, (200, 1190), 700, tuple(f"r{i}" for i in range(6)))
+    needed = Memory(0.5, 0.01, 0.02, 0.76, 0.41, 1.5)
+    return Estimate("gemma-3-270m-cpu", "sft", "cpu", tokens, 1060, needed, 17.5, minutes, notes)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "english", "korean"),
+    [(2.84, "about 2.8", "약 2.8"), (1234.5, "about 1,234", "약 1,234"), (None, "not measured", "재지 않음")],
+)
+def test_an_estimate_has_the_same_figures_in_the_language_of_its_edition(monkeypatch, minutes, english, korean):
+    assert str(estimated(minutes)) == ENGLISH.format(minutes=english)
+    rows = estimated(minutes).rows()
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    shown = estimated(minutes, ("참고",))
+    assert [re.findall(r"\d[\d.,]*\d|\d", row["추정값"]) for row in shown.rows()] == [
+        re.findall(r"\d[\d.,]*\d|\d", row["estimate"]) for row in rows
+    ]
+    assert shown.rows()[-1] == {"what": "걸리는 시간(분)", "추정값": korean}
+    text = str(shown)
+    assert not re.search("[A-Za-z]{2,} [A-Za-z]{2,}", text)
+    assert all(re.search("[가-힣]", row["what"]) for row in shown.rows())
+    assert "메모리: 마지막 층          0.41 GiB\n" in text  # a syllable takes two columns
+    assert "max_length를 넘어 제외하는 레코드 6건: r0, r1, r2, r3, r4 ...\n참고" in text
+
+
+def test_the_note_on_another_tokenizer_is_in_the_language_of_the_edition(monkeypatch):
+    def load(name):
+        if name == LLAMA.model:
+            raise CourseError("no hub")
+        return name
+
+    monkeypatch.setattr(estimate, "load_tokenizer", load)
+    tokenizer, (english,) = estimate._tokenizer(LLAMA)
+    monkeypatch.setenv("KOTUNE_LANG", "ko")
+    _, (korean,) = estimate._tokenizer(LLAMA)
+    assert english.startswith(f"Tokens are counted with the tokenizer of {tokenizer}, because that of {LLAMA.model} cannot")
+    assert korean.startswith(f"{LLAMA.model}의 토크나이저를 여기서 불러올 수 없어 {tokenizer}의 토크나이저로")
+    assert korean.endswith("나뉩니다.") and not re.search("[A-Za-z]{2,} [A-Za-z]{2,}", korean)
