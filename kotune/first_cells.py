@@ -93,7 +93,7 @@ _WORDS = {
 _NO_ADDRESS = {
     "en": """\
 **On Colab or Kaggle** the next cell fetches the course, once it knows from where. This copy has no public address yet: write
-the address of yours between the empty quotation marks behind `COURSE_REPOSITORY`. The command
+the address of your own copy between the empty quotation marks behind `COURSE_REPOSITORY`. The command
 `kotune notebooks badges --repository OWNER/NAME` writes it into every notebook, with badges that open it there in one click
 (`colab_guide.md`).""",
     "ko": """\
