@@ -38,6 +38,8 @@ def kill_and_go_on(tally, bench, writer, out, kills, old=None):
                 for name, held in before.items()
                 if not (out / name).read_bytes().startswith(held[: held.rfind(b"\n") + 1]) and contents(out) != expected
             ]
+        elif writer.growing:  # it ended before it was killed, and has left nothing to do: from the beginning
+            clear(out)
     ended = bench.run(writer, out)
     if not ended.is_plain:
         tally.crashed.append(f"{writer.name}: {ended}")
