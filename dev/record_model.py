@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -309,7 +310,7 @@ def ask(who: Teacher, part: str, waiting: Sequence[Asked]) -> None:
 
 
 def summary(kept: Kept, parts: dict[str, list[Asked]]) -> dict[str, dict]:
-    """Return of each part: requests, replies, bad ones by kind, the dates, and the mean seconds where they are known."""
+    """Return of each part: requests, replies, bad ones by kind, the dates, and the median seconds where they are known."""
     told = {}
     for name, asked in parts.items():
         rows = [kept.recorded[key] for one in asked if (key := _recording_key(one)) in kept.recorded]
@@ -319,7 +320,9 @@ def summary(kept: Kept, parts: dict[str, list[Asked]]) -> dict[str, dict]:
             "recorded": len(rows),
             "failed": dict(Counter(row["failure"] for row in rows if "failure" in row)),
             "dates": sorted({row["source"].rpartition(", ")[2] for row in rows}),
-            "seconds_a_request": round(sum(seconds) / len(seconds), 1) if seconds else None,
+            # no mean: a machine that pauses for other work would spoil it
+            "seconds_a_request": round(median(seconds), 1) if seconds else None,
+            "seconds_are": "the median",
         }
     return told
 
@@ -405,6 +408,10 @@ def record(
     print(f"written: {relative(recording)}")
 
 
+# what a part's run came to; kept where this machine's journal does not know it
+_OF_A_RUN = ("seconds_a_request", "seconds_are", "threads", "max_completion_tokens")
+
+
 def _write_about(
     model: Model, server: LlamaSettings, tokens: int, recording: Path, parts: dict[str, dict]
 ) -> dict[str, dict]:
@@ -414,7 +421,7 @@ def _write_about(
     for name, one in parts.items():
         one |= {"threads": server.threads, "max_completion_tokens": tokens}
         if one["seconds_a_request"] is None and name in before:  # recorded on another machine
-            one |= {known: before[name].get(known) for known in ("seconds_a_request", "threads", "max_completion_tokens")}
+            one |= {known: before[name].get(known) for known in _OF_A_RUN}
     about = {
         "model": model.title,
         "name": model.name,
