@@ -119,8 +119,8 @@ def test_a_journalled_reply_is_recorded_with_name_hash_and_date_and_replays_as_i
     assert about["sha256"] == "ab" * 32 and about["licence"] == "apache-2.0"
     assert about["settings"]["seed"] == record_model.SEED
     assert about["parts"]["answers"] == {
-        "requests": 1, "recorded": 1, "failed": {}, "dates": ["2026-11-30"], "seconds_a_request": 2.0, "threads": 1,
-        "max_completion_tokens": 64,
+        "requests": 1, "recorded": 1, "failed": {}, "dates": ["2026-11-30"], "seconds_a_request": 2.0,
+        "seconds_are": "the median", "threads": 1, "max_completion_tokens": 64,
     }  # fmt: skip
     (reply,) = replayed(folder, folder / "m.jsonl", asked)
     assert reply.error is None and reply.parsed == GroundedAnswer.model_validate_json(SAID)
