@@ -6,6 +6,7 @@ The notebooks in `ko/` set it to ko. What the package prints in a lesson follows
 from __future__ import annotations
 
 from typing import Literal
+from unicodedata import east_asian_width
 
 from utils import CourseError, written_setting
 
@@ -29,3 +30,8 @@ def language() -> Language:
 def said(english: str, korean: str) -> str:
     """Return a text in the language of the edition at hand."""
     return korean if language() == "ko" else english
+
+
+def display_width(text: str) -> int:
+    """Return how many columns a text takes in a fixed-width font, a syllable of Hangul taking two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

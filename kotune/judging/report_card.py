@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from kotune.judging.calibration import KIND_BAR, OVERALL_BAR, Calibration
 from kotune.judging.comparison import Report, ScoreSummary
 from kotune.judging.html_pages import render, write_page
 from kotune.judging.judgments import JUDGED, Judgment, Winner
-from kotune.language import said
+from kotune.language import display_width, said
 from kotune.plots import BLUE, GREEN, GREY, ORANGE, RED, finish, new_axes, use_korean_font
 from kotune.stats import Agreement, Interval, LengthControlled, agree
 from utils import CourseError, atomic_path
@@ -406,7 +405,7 @@ def _wrapped(text: str, width: int) -> str:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and sum(2 if east_asian_width(one) in "WF" else 1 for one in longer) > width:
+        if lines[-1] and display_width(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer

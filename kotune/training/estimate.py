@@ -7,11 +7,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from unicodedata import east_asian_width
 
 from kotune.data import registry
 from kotune.data.writers import stage_of
-from kotune.language import said
+from kotune.language import display_width, said
 from kotune.models.chat_template import rendered_lengths
 from kotune.models.files import load_tokenizer
 from kotune.models.machine import free_gib, require_runnable, shape_of
@@ -278,5 +277,4 @@ class Estimate:
 
 def _filled_up(text: str, columns: int) -> str:
     """Return a text with spaces up to so many columns, a syllable of Hangul taking two."""
-    taken = sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
-    return text + " " * (columns - taken)
+    return text + " " * (columns - display_width(text))

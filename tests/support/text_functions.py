@@ -15,7 +15,7 @@ from pathlib import Path
 import prompts
 import similarity
 import utils
-from kotune import first_cells, highlight, line_file, shards
+from kotune import first_cells, highlight, language, line_file, shards
 from kotune.answering import answer_files, pair_files
 from kotune.data import (
     addresses,
@@ -487,6 +487,7 @@ TEXT_FUNCTIONS = tuple(
         ("kotune.exercises.leaderboard.team_name", leaderboard.team_name),
         ("kotune.judging.class_votes.BallotBox.cast", _class_vote),
         ("kotune.judging.vote_pairs.preference_pairs", _pairs),
+        ("kotune.language.display_width", language.display_width),
         ("kotune.line_file.LineFile", _lines),
         # --- models and training
         ("kotune.models.chat_template.fold_system", lambda text: fold_system(_turns(text))),
