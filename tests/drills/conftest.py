@@ -17,7 +17,7 @@ from tests.support.nursery import Command, Ended, Nursery
 LIGHT = (
     "kotune.data.writers", "kotune.data.dedup", "kotune.data.pii", "kotune.korean.checks", "kotune.korean.contrasts",
     "kotune.judging.run", "kotune.judging.vote_pairs", "kotune.teacher.client", "openai", "httpx2", "jinja2", "yaml",
-    "numpy.random", "tests.support.deeds", "tests.support.troubles",
+    "numpy.random", "nbformat", "kotune.exercises.cells", "kotune.first_cells", "tests.support.deeds", "tests.support.troubles",
 )  # fmt: skip
 HEAVY = (
     "tests.support.killed_run", "kotune.models.merging", "kotune.models.gguf_export", "kotune.models.machine", "kotune.plots",

@@ -5,9 +5,13 @@ import random
 import shutil
 from collections import Counter
 
+import pytest
+
+from kotune.exercises.catalogue import LESSONS
 from tests.drills.drill import SIZE, drill
 from tests.drills.writers import PAIRS, WITH_MODEL, WITHOUT_MODEL, clear, contents, faults_of, without_temporary
 from tests.support.nursery import Command
+from utils import ROOT
 
 dice = random.Random(17)
 
@@ -63,6 +67,41 @@ def test_training_inference_and_merging(model_bench, tmp_path):
     for writer in WITH_MODEL:
         with drill(f"kill -9: {writer.name}") as tally:
             kill_and_go_on(tally, model_bench, writer, clear(tmp_path / writer.name), SIZE.model_kills)
+
+
+def copy_of_the_notebooks(folder):
+    """Return a folder with the notebooks, but for the text of their exercises, which is older than that of the course."""
+    clear(folder)
+    for name in LESSONS:
+        notebook = json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["id"].startswith("ex-") and cell["id"].endswith("-text"):
+                cell["source"] = ["An older text of this exercise."]
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("rewriting", [["exercises"], ["badges", "--repository", "https://github.com/a-school/a-course"]])
+def test_notebooks_that_are_rewritten_in_place(rewriting, bench, tmp_path):
+    arguments = ["notebooks", *rewriting, "--folder"]
+    with drill(f"kill -9: notebooks {rewriting[0]}") as tally:
+        old = contents(copy_of_the_notebooks(tmp_path / "calm"))
+        calm = bench.nursery.run(*arguments, tmp_path / "calm")
+        assert calm.code == 0, calm
+        new = contents(tmp_path / "calm")
+        assert all(old[name] != new[name] for name in old), "the command has to change every notebook"
+        for _ in range(4 * SIZE.kills):  # one that ends before it is killed is tried again
+            if tally.tried == SIZE.kills:
+                break
+            folder = copy_of_the_notebooks(tmp_path / "killed")
+            tally.tried += killed_within(bench.nursery.start(*arguments, folder), calm.computed_s)
+            found = without_temporary(contents(folder))
+            tally.lost += [
+                f"{name} is neither the old one nor the new" for name in old if found[name] not in (old[name], new[name])
+            ]
+            ended = bench.nursery.run(*arguments, folder)
+            if ended.code != 0 or without_temporary(contents(folder)) != new:
+                tally.lost.append(f"after a kill the next run does not end as a calm one: {ended}")
 
 
 def test_processes_that_share_a_journal(bench, endpoint_of_drills, tmp_path):
